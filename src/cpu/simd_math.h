@@ -1,0 +1,65 @@
+// exp2, tanh and erf on vectors. Polynomials are near-minimax fits (Chebyshev nodes, 40-digit arithmetic);
+// the bounds stated here are checked against long double by tests/cpu_simd_test.cc. Included by simd.h.
+#pragma once
+
+#include "cpu/simd.h"
+
+namespace strobe::cpu::STROBE_ISA {
+
+// c[0] + c[1] x + c[2] x^2 + …
+template <int kCount>
+STROBE_INLINE F32 polynomial(const float (&c)[kCount], F32 x) {
+  F32 r = splat(c[kCount - 1]);
+#pragma GCC unroll 16
+  for (int i = kCount - 2; i >= 0; --i) r = fma(r, x, splat(c[i]));
+  return r;
+}
+
+// 2^x as 2^n * 2^r with n the nearest integer and |r| <= 1/2, given 2 * 2^r's polynomial: the second factor
+// carries one power of two, so that n = 128 stays representable. exp2(-inf) = 0, exp2(+inf) = inf, NaN stays
+// NaN; results below 2^-125 may be 0.
+template <int kCount>
+STROBE_INLINE F32 exp2_by(const float (&twice)[kCount], F32 x) {
+  x = min(splat(129.0f), max(splat(-126.0f), x));
+  // The shifted sum holds n in its low bits; moved to the exponent field, only they survive.
+  const F32 shifted = x + 12582912.0f;
+  const F32 r = x - (shifted - 12582912.0f);
+  const F32 scale = from_bits((bits(shifted) << 23) + (126u << 23));
+  return polynomial(twice, r) * scale;
+}
+
+// Relative error below 2e-7 (about 2 ulp).
+STROBE_INLINE F32 exp2(F32 x) {
+  constexpr float kTwice[] = {2.0f,           1.386294376e0f,  4.8045301522e-1f, 1.11007142284e-1f,
+                              1.92361651e-2f, 2.678172673e-3f, 3.090632589e-4f};
+  return exp2_by(kTwice, x);
+}
+
+// Relative error below 8e-6: for values that are rounded to 16 bits next.
+STROBE_INLINE F32 exp2_for_16_bits(F32 x) {
+  constexpr float kTwice[] = {2.0f, 1.38627346776f, 4.8045060194e-1f, 1.11676565892e-1f, 1.9313420577e-2f};
+  return exp2_by(kTwice, x);
+}
+
+// Relative error below 4e-7. Small arguments by an odd polynomial, others as 1 - 2 / (e^2|x| + 1).
+STROBE_INLINE F32 tanh(F32 x) {
+  constexpr float kSmall[] = {
+      1.0f,           -3.333333317e-1f, 1.333330356e-1f, -5.395925958e-2f, 2.176891865e-2f, -8.343945516e-3f,
+      2.292744816e-3f};
+  constexpr float kTwoLog2E = 2.885390081777927f;
+  const F32 a = abs(x);
+  const F32 small = x * polynomial(kSmall, x * x);
+  const F32 large = 1.0f - 2.0f / (exp2(a * kTwoLog2E) + 1.0f);
+  return select(a < 0.625f, small, copy_sign(large, x));
+}
+
+// Absolute error below 2e-7: erfc(|x|) = 2^(|x| p(|x|)); from 4 on, erf rounds to 1.
+STROBE_INLINE F32 erf(F32 x) {
+  constexpr float kLog2Erfc[] = {-1.627907034f,   -9.184478928e-1f, -1.482706182e-1f, 2.75863288e-2f,
+                                 3.72432294e-4f,  -2.630077383e-3f, 1.113587082e-3f,  -2.7135965e-4f,
+                                 4.146822286e-5f, -3.691517661e-6f, 1.462859984e-7f};
+  const F32 a = min(splat(4.0f), abs(x));
+  return copy_sign(1.0f - exp2(a * polynomial(kLog2Erfc, a)), x);
+}
+
+}  // namespace strobe::cpu::STROBE_ISA

@@ -1,0 +1,46 @@
+#include "op/call.h"
+
+#include "core/log.h"
+#include "core/message.h"
+#include "op/call_log.h"
+
+namespace strobe::op {
+namespace {
+
+bool serves(Backend backend, Device device) {
+  return (backend == Backend::kCpu) == (device.type == DeviceType::kCpu);
+}
+
+}  // namespace
+
+Device device_of(const Operator& op, const void* args) {
+  for (const Operand& operand : op.operands)
+    if (!operand.on_host && operand.of(args).given()) return operand.of(args).device;
+  return {};
+}
+
+Backend select_backend(const Operator& op, Device device, Backend wanted) {
+  if (wanted != Backend::kAuto && op.backends[static_cast<std::size_t>(wanted)] != nullptr && serves(wanted, device)) return wanted;
+  std::string available;
+  for (int i = kBackendCount - 1; i > 0; --i) {
+    if (op.backends[static_cast<std::size_t>(i)] == nullptr) continue;
+    const auto backend = static_cast<Backend>(i);
+    if (wanted == Backend::kAuto && serves(backend, device)) return backend;
+    available += fmt::format("{}{}", available.empty() ? "" : ", ", strobe::name(backend));
+  }
+  fail(ErrorKind::kUnsupported, "{}: backend '{}' does not serve tensors on {}; this operator has: {}", op.name, strobe::name(wanted),
+       to_string(device), available);
+}
+
+void call_erased(const Operator& op, const void* args, const Launch& launch) {
+  Axes axes;
+  validate(op, args, Phase::kRun, axes);
+  const Backend backend = select_backend(op, device_of(op, args), launch.backend);
+  if (log::level() > 0) [[unlikely]]
+    log_call(op, args, Phase::kRun, backend);
+  op.backends[static_cast<std::size_t>(backend)](args, axes, launch);
+  if (log::level() >= 5) [[unlikely]]
+    log_result(op, args, Phase::kRun);
+}
+
+}  // namespace strobe::op

@@ -1,0 +1,159 @@
+#include "op/routine.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cstdlib>
+
+#include "core/message.h"
+#include "op/call.h"
+#include "op/operator.h"
+
+namespace strobe::op {
+
+Case::Case(const std::vector<Parameter>& parameters) {
+  for (const Parameter& parameter : parameters) values_.emplace_back(parameter.name, parameter.default_value);
+}
+
+void Case::set(std::string_view name, std::string value) {
+  for (auto& [known, text] : values_)
+    if (known == name) {
+      text = std::move(value);
+      return;
+    }
+  std::vector<std::string> names;
+  for (const auto& entry : values_) names.push_back(entry.first);
+  fail(ErrorKind::kInvalidArgument, "unknown parameter '{}'; this routine has: {}", name, fmt::join(names, ", "));
+}
+
+const std::string& Case::text(std::string_view name) const {
+  for (const auto& [known, text] : values_)
+    if (known == name) return text;
+  fail(ErrorKind::kInvalidArgument, "this routine has no parameter '{}'", name);
+}
+
+std::int64_t Case::integer(std::string_view name, std::int64_t low) const {
+  const std::string& value = text(name);
+  std::int64_t number = 0;
+  const auto result = std::from_chars(value.data(), value.data() + value.size(), number);
+  if (result.ec != std::errc{} || result.ptr != value.data() + value.size() || number < low)
+    fail(ErrorKind::kInvalidArgument, "{}: expected an integer of at least {}, got '{}'", name, low, value);
+  return number;
+}
+
+double Case::number(std::string_view name) const {
+  const std::string& value = text(name);
+  char* end = nullptr;
+  const double number = std::strtod(value.c_str(), &end);
+  if (value.empty() || *end != '\0') fail(ErrorKind::kInvalidArgument, "{}: expected a number, got '{}'", name, value);
+  return number;
+}
+
+bool Case::flag(std::string_view name) const {
+  const std::string& value = text(name);
+  if (value == "true" || value == "1" || value == "yes") return true;
+  if (value == "false" || value == "0" || value == "no") return false;
+  fail(ErrorKind::kInvalidArgument, "{}: expected true or false, got '{}'", name, value);
+}
+
+Dtype Case::dtype(std::string_view name) const {
+  try {
+    return parse_dtype(text(name));
+  } catch (const Error& error) {
+    fail(error.kind(), "{}: {}", name, error.what());
+  }
+}
+
+namespace {
+
+bool has_free_dtype(const Operand& operand) { return operand.same_dtype_as < 0 && operand.dtypes.count() > 1; }
+
+// The dtype parameter of an operand: "dtype" for the first whose dtype is free, "<operand>_dtype" for the others.
+std::string dtype_parameter(const Operator& op, const Operand& operand) {
+  for (const Operand& other : op.operands)
+    if (!other.optional && has_free_dtype(other)) return &other == &operand ? "dtype" : operand.name + "_dtype";
+  return "";
+}
+
+double parse_attribute(const Attribute& attribute, const Case& values) {
+  switch (attribute.kind) {
+    case AttributeKind::kBool: return values.flag(attribute.name);
+    case AttributeKind::kInt: return static_cast<double>(values.integer(attribute.name, static_cast<std::int64_t>(attribute.low)));
+    case AttributeKind::kFloat: return values.number(attribute.name);
+    case AttributeKind::kEnum: break;
+  }
+  const auto found = std::find(attribute.choices.begin(), attribute.choices.end(), values.text(attribute.name));
+  if (found == attribute.choices.end())
+    fail(ErrorKind::kInvalidArgument, "{}: expected one of {}, got '{}'", attribute.name, fmt::join(attribute.choices, ", "),
+         values.text(attribute.name));
+  return static_cast<double>(found - attribute.choices.begin());
+}
+
+Tensor allocate(const Operand& operand, Dtype dtype, const Axes& axes, bool hnd) {
+  const AxisList& list = hnd && !operand.axes_hnd.terms.empty() ? operand.axes_hnd : operand.axes;
+  std::vector<std::int64_t> shape;
+  for (const AxisTerm& term : list.terms)
+    shape.push_back(term.axis < 0 ? term.offset : term.scale * axes[term.axis] + term.offset);
+  return Tensor(dtype, shape);
+}
+
+// Allocates and fills every operand that is not optional; an output that may alias an input gets memory of its own.
+Problem make_derived(const Operator& op, const Case& values, Random& random) {
+  Problem problem;
+  problem.op = &op;
+  problem.args = op.make_args();
+  void* args = problem.args.get();
+  for (const Attribute& attribute : op.attributes) attribute.set(args, parse_attribute(attribute, values));
+  Axes axes;
+  for (std::size_t i = 0; i < op.axes.size(); ++i) axes.size[i] = values.integer(op.axes[i].name, 0);
+  const bool hnd = op.is_hnd != nullptr && op.is_hnd(args);
+  for (const Operand& operand : op.operands) {
+    if (operand.optional) continue;
+    const Dtype dtype = operand.same_dtype_as >= 0 ? op.operands[static_cast<std::size_t>(operand.same_dtype_as)].of(args).dtype
+                        : has_free_dtype(operand)  ? values.dtype(dtype_parameter(op, operand))
+                                                   : operand.dtypes.first();
+    problem.tensors.push_back(allocate(operand, dtype, axes, hnd));
+    operand.view(args) = problem.tensors.back();
+    if (operand.fill != nullptr)
+      operand.fill(operand.view(args), axes, args, random);
+    else if (operand.role == Role::kOutput)
+      fill_poison(operand.view(args));
+    else
+      fill_normal(operand.view(args), random);
+  }
+  validate(op, args, Phase::kRun, problem.axes);
+  problem.run = [op = &op, args = problem.args] { call_erased(*op, args.get(), {}); };
+  return problem;
+}
+
+Routine derive(const Operator& op) {
+  Routine routine;
+  routine.name = op.name;
+  routine.doc = op.summary;
+  routine.make = &make_derived;
+  for (const Axis& axis : op.axes) routine.parameters.push_back({axis.name, std::to_string(axis.default_size), axis.doc});
+  for (const Operand& operand : op.operands)
+    if (!operand.optional && has_free_dtype(operand))
+      routine.parameters.push_back({dtype_parameter(op, operand),
+                                    std::string(strobe::name(operand.dtypes.contains(Dtype::kBf16) ? Dtype::kBf16 : operand.dtypes.first())),
+                                    fmt::format("dtype of {}: {}", operand.name, to_string(operand.dtypes))});
+  const std::shared_ptr<void> defaults = op.make_args();
+  for (const Attribute& attribute : op.attributes)
+    routine.parameters.push_back({attribute.name, attribute.text(defaults.get()), attribute.doc});
+  return routine;
+}
+
+}  // namespace
+
+std::vector<Routine> routines_of(const Operator& op) { return op.routines.empty() ? std::vector{derive(op)} : op.routines; }
+
+NamedRoutine find_routine(std::string_view name) {
+  std::vector<std::string> names;
+  for (const Operator* op : registry().all())
+    for (Routine& routine : routines_of(*op)) {
+      if (routine.name == name) return {op, std::move(routine)};
+      names.push_back(routine.name);
+    }
+  fail(ErrorKind::kInvalidArgument, "unknown routine '{}'; known: {}", name, fmt::join(names, ", "));
+}
+
+}  // namespace strobe::op

@@ -1,0 +1,77 @@
+// Benchmark routines: how the inputs of one case are made. Every operator has at least one; most get theirs derived.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "op/axes.h"
+#include "op/random.h"
+#include "strobe/tensor.h"
+
+namespace strobe::op {
+
+struct Operator;
+
+// A shape flag of a routine: `--name`.
+struct Parameter {
+  std::string name;
+  std::string default_value;
+  std::string doc;
+};
+
+// The values of a routine's parameters for one case, as text, in the order of the parameters.
+class Case {
+ public:
+  Case() = default;
+  explicit Case(const std::vector<Parameter>& parameters);
+
+  // Throws Error(kInvalidArgument) that lists the parameters when there is none of that name.
+  void set(std::string_view name, std::string value);
+  const std::string& text(std::string_view name) const;
+  // Throw Error(kInvalidArgument) naming the parameter when the text is not such a value.
+  std::int64_t integer(std::string_view name, std::int64_t low = 0) const;
+  double number(std::string_view name) const;
+  bool flag(std::string_view name) const;  // true/false, 1/0, yes/no
+  Dtype dtype(std::string_view name) const;
+
+  const std::vector<std::pair<std::string, std::string>>& values() const { return values_; }
+
+ private:
+  std::vector<std::pair<std::string, std::string>> values_;
+};
+
+// Arguments with memory of their own, ready to run.
+struct Problem {
+  const Operator* op = nullptr;
+  std::shared_ptr<void> args;         // the operator's argument struct
+  Axes axes;                          // bound by validation
+  std::vector<Tensor> tensors;        // what the operands point into
+  std::shared_ptr<void> state;        // a plan, where the operator has one
+  std::function<void()> plan;         // empty where the operator has none
+  std::function<void()> run;          // the timed call
+};
+
+struct Routine {
+  std::string name;
+  std::string doc;
+  std::vector<Parameter> parameters;
+  Problem (*make)(const Operator& op, const Case& values, Random& random) = nullptr;
+};
+
+// The routines of an operator: its own, or the one derived from its declaration. A derived routine has a parameter for each axis,
+// `dtype` for the first operand whose dtype is free, `<operand>_dtype` for further ones, and one for each attribute.
+std::vector<Routine> routines_of(const Operator& op);
+
+// A routine by name over all operators; Error(kInvalidArgument) lists the known ones.
+struct NamedRoutine {
+  const Operator* op;
+  Routine routine;
+};
+NamedRoutine find_routine(std::string_view name);
+
+}  // namespace strobe::op
