@@ -10,19 +10,25 @@ configure_file(src/op/builtin.cc.in ${CMAKE_CURRENT_BINARY_DIR}/generated/builti
 
 add_library(strobe_objects OBJECT ${STROBE_SOURCES} ${CMAKE_CURRENT_BINARY_DIR}/generated/builtin.cc)
 strobe_settings(strobe_objects)
-target_compile_definitions(strobe_objects PUBLIC FMT_HEADER_ONLY)
-target_link_libraries(strobe_objects PRIVATE fmt::fmt-header-only spdlog::spdlog_header_only)
+# spdlog without the libfmt that its target links: that one's definitions would export fmt's functions from libstrobe.
+set(spdlog spdlog::spdlog_header_only)
+target_compile_definitions(strobe_objects PRIVATE $<TARGET_PROPERTY:${spdlog},INTERFACE_COMPILE_DEFINITIONS>)
+target_include_directories(strobe_objects SYSTEM PRIVATE $<TARGET_PROPERTY:${spdlog},INTERFACE_INCLUDE_DIRECTORIES>)
+target_link_libraries(strobe_objects PRIVATE fmt::fmt-header-only)
 strobe_isa_objects(strobe_kernels ${STROBE_KERNEL_SOURCES})
 
+file(GLOB STROBE_HEADERS CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/include/strobe/*.h)
 add_library(strobe SHARED $<TARGET_OBJECTS:strobe_objects> ${strobe_kernels_OBJECTS})
 add_library(strobe_static STATIC $<TARGET_OBJECTS:strobe_objects> ${strobe_kernels_OBJECTS})
 set_target_properties(strobe PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
-set_target_properties(strobe_static PROPERTIES OUTPUT_NAME strobe)
+set_target_properties(strobe_static PROPERTIES OUTPUT_NAME strobe EXPORT_NAME static)
+# `cmake --build … --target all_verify_interface_header_sets` compiles every public header by itself.
+set_target_properties(strobe PROPERTIES VERIFY_INTERFACE_HEADER_SETS ${PROJECT_IS_TOP_LEVEL})
 foreach(target strobe strobe_static)
   set_target_properties(${target} PROPERTIES LINKER_LANGUAGE CXX)
   target_compile_features(${target} PUBLIC cxx_std_20)
-  target_include_directories(${target} PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
-                                              $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+  # The header set also gives users their include directory, in the build tree and installed.
+  target_sources(${target} PUBLIC FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR}/include FILES ${STROBE_HEADERS})
   target_link_libraries(${target} PRIVATE Threads::Threads)
 endforeach()
 target_compile_definitions(strobe_static PUBLIC STROBE_STATIC)

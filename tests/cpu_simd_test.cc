@@ -88,7 +88,7 @@ TEST_P(SimdTest, LoadWidensEveryBitPattern) {
       simd_test_load.level[level()](dtype, in.data(), out.data(), kPatterns);
       for (std::size_t i = 0; i < kPatterns; ++i) {
         T stored;
-        std::memcpy(&stored, &in[i], sizeof(Stored));
+        std::memcpy(static_cast<void*>(&stored), &in[i], sizeof(Stored));
         ASSERT_TRUE(same(out[i], static_cast<float>(stored)))
             << name(dtype) << " pattern " << i << ": " << out[i];
       }

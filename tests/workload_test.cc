@@ -38,8 +38,12 @@ class Checker {
       if (!wrong_request.empty()) return "request " + std::to_string(step.request[i]) + ": " + wrong_request;
     }
     if (static_cast<int>(owned.size()) != step.pages_in_use) return "pages_in_use";
+    const int preempted_before = preemptions;
     leave(running);
     if (step.preemptions != preemptions) return "preemptions";
+    const bool admits = std::any_of(running.begin(), running.end(),
+                                    [&](const auto& entry) { return !running_.contains(entry.first); });
+    if (admits && preemptions > preempted_before) return "admits and preempts in one step";
     rows_computed += step.num_tokens;
     running_ = std::move(running);
     return "";
@@ -57,8 +61,7 @@ class Checker {
  private:
   struct Table {
     int kv_len;
-    int prefill_end;  // rows up to here are prefill: the context, or what a preempted request has to
-                      // recompute
+    int prefill_end;  // rows up to here are prefill: the context, or all that a preempted request lost
     std::vector<std::int32_t> pages;
   };
 
@@ -256,6 +259,19 @@ TEST(Scheduler, LongContextIsPrefilledInChunksBesideDecodes) {
   const std::vector<std::vector<int>> expected = {{0, 10, 64}, {0, 1, 64}, {0, 1, 64}, {0, 1, 64}, {0, 1, 8},
                                                   {0, 1, 2},   {0, 1},     {0, 1},     {0, 1}};
   EXPECT_EQ(qo_indptrs, expected);
+}
+
+TEST(Scheduler, AdmissionWaitsForRoomForTheWholeContext) {
+  // The second context's first 4 tokens would have room beside the first request, its 100 would not.
+  const std::vector<Request> requests = {{0, 60, 3}, {0, 100, 1}, {0, 1, 1}};
+  const SchedulerOptions options{.token_budget = 64, .max_batch = 4, .page_size = 16, .num_pages = 10};
+  Scheduler scheduler(requests, options);
+  std::vector<std::vector<int>> batches;
+  for (Step step; scheduler.next(step); scheduler.finish_step(0.01)) {
+    batches.emplace_back(step.request.begin(), step.request.end());
+  }
+  EXPECT_EQ(batches,
+            (std::vector<std::vector<int>>{{0}, {0}, {0}, {1}, {1, 2}}));  // and the third keeps its turn
 }
 
 TEST(Scheduler, NoneOrOneGeneratedTokenNeedsNoDecode) {

@@ -57,21 +57,20 @@ unsigned encode(float value, Format format) {
   return sign | static_cast<unsigned>(magnitude);
 }
 
+constexpr float power_of_two(int exponent) { return std::bit_cast<float>(static_cast<std::uint32_t>(exponent + 127) << 23); }
+
 float decode(unsigned bits, Format format) {
   const bool negative = bits & format.sign_bit();
   const unsigned magnitude = bits & (format.sign_bit() - 1);
   const unsigned exponent = magnitude >> format.mantissa_bits;
   const unsigned fraction = magnitude & ((1u << format.mantissa_bits) - 1);
   float value;
-  if (format.has_infinity && magnitude >= format.infinity())
-    value = fraction == 0 ? INFINITY : NAN;
-  else if (!format.has_infinity && magnitude == format.nan())
-    value = NAN;
+  if (format.has_infinity ? magnitude >= format.infinity() : magnitude == format.nan())
+    value = format.has_infinity && fraction == 0 ? INFINITY : NAN;
   else if (exponent == 0)
-    value = std::ldexp(static_cast<float>(fraction), 1 - format.bias() - format.mantissa_bits);
+    value = static_cast<float>(fraction) * power_of_two(1 - format.bias() - format.mantissa_bits);
   else
-    value = std::ldexp(static_cast<float>(fraction | (1u << format.mantissa_bits)),
-                       static_cast<int>(exponent) - format.bias() - format.mantissa_bits);
+    value = std::bit_cast<float>((magnitude << (23 - format.mantissa_bits)) + (static_cast<unsigned>(127 - format.bias()) << 23));
   return negative ? -value : value;
 }
 

@@ -182,6 +182,8 @@ STROBE_INLINE bool any(I32 mask) {
 
 // A hint to bring the line of `p` into the first-level cache; any address is allowed.
 STROBE_INLINE void prefetch(const void* p) { __builtin_prefetch(p, 0, 3); }
+// The same into the second-level cache.
+STROBE_INLINE void prefetch_far(const void* p) { __builtin_prefetch(p, 0, 2); }
 
 }  // namespace strobe::cpu::STROBE_ISA
 

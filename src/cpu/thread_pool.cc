@@ -40,11 +40,17 @@ class InsideBody {
   bool before_;
 };
 
+// The low half is biased: each thread decrements once too often, which must not borrow from the upper half.
+constexpr std::uint64_t kNoItems = std::uint64_t{1} << 31;
+
 constexpr std::uint64_t pack_claim(int workers, int items) {
-  return static_cast<std::uint64_t>(workers) << 32 | static_cast<std::uint32_t>(items);
+  return (static_cast<std::uint64_t>(workers) << 32) + kNoItems + static_cast<std::uint64_t>(items);
 }
 constexpr int workers_of(std::uint64_t claim) { return static_cast<int>(claim >> 32); }
-constexpr int unclaimed_of(std::uint64_t claim) { return static_cast<int>(claim & 0xffffffff); }
+constexpr int unclaimed_of(std::uint64_t claim) {
+  return static_cast<int>(static_cast<std::int64_t>(claim & 0xffffffff) -
+                          static_cast<std::int64_t>(kNoItems));
+}
 
 void relax() {
 #if defined(__x86_64__)
@@ -75,7 +81,7 @@ struct ThreadPool::Worker {
 };
 
 ThreadPool::ThreadPool(int threads, std::chrono::microseconds spin)
-    : wanted_spin_(spin), spin_(spin), process_(forks.load()) {
+    : claim_(pack_claim(0, 0)), wanted_spin_(spin), spin_(spin), process_(forks.load()) {
   check_threads(threads);
   start(threads);
 }
@@ -109,15 +115,17 @@ void ThreadPool::publish(int items, int workers, const FunctionRef<void(int item
 }
 
 void ThreadPool::work(int number) {
-  int finished = 0;
   std::uint64_t claim = claim_.load(std::memory_order_acquire);
-  while (unclaimed_of(claim) > 0 && number < workers_of(claim)) {
-    if (!claim_.compare_exchange_weak(claim, claim - 1, std::memory_order_acquire)) continue;
+  do {
+    if (unclaimed_of(claim) <= 0 || number >= workers_of(claim)) return;
+  } while (!claim_.compare_exchange_weak(claim, claim - 1, std::memory_order_acquire));
+  // From here to the report the job is ours, and a claim needs no comparison.
+  int finished = 0;
+  for (; unclaimed_of(claim) > 0; claim = claim_.fetch_sub(1, std::memory_order_relaxed)) {
     (*job_.body)(job_.items - unclaimed_of(claim), number);
     ++finished;
-    claim = claim_.load(std::memory_order_acquire);
   }
-  if (finished > 0) report(finished);
+  report(finished);
 }
 
 void ThreadPool::report(int finished) {

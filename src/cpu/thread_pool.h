@@ -1,10 +1,10 @@
 // The default executor: a pool whose threads claim items of one job at a time from an atomic word.
 //
-//   claim    {workers : 32 | unclaimed items : 32}. A thread claims an item by decrementing it with a
-//   compare-exchange
-//            and reads the job only after that. While it holds a claim that it has not reported, the job
-//            cannot end, so what it reads is the job of the claim; a thread that arrives late finds zero
-//            items, or a later job, and never a finished caller's stack.
+//   claim    {workers : 32 | unclaimed items : 32}. A thread claims its first item of a job by
+//   compare-exchange and
+//            reads the job only after that. While it holds a claim that it has not reported, the job cannot
+//            end, so what it reads is the job of the claim; a thread that arrives late finds no items, or a
+//            later job, and never a finished caller's stack.
 //   pending  items not reported as finished. The caller works too and leaves when this is zero: it waits for
 //   claimed
 //            items only, never for a worker that the operating system has not scheduled.
@@ -84,7 +84,7 @@ class ThreadPool final : public Executor {
   // Each group of atomics has its own cache line: 64 bytes, two of them for the adjacent-line prefetcher.
   static constexpr std::size_t kLine = 128;
 
-  alignas(kLine) std::atomic<std::uint64_t> claim_{0};
+  alignas(kLine) std::atomic<std::uint64_t> claim_;
   alignas(kLine) std::atomic<std::uint32_t> pending_{0};
   std::atomic<bool> caller_sleeps_{false};
   alignas(kLine) std::atomic<std::uint32_t> signal_{0};

@@ -1,40 +1,22 @@
 #include "strobe/norm.h"
 
-#include "cpu/norm_kernel.h"
-#include "cpu/parallel.h"
 #include "op/call.h"
 #include "op/declare.h"
-#include "ops/row_views.h"
+#include "ops/norm_cpu.h"
+#include "ops/operand_bytes.h"
 #include "reference/norm.h"
 
 namespace strobe {
 namespace {
 
-using op::Accuracy;
 using op::Axes;
 using op::Cost;
 using op::Declare;
 using op::kFloats;
+using op::operand_bytes;
+using op::run_norm;
 using op::Operator;
 using op::same_as;
-
-constexpr int kHidden = 1;  // axis number in these declarations; 0 is num_tokens
-
-void rmsnorm_cpu(const RmsNormArgs& args, const Axes& axes, const Launch&) {
-  const op::RowBlocks blocks(args.input, args.out);
-  const auto bytes = static_cast<std::int64_t>(size_of(args.input.dtype));
-  cpu::RmsNormRows rows{.input = nullptr, .weight = args.weight.data, .out = nullptr,
-                        .input_stride = blocks.stride(0), .out_stride = blocks.stride(1), .hidden = axes[kHidden],
-                        .dtype = args.input.dtype, .eps = args.eps, .weight_offset = args.gemma ? 1.0f : 0.0f,
-                        .stream = args.out.data != args.input.data && cpu::writes_past_caches(args.out.bytes())};
-  auto* kernel = *cpu::rmsnorm_rows;
-  blocks.for_each([&](void* input, void* out) {
-    rows.input = input;
-    rows.out = out;
-    cpu::parallel_ranges(blocks.rows(), 2 * rows.hidden * bytes,
-                         [&](std::int64_t begin, std::int64_t end) { kernel(rows, begin, end); });
-  });
-}
 
 const Operator& rmsnorm_operator() {
   static const Operator op =
@@ -50,17 +32,77 @@ const Operator& rmsnorm_operator() {
           .may_alias("input")
           .attribute<&RmsNormArgs::eps>("eps", 0, 1, "added to the mean square")
           .attribute<&RmsNormArgs::gemma>("gemma", "multiply by 1 + weight")
-          .cost([](const RmsNormArgs& args, const Axes& axes) {
-            const double elements = static_cast<double>(args.input.size());
-            const double bytes = static_cast<double>(size_of(args.input.dtype));
-            return Cost{.flops = 4 * elements, .bytes = (2 * elements + static_cast<double>(axes[kHidden])) * bytes};
+          .cost([](const RmsNormArgs& args, const Axes&) {
+            return Cost{.flops = 4 * static_cast<double>(args.input.size()),
+                        .bytes = operand_bytes(args.input, args.weight, args.out)};
           })
-          .accuracy([](const RmsNormArgs&, const Axes& axes, int) { return Accuracy{.reduction = axes[kHidden]}; })
+          .accuracy(op::NormAccuracy{})
           .reference([](const RmsNormArgs& args, const Axes&, op::Expected& expected) {
             reference::rmsnorm(args, expected);
           })
-          .backend(Backend::kCpu, [](const RmsNormArgs& args, const Axes& axes, const Launch& launch) {
-            rmsnorm_cpu(args, axes, launch);
+          .backend(Backend::kCpu, [](const RmsNormArgs& args, const Axes&, const Launch&) {
+            run_norm(cpu::rmsnorm_rows, {.eps = args.eps, .weight_offset = args.gemma ? 1.0f : 0.0f},
+                     {.input = args.input, .weight = args.weight, .out = args.out});
+          })
+          .build();
+  return op;
+}
+
+const Operator& fused_add_rmsnorm_operator() {
+  using Args = FusedAddRmsNormArgs;
+  static const Operator op =
+      Declare<Args>("fused_add_rmsnorm", "norm", "Adds input to the residual and normalises the sum, in place.")
+          .formula("x = input + residual; residual = x; "
+                   "input[i, j] = x[i, j] / sqrt(mean_j(x[i, j]^2) + eps) * (weight[j] + gemma)")
+          .source("Zhang and Sennrich, Root Mean Square Layer Normalization, 2019; fused as in FlashInfer")
+          .function("strobe::fused_add_rmsnorm")
+          .axis("num_tokens", 4096, "rows")
+          .axis("hidden", 4096, "elements of a row")
+          .inout<&Args::input>("input", "num_tokens..., hidden", kFloats, "rows to add; receives the normalised sum")
+          .inout<&Args::residual>("residual", "num_tokens..., hidden", same_as("input"), "receives the sum, rounded")
+          .input<&Args::weight>("weight", "hidden", same_as("input"), "factor of each column")
+          .attribute<&Args::eps>("eps", 0, 1, "added to the mean square")
+          .attribute<&Args::gemma>("gemma", "multiply by 1 + weight")
+          .cost([](const Args& args, const Axes&) {
+            return Cost{.flops = 5 * static_cast<double>(args.input.size()),
+                        .bytes = operand_bytes(args.input, args.input, args.residual, args.residual, args.weight)};
+          })
+          .accuracy(op::FusedNormAccuracy{})
+          .reference([](const Args& args, const Axes&, op::Expected& expected) {
+            reference::fused_add_rmsnorm(args, expected);
+          })
+          .backend(Backend::kCpu, [](const Args& args, const Axes&, const Launch&) {
+            run_norm(cpu::rmsnorm_rows, {.eps = args.eps, .weight_offset = args.gemma ? 1.0f : 0.0f},
+                     {.input = args.input, .residual = &args.residual, .weight = args.weight, .out = args.input});
+          })
+          .build();
+  return op;
+}
+
+const Operator& layernorm_operator() {
+  using Args = LayerNormArgs;
+  static const Operator op =
+      Declare<Args>("layernorm", "norm", "Layer normalisation of rows.")
+          .formula("out[i, j] = (input[i, j] - mean_j(input)) / sqrt(var_j(input) + eps) * gamma[j] + beta[j]")
+          .source("Ba, Kiros and Hinton, Layer Normalization, 2016")
+          .function("strobe::layernorm")
+          .axis("num_tokens", 4096, "rows")
+          .axis("hidden", 4096, "elements of a row")
+          .input<&Args::input>("input", "num_tokens..., hidden", kFloats, "rows to normalise")
+          .input<&Args::gamma>("gamma", "hidden", Dtype::kF32, "factor of each column")
+          .input<&Args::beta>("beta", "hidden", Dtype::kF32, "added to each column")
+          .output<&Args::out>("out", "num_tokens..., hidden", same_as("input"), "normalised rows")
+          .may_alias("input")
+          .attribute<&Args::eps>("eps", 0, 1, "added to the variance")
+          .cost([](const Args& args, const Axes&) {
+            return Cost{.flops = 8 * static_cast<double>(args.input.size()),
+                        .bytes = operand_bytes(args.input, args.gamma, args.beta, args.out)};
+          })
+          .accuracy(op::NormAccuracy{})
+          .reference([](const Args& args, const Axes&, op::Expected& expected) { reference::layernorm(args, expected); })
+          .backend(Backend::kCpu, [](const Args& args, const Axes&, const Launch&) {
+            run_norm(cpu::layernorm_rows, {.eps = args.eps},
+                     {.input = args.input, .weight = args.gamma, .bias = &args.beta, .out = args.out});
           })
           .build();
   return op;
@@ -69,10 +111,18 @@ const Operator& rmsnorm_operator() {
 }  // namespace
 
 void rmsnorm(const RmsNormArgs& args, const Launch& launch) { op::call(rmsnorm_operator(), args, launch); }
+void fused_add_rmsnorm(const FusedAddRmsNormArgs& args, const Launch& launch) {
+  op::call(fused_add_rmsnorm_operator(), args, launch);
+}
+void layernorm(const LayerNormArgs& args, const Launch& launch) { op::call(layernorm_operator(), args, launch); }
 
 namespace op {
 
-void declare_norm(Registry& registry) { registry.add(rmsnorm_operator()); }
+void declare_norm(Registry& registry) {
+  registry.add(rmsnorm_operator());
+  registry.add(fused_add_rmsnorm_operator());
+  registry.add(layernorm_operator());
+}
 
 }  // namespace op
 }  // namespace strobe

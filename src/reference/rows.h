@@ -31,16 +31,24 @@ inline Row row_at(const TensorView& view, std::int64_t outermost, std::int64_t r
   return {view.data, view.dtype, offset, view.shape[static_cast<std::size_t>(view.rank - 1)]};
 }
 
-// Calls f(row of `view`, its expected values) for every row of the sampled outermost indices of an output whose leading axes are those
-// of `view`.
+// Calls f(outermost index, row, expected values of the row) for every row of the sampled outermost indices of an output whose
+// leading axes are those of `view`.
 template <class F>
-void for_each_row(const TensorView& view, op::ExpectedOutput& output, F f) {
+void for_each_row_index(const TensorView& view, op::ExpectedOutput& output, F f) {
   const std::int64_t rows = rows_per_index(view);
   if (output.rows.empty() || rows == 0) return;
   const std::size_t row_size = output.values.size() / output.rows.size() / static_cast<std::size_t>(rows);
   double* out = output.values.data();
   for (std::int64_t outermost : output.rows)
-    for (std::int64_t row = 0; row < rows; ++row, out += row_size) f(row_at(view, outermost, row), out);
+    for (std::int64_t row = 0; row < rows; ++row, out += row_size) f(outermost, row, out);
+}
+
+// The same with the row of `view`: f(row, expected values).
+template <class F>
+void for_each_row(const TensorView& view, op::ExpectedOutput& output, F f) {
+  for_each_row_index(view, output, [&](std::int64_t outermost, std::int64_t row, double* out) {
+    f(row_at(view, outermost, row), out);
+  });
 }
 
 }  // namespace strobe::reference

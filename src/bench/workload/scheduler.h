@@ -10,11 +10,10 @@
 namespace strobe::bench {
 
 struct SchedulerOptions {
-  int token_budget =
-      2048;            // the most tokens of a step; at least max_batch, so that every decode has its token
-  int max_batch = 64;  // the most requests of a step
-  int page_size = 16;  // tokens of a page
-  int num_pages = 0;   // pages of the pool
+  int token_budget = 2048;       // the most tokens of a step; at least max_batch: a token for every decode
+  int max_batch = 64;            // the most requests of a step
+  int page_size = 16;            // tokens of a page
+  int num_pages = 0;             // pages of the pool
   int max_seq_len = 131072;      // the most KV rows of a request
   bool ignore_arrivals = false;  // all requests are there at the start (closed loop)
   double arrival_scale = 1;      // stretches the gaps between arrivals: 2 halves the load
@@ -31,7 +30,7 @@ struct Step {
   std::vector<std::int32_t> kv_indptr;      // batch + 1: its pages in kv_indices
   std::vector<std::int32_t> kv_indices;     // page ids
   std::vector<std::int32_t> last_page_len;  // rows in the last page
-  std::vector<std::int32_t> kv_len;  // KV rows; as the pages and last_page_len, with this step's tokens
+  std::vector<std::int32_t> kv_len;         // KV rows; they and the pages include this step's tokens
   // By token, for append_paged_kv_cache.
   std::vector<std::int32_t> batch_indices;
   std::vector<std::int32_t> positions;  // the token's row in its request's KV
@@ -51,16 +50,14 @@ struct Step {
 //
 // - Requests are admitted strictly in the order of arrival, once there is room for the whole context.
 // - A step first gives every running request its next tokens: one for a decode, what is left of the budget
-// for a
-//   prefill. What remains of the budget goes to newly admitted requests. A context longer than that is
+//   for a prefill. What remains of the budget goes to newly admitted requests. A context longer than that is
 //   prefilled in chunks.
 // - Pages are taken as tokens need them and given back when the request ends. When none is left, the newest
-// running
-//   request is preempted: its pages are freed, it waits ahead of all others, and recomputes its KV when
-//   admitted again. No request is admitted in a step that preempted.
+//   running request is preempted: its pages are freed, it waits ahead of all others, and recomputes its KV
+//   when admitted again. It needs more than it gave back, so no step both preempts and admits.
 // - The step that computes the last row of the context yields the first generated token; the last generated
-// token needs
-//   no KV row. So a request computes context + max(generated, 1) - 1 rows, more only when preempted.
+//   token needs no KV row. So a request computes context + max(generated, 1) - 1 rows, more only when
+//   preempted.
 //
 // The oldest running request is never preempted and always fits alone, so every request ends.
 class Scheduler {

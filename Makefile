@@ -1,0 +1,96 @@
+# Strobe's commands; `make` lists them. The build itself is CMake's: see CMakePresets.json and HACKING.md.
+
+JOBS ?= $(shell nproc)
+STROBE := build/release/strobe
+
+PACKAGES_BUILD := g++ cmake ninja-build libfmt-dev libspdlog-dev libcli11-dev nlohmann-json3-dev libgtest-dev libgmock-dev pkg-config
+PACKAGES_FULL := g++-aarch64-linux-gnu qemu-user googletest
+PACKAGES_LINT := git clang-format
+INSTALL := scripts/install_packages.sh
+
+.PHONY: help
+help:
+	@echo 'make demo       builds, then runs a Llama-3.1-8B layer and 200 steps of a real service on this machine, checked against FP64'
+	@echo 'make test       builds, then runs the unit tests and the tests of the installed library'
+	@echo 'make test-full  adds 64-bit Arm under qemu, address, undefined-behaviour and thread sanitizers, and the long sweeps'
+	@echo 'make build      builds library, command, tests and examples into build/release; build/strobe is the command'
+	@echo 'make bench      measures; ARGS are those of `strobe bench` (default: --suite llama-3.1-8b --refcheck)'
+	@echo 'make lint       checks formatting and house rules; make format formats; make tidy runs clang-tidy'
+	@echo 'make docs       regenerates docs/operators.md and the pictures'
+	@echo 'make clean      removes build/'
+	@echo 'Missing Debian packages are installed as root or with sudo; the targets say which.'
+
+.PHONY: packages
+packages:
+	@$(INSTALL) $(PACKAGES_BUILD)
+
+# Presets are configured once; ninja runs CMake again when a CMake file changes.
+build/%/build.ninja: CMakePresets.json
+	cmake --preset $*
+	@touch $@
+
+.PHONY: build
+build: packages
+	@echo 'Building into build/release with $(JOBS) jobs'
+	@$(MAKE) --no-print-directory build/release/build.ninja
+	cmake --build build/release --parallel $(JOBS) --target all all_verify_interface_header_sets
+	@ln -sfn release/strobe build/strobe
+
+.PHONY: demo
+demo: build
+	@echo 'The kernels of a Llama-3.1-8B layer, each checked against an FP64 reference:'
+	$(STROBE) bench --suite llama-3.1-8b --device cpu --refcheck
+	@echo 'Its attention layer on the requests of a real service (Azure LLM inference trace, conversations):'
+	$(STROBE) bench --workload azure-conv --model llama-3.1-8b --steps 200
+
+.PHONY: test
+test: build
+	ctest --preset release --parallel $(JOBS)
+
+SANITIZERS := asan ubsan tsan
+
+.PHONY: test-full
+test-full: test
+	@$(INSTALL) $(PACKAGES_FULL)
+	ctest --preset slow --parallel $(JOBS)
+	@$(MAKE) --no-print-directory $(addprefix test-,aarch64 $(SANITIZERS))
+
+# One preset: build its tests and run them.
+.PHONY: $(addprefix test-,aarch64 $(SANITIZERS))
+$(addprefix test-,aarch64 $(SANITIZERS)): test-%: packages
+	@$(INSTALL) $(PACKAGES_FULL)
+	@$(MAKE) --no-print-directory build/$*/build.ninja
+	cmake --build build/$* --parallel $(JOBS)
+	ctest --preset $* --parallel $(JOBS)
+
+ARGS ?= --suite llama-3.1-8b --refcheck
+
+.PHONY: bench
+bench: build
+	$(STROBE) bench --device cpu $(ARGS)
+
+.PHONY: lint
+lint:
+	@$(INSTALL) $(PACKAGES_LINT)
+	@scripts/lint.sh
+
+.PHONY: format
+format:
+	@$(INSTALL) $(PACKAGES_LINT)
+	git ls-files '*.cc' '*.h' | xargs clang-format -i
+
+.PHONY: tidy
+tidy: build
+	@$(INSTALL) clang-tidy
+	run-clang-tidy -quiet -p build/release -j $(JOBS) '^$(CURDIR)/(src|examples)/'
+
+.PHONY: docs
+docs: build
+	@$(INSTALL) python3
+	$(STROBE) docs > build/operators.md
+	cp build/operators.md docs/operators.md
+	scripts/draw_kv_layouts.py docs/images/kv_layouts.svg
+
+.PHONY: clean
+clean:
+	rm -rf build

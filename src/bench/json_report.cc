@@ -1,0 +1,111 @@
+#include "bench/json_report.h"
+
+#include <charconv>
+
+namespace strobe::bench {
+namespace {
+
+Json json_of(const LimitRates& rates) {
+  return {{"dram_read_gbs", rates.dram_read_gbs},
+          {"copy_gbs", rates.copy_gbs},
+          {"fma_gflops", rates.fma_gflops},
+          {"bf16_dot_gflops", rates.bf16_dot_gflops}};
+}
+
+Json json_of(const std::vector<Limits>& levels) {
+  Json list = Json::array();
+  for (const Limits& level : levels) {
+    Json entry = {{"isa", level.isa}, {"threads", level.threads}};
+    entry.update(json_of(level.max));
+    entry["median"] = json_of(level.median);
+    list.push_back(std::move(entry));
+  }
+  return list;
+}
+
+// Numbers and booleans as such, everything else as text.
+Json typed(const std::string& text) {
+  if (text == "true" || text == "false") return text == "true";
+  const char* end = text.data() + text.size();
+  std::int64_t integer = 0;
+  if (const auto parsed = std::from_chars(text.data(), end, integer);
+      parsed.ec == std::errc{} && parsed.ptr == end)
+    return integer;
+  double number = 0;
+  if (const auto parsed = std::from_chars(text.data(), end, number);
+      parsed.ec == std::errc{} && parsed.ptr == end)
+    return number;
+  return text;
+}
+
+const char* refcheck_text(const Row& row) {
+  return !row.check ? "skipped" : row.check->passed ? "pass" : "fail";
+}
+
+}  // namespace
+
+Json json_of(const Machine& machine) {
+  Json levels = Json::array();
+  for (cpu::Isa level : machine.isa_levels) levels.push_back(cpu::name(level));
+  return {{"cpu", machine.cpu},
+          {"system", machine.system},
+          {"cpus", machine.cpus},
+          {"memory_bytes", machine.memory_bytes},
+          {"l1d_bytes", machine.caches.l1d},
+          {"l2_bytes", machine.caches.l2},
+          {"llc_bytes", machine.caches.llc},
+          {"isa_levels", std::move(levels)}};
+}
+
+Json json_of(const SessionLimits& limits) {
+  Json used = Json::array();
+  for (const Limits& level : limits.before) {
+    Json entry = {{"isa", level.isa}, {"threads", level.threads}};
+    entry.update(json_of(limits.of(level.isa)));
+    used.push_back(std::move(entry));
+  }
+  return {{"before", json_of(limits.before)}, {"after", json_of(limits.after)}, {"used", std::move(used)}};
+}
+
+Json json_of(const Row& row, const LimitRates& limits) {
+  Json values = Json::object();
+  for (const auto& [name, text] : row.values.values()) values[name] = typed(text);
+  const Floor floor = floor_of(row.cost, row.traffic, limits);
+  const double median = row.timing.median();
+  Json json = {{"routine", row.routine},
+               {"backend", row.backend},
+               {"device", row.device},
+               {"isa", row.isa},
+               {"threads", row.threads},
+               {"case", std::move(values)},
+               {"median_ms", median * 1e3},
+               {"min_ms", row.timing.min() * 1e3},
+               {"std_ms", row.timing.deviation() * 1e3},
+               {"num_iters", row.timing.seconds.size()},
+               {"instances", row.instances},
+               {"plan_us", row.plan_seconds ? Json(*row.plan_seconds * 1e6) : Json()},
+               {"flops", row.cost.flops},
+               {"read_bytes", row.traffic.read_bytes},
+               {"written_bytes", row.traffic.written_bytes},
+               {"tflops", row.cost.flops / median * 1e-12},
+               {"tb_per_sec", row.cost.bytes / median * 1e-12},
+               {"roofline_bound", name(floor.bound)},
+               {"roofline_fraction", row.fraction(floor)},
+               {"refcheck", refcheck_text(row)},
+               {"max_abs_err", row.check ? Json(row.check->max_abs_error) : Json()},
+               {"max_rel_err", row.check ? Json(row.check->max_rel_error) : Json()}};
+  if (row.failed()) json["refcheck_message"] = row.check->worst;
+  json["repro"] = row.repro;
+  return json;
+}
+
+Json json_of(const Machine& machine, const SessionResult& result) {
+  Json rows = Json::array();
+  for (const Row& row : result.rows) rows.push_back(json_of(row, result.limits.of(row.isa)));
+  return {{"version", STROBE_VERSION},
+          {"machine", json_of(machine)},
+          {"limits", json_of(result.limits)},
+          {"rows", std::move(rows)}};
+}
+
+}  // namespace strobe::bench

@@ -1,0 +1,41 @@
+#include "bench/roofline.h"
+
+#include <algorithm>
+
+namespace strobe::bench {
+
+Traffic traffic_of(const op::Operator& op, const void* args, const op::Cost& cost) {
+  double inputs = 0, outputs = 0, in_out = 0;
+  for (const op::Operand& operand : op.operands) {
+    if (!operand.of(args).given()) continue;
+    const auto bytes = static_cast<double>(operand.of(args).bytes());
+    (operand.role == op::Role::kInput    ? inputs
+     : operand.role == op::Role::kOutput ? outputs
+                                         : in_out) += bytes;
+  }
+  double written = outputs + in_out;
+  if (in_out > 0 && inputs + outputs + 2 * in_out > cost.bytes * (1 + 1e-6))
+    written = std::max(outputs, cost.bytes - inputs);
+  written = std::min(written, cost.bytes);
+  return {cost.bytes - written, written};
+}
+
+std::string_view name(Bound bound) { return bound == Bound::kMemory ? "memory" : "compute"; }
+
+Floor floor_of(const op::Cost& cost, const Traffic& traffic, const LimitRates& limits) {
+  const double read = 1e-9 / limits.dram_read_gbs;
+  const double write = std::max(0.0, 2e-9 / limits.copy_gbs - read);
+  const double memory = traffic.read_bytes * read + traffic.written_bytes * write;
+  const bool bf16_dot = cost.math == Dtype::kBf16 && limits.bf16_dot_gflops > 0;
+  const double compute = cost.flops * 1e-9 / (bf16_dot ? limits.bf16_dot_gflops : limits.fma_gflops);
+  return compute > memory ? Floor{compute, Bound::kCompute} : Floor{memory, Bound::kMemory};
+}
+
+LimitRates larger(const LimitRates& a, const LimitRates& b) {
+  return {.dram_read_gbs = std::max(a.dram_read_gbs, b.dram_read_gbs),
+          .copy_gbs = std::max(a.copy_gbs, b.copy_gbs),
+          .fma_gflops = std::max(a.fma_gflops, b.fma_gflops),
+          .bf16_dot_gflops = std::max(a.bf16_dot_gflops, b.bf16_dot_gflops)};
+}
+
+}  // namespace strobe::bench

@@ -1,0 +1,52 @@
+// Runs one case: makes its inputs, checks the first result against FP64, times the calls.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "bench/case_line.h"
+#include "bench/measure.h"
+#include "bench/progress.h"
+#include "bench/roofline.h"
+#include "op/check.h"
+
+namespace strobe::bench {
+
+struct RunOptions {
+  MeasureOptions measure;
+  std::uint64_t random_seed = 42;
+  bool refcheck = false;
+  bool warm = false;  // one instance of the inputs: what fits in the caches stays there
+};
+
+// At least this many rows of each output are held against the reference.
+inline constexpr std::int64_t kCheckedRows = 64;
+
+// One line of the results.
+struct Row {
+  std::string routine;
+  std::string backend;
+  std::string device;
+  std::string isa;
+  int threads = 0;
+  std::vector<op::Parameter> parameters;
+  op::Case values;
+  op::Cost cost;
+  Traffic traffic;
+  Timing timing;
+  int instances = 0;                     // copies of the inputs that the calls went through
+  std::optional<double> plan_seconds;    // median, of operators with a plan
+  std::optional<op::CheckResult> check;  // nothing: skipped
+  std::string repro;                     // the command line that runs this case alone
+
+  bool failed() const { return check && !check->passed; }
+  // Fraction of the machine's limits that the median call reached.
+  double fraction(const Floor& floor) const { return floor.seconds / timing.median(); }
+};
+
+// On the active ISA level and the executor as it is; `position` stands before the case in the progress line.
+Row run_case(const BenchCase& bench_case, const RunOptions& options, std::string_view position,
+             Progress& progress);
+
+}  // namespace strobe::bench

@@ -1,0 +1,86 @@
+#include "bench/session.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "cpu/pin.h"
+
+namespace strobe::bench {
+namespace {
+
+// Long enough for 25 slices of 20 ms for each of read and copy, and of FMA and bf16 dot.
+constexpr double kLimitsSeconds = 2;
+
+class ScopedIsa {
+ public:
+  ScopedIsa() : before_(cpu::active_isa()) {}
+  ~ScopedIsa() { cpu::set_active_isa(before_); }
+  ScopedIsa(const ScopedIsa&) = delete;
+  ScopedIsa& operator=(const ScopedIsa&) = delete;
+
+ private:
+  cpu::Isa before_;
+};
+
+const LimitRates* find_level(const std::vector<Limits>& limits, std::string_view isa) {
+  const auto found =
+      std::find_if(limits.begin(), limits.end(), [&](const Limits& level) { return level.isa == isa; });
+  return found == limits.end() ? nullptr : &found->max;
+}
+
+}  // namespace
+
+LimitRates SessionLimits::of(std::string_view isa) const {
+  const LimitRates* first = find_level(before, isa);
+  const LimitRates* second = find_level(after, isa);
+  const LimitRates none;
+  return larger(first != nullptr ? *first : none, second != nullptr ? *second : none);
+}
+
+std::vector<Limits> measure_levels(const std::vector<cpu::Isa>& levels, int threads) {
+  std::vector<Limits> result;
+  for (cpu::Isa level : levels) {
+    const bool first = result.empty();
+    result.push_back(measure_limits(
+        level, threads, {.seconds = first ? kLimitsSeconds : kLimitsSeconds / 2, .memory = first}));
+    if (first) continue;
+    for (auto rates : {&Limits::max, &Limits::median}) {  // memory does not depend on the level
+      (result.back().*rates).dram_read_gbs = (result.front().*rates).dram_read_gbs;
+      (result.back().*rates).copy_gbs = (result.front().*rates).copy_gbs;
+    }
+  }
+  return result;
+}
+
+bool SessionResult::failed() const {
+  return std::any_of(rows.begin(), rows.end(), [](const Row& row) { return row.failed(); });
+}
+
+SessionResult run_session(const std::vector<BenchCase>& cases, const std::vector<cpu::Isa>& levels,
+                          const RunOptions& options, const SessionCallbacks& callbacks, Progress& progress) {
+  SessionResult result;
+  const int threads = executor().max_workers();
+  progress.show("measuring the machine's limits");
+  result.limits.before = measure_levels(levels, threads);
+  progress.clear();
+  callbacks.on_start(result.limits);
+  {
+    const cpu::ScopedPin pin(executor());
+    const ScopedIsa restore;
+    for (std::size_t i = 0; i < cases.size(); ++i)
+      for (cpu::Isa level : levels) {
+        cpu::set_active_isa(level);
+        result.rows.push_back(
+            run_case(cases[i], options, fmt::format("[{}/{}] ", i + 1, cases.size()), progress));
+        progress.clear();
+        callbacks.on_row(result.rows.back(), result.limits);
+      }
+  }
+  progress.show("measuring the machine's limits again");
+  result.limits.after = measure_levels(levels, threads);
+  progress.clear();
+  return result;
+}
+
+}  // namespace strobe::bench

@@ -1,0 +1,66 @@
+#include "bench/text_report.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+namespace strobe::bench {
+namespace {
+
+std::string isa_list(const Machine& machine) {
+  std::vector<std::string_view> names;
+  for (cpu::Isa level : machine.isa_levels) names.push_back(cpu::name(level));
+  return fmt::format("{}", fmt::join(names, " "));
+}
+
+// What the bound limits: GB/s of memory, or GFLOP/s.
+std::string rate_text(const Row& row, Bound bound) {
+  const double seconds = row.timing.median();
+  if (bound == Bound::kMemory) return fmt::format("{:.2f} GB/s", row.cost.bytes / seconds * 1e-9);
+  return fmt::format("{:.1f} GFLOP/s", row.cost.flops / seconds * 1e-9);
+}
+
+}  // namespace
+
+std::string machine_text(const Machine& machine) {
+  return fmt::format("{}, {} CPUs, {} memory, caches {} / {} / {}, levels {}\n", machine.cpu, machine.cpus,
+                     bytes_text(static_cast<double>(machine.memory_bytes)),
+                     bytes_text(static_cast<double>(machine.caches.l1d)),
+                     bytes_text(static_cast<double>(machine.caches.l2)),
+                     bytes_text(static_cast<double>(machine.caches.llc)), isa_list(machine));
+}
+
+std::string limits_text(std::string_view label, const Limits& limits) {
+  std::string text = fmt::format(
+      "{:<14} {} threads, {}: DRAM read {:.1f} GB/s, copy {:.1f} GB/s, FMA {:.0f} GFLOP/s", label,
+      limits.threads, limits.isa, limits.max.dram_read_gbs, limits.max.copy_gbs, limits.max.fma_gflops);
+  if (limits.max.bf16_dot_gflops > 0)
+    text += fmt::format(", bf16 dot {:.0f} GFLOP/s", limits.max.bf16_dot_gflops);
+  return text + "\n";
+}
+
+std::string row_header() {
+  return fmt::format("{:<22} {:<11} {:>10} {:>10} {:>15} {:>8} {:<7} {:<7} {}\n", "routine", "isa",
+                     "median ms", "min ms", "rate", "of limit", "bound", "check", "case");
+}
+
+std::string row_text(const Row& row, const SessionLimits& limits, bool verbose) {
+  const Floor floor = floor_of(row.cost, row.traffic, limits.of(row.isa));
+  std::string text = fmt::format("{:<22} {:<11} {:>10.4f} {:>10.4f} {:>15} {:>8.3f} {:<7} {:<7} {}\n",
+                                 row.routine, row.isa, row.timing.median() * 1e3, row.timing.min() * 1e3,
+                                 rate_text(row, floor.bound), row.fraction(floor), name(floor.bound),
+                                 !row.check          ? "-"
+                                 : row.check->passed ? "pass"
+                                                     : "FAIL",
+                                 flags_text(row.parameters, row.values));
+  if (row.failed()) text += fmt::format("  reference check failed: {}\n", row.check->worst);
+  if (!verbose) return text;
+  text += fmt::format("  std {:.4f} ms over {} calls on {} instances", row.timing.deviation() * 1e3,
+                      row.timing.seconds.size(), row.instances);
+  if (row.plan_seconds) text += fmt::format(", plan {:.1f} us", *row.plan_seconds * 1e6);
+  if (row.check)
+    text += fmt::format(", max error {:.3g} (relative {:.3g}) over {} elements", row.check->max_abs_error,
+                        row.check->max_rel_error, row.check->elements);
+  return text + fmt::format("\n  {}\n", row.repro);
+}
+
+}  // namespace strobe::bench

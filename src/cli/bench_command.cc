@@ -1,0 +1,147 @@
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <memory>
+#include <optional>
+
+#include "bench/json_report.h"
+#include "bench/output_file.h"
+#include "bench/session.h"
+#include "bench/suites.h"
+#include "bench/text_report.h"
+#include "cli/cli.h"
+#include "cli/commands.h"
+#include "core/message.h"
+#include "op/operator.h"
+
+namespace strobe::cli {
+namespace {
+
+using namespace bench;  // NOLINT: this file is the command of that namespace
+
+// What stands on the command line.
+struct BenchFlags {
+  bool list = false;
+  std::string routine, suite;
+  std::string device = "cpu";
+  std::vector<std::string> isa;
+  int threads = 0;
+  RunOptions run;
+  std::string json;
+  bool verbose = false;
+  bool num_iters_given = false;
+};
+
+void print_parameters(const std::vector<op::Parameter>& parameters) {
+  for (const op::Parameter& parameter : parameters)
+    fmt::print("    --{:<24} {:<10} {}\n", parameter.name, parameter.default_value, parameter.doc);
+}
+
+int list(bool verbose) {
+  for (const op::Operator* op : op::registry().all())
+    for (const op::Routine& routine : op::routines_of(*op)) {
+      fmt::print("{:<30} {}\n", routine.name, routine.doc);
+      if (verbose) print_parameters(routine.parameters);
+    }
+  return kOk;
+}
+
+std::vector<cpu::Isa> parse_levels(const std::vector<std::string>& names) {
+  if (names.empty()) return {cpu::active_isa()};
+  std::vector<cpu::Isa> levels;
+  std::vector<std::string_view> known;
+  for (cpu::Isa level : this_machine().isa_levels) known.push_back(cpu::name(level));
+  for (const std::string& name : names) {
+    const auto found = std::find(known.begin(), known.end(), name);
+    if (found == known.end())
+      fail(ErrorKind::kInvalidArgument, "--isa: expected levels that this machine runs ({}), got '{}'",
+           fmt::join(known, ", "), name);
+    levels.push_back(this_machine().isa_levels[static_cast<std::size_t>(found - known.begin())]);
+  }
+  return levels;
+}
+
+std::vector<BenchCase> parse_cases(const BenchFlags& flags, const std::vector<std::string>& extra_words) {
+  if (!flags.routine.empty()) return {parse_case(flags.routine, extra_words)};
+  if (flags.suite.empty())
+    fail(ErrorKind::kInvalidArgument, "bench: expected --list, --suite NAME or --routine NAME");
+  if (!extra_words.empty())
+    fail(ErrorKind::kInvalidArgument, "bench: unknown flag '{}' for a suite", extra_words.front());
+  std::vector<BenchCase> cases = suite_cases(flags.suite);
+  if (flags.num_iters_given)
+    for (BenchCase& bench_case : cases) bench_case.num_iters.reset();
+  return cases;
+}
+
+void print_limits(std::string_view label, const std::vector<Limits>& levels) {
+  for (const Limits& level : levels) fmt::print("{}", limits_text(label, level));
+}
+
+int bench(const BenchFlags& flags, const std::vector<std::string>& extra_words) {
+  if (flags.list) return list(flags.verbose);
+  if (flags.device != "cpu")
+    fail(ErrorKind::kInvalidArgument, "--device: expected cpu, got '{}'", flags.device);
+  const std::vector<BenchCase> cases = parse_cases(flags, extra_words);
+  const std::vector<cpu::Isa> levels = parse_levels(flags.isa);
+  std::optional<OutputFile> output;
+  if (!flags.json.empty()) output.emplace(flags.json);
+  if (flags.threads > 0) set_num_threads(flags.threads);
+
+  const Machine machine = this_machine();
+  fmt::print("{}", machine_text(machine));
+  const SessionCallbacks callbacks = {.on_start =
+                                          [](const SessionLimits& limits) {
+                                            print_limits("limits", limits.before);
+                                            fmt::print("{}", row_header());
+                                            std::fflush(stdout);
+                                          },
+                                      .on_row =
+                                          [&](const Row& row, const SessionLimits& limits) {
+                                            fmt::print("{}", row_text(row, limits, flags.verbose));
+                                            std::fflush(stdout);
+                                          }};
+  Progress progress;
+  const SessionResult result = run_session(cases, levels, flags.run, callbacks, progress);
+  print_limits("limits after", result.limits.after);
+  if (output) output->write(json_of(machine, result).dump(1) + "\n");
+  return result.failed() ? kFailed : kOk;
+}
+
+}  // namespace
+
+void add_bench(CLI::App& app, Action& action) {
+  auto flags = std::make_shared<BenchFlags>();
+  CLI::App* command = app.add_subcommand(
+      "bench", "Time the operators, check them against FP64, hold them against this machine's limits");
+  command->allow_extras();  // a routine's own flags, which bench/case_line.h reads
+  command->footer(
+      "With --routine, every parameter of the routine is a flag: strobe bench --list -v shows them.");
+  command->add_flag("--list", flags->list, "List the routines (-v: with their parameters)");
+  CLI::Option* routine = command->add_option("--routine", flags->routine, "Run one routine");
+  command->add_option("--suite", flags->suite, "Run a suite: quick, llama-3.1-8b")->excludes(routine);
+  command->add_option("--device", flags->device, "cpu")->capture_default_str();
+  command->add_option("--isa", flags->isa, "Instruction-set levels, each in turn (default: the active one)")
+      ->delimiter(',');
+  command->add_option("--threads", flags->threads, "Threads (default: STROBE_NUM_THREADS, else all CPUs)")
+      ->check(CLI::Range(1, 1024));
+  command->add_flag("--refcheck", flags->run.refcheck,
+                    "Check the first result of every case against the FP64 reference");
+  CLI::Option* iterations =
+      command->add_option("--num_iters", flags->run.measure.num_iters, "Timed calls of a case")
+          ->check(CLI::Range(1, 1000000))
+          ->capture_default_str();
+  command->add_option("--dry_run_iters", flags->run.measure.dry_run_iters, "Untimed calls before them")
+      ->check(CLI::Range(0, 1000000))
+      ->capture_default_str();
+  command->add_option("--random_seed", flags->run.random_seed, "Seed of the inputs")->capture_default_str();
+  command->add_option("--json", flags->json, "Write the results to a file");
+  command->add_flag("--warm", flags->run.warm,
+                    "Keep to one copy of the inputs: what fits stays in the caches");
+  command->add_flag("-v,--verbose", flags->verbose, "More about every row, and the command that repeats it");
+  command->callback([=, &action] {
+    flags->num_iters_given = iterations->count() > 0;
+    action = [=] { return bench(*flags, command->remaining()); };
+  });
+}
+
+}  // namespace strobe::cli

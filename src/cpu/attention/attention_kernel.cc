@@ -1,0 +1,197 @@
+// Attention of one work item: flash attention with an online softmax in base 2, query heads of a group folded
+// into rows.
+//
+//   few rows  (direct.h)   for each 64 tokens: scores by row dots -> softmax -> output, K and V read in place
+//   many rows (tiled.h)    for each 128 tokens: pack K and V -> for each 48 rows: scores -> softmax -> output
+//
+// Both paths exist per engine (engine.h: f32, or bf16 dot products) and per KV element type.
+#include "cpu/attention/attention_kernel.h"
+
+#include "cpu/attention/careful.h"
+#include "cpu/attention/direct.h"
+#include "cpu/attention/tiled.h"
+
+namespace strobe::cpu::STROBE_ISA {
+namespace {
+
+// RoPE on the fly stays in f32: rotated values rounded to bf16 again would cost more accuracy than the rest
+// of the kernel.
+bool is_bf16_dot(const AttentionProblem& p) {
+#if defined(STROBE_BF16_ENGINE)
+  return p.q_dtype == Dtype::kBf16 && p.rope_inv_freq == nullptr &&
+         (p.kv_dtype == Dtype::kBf16 || p.kv_dtype == Dtype::kE4m3 || p.kv_dtype == Dtype::kE5m2);
+#else
+  (void)p;
+  return false;
+#endif
+}
+
+int words_of_q(const AttentionProblem& p) {
+  return round_up(p.head_dim_qk / (is_bf16_dot(p) ? 2 : 1), kLanes);
+}
+int words_of_o(const AttentionProblem& p) {
+  return round_up(p.head_dim_vo, is_bf16_dot(p) ? 2 * kLanes : kLanes);
+}
+
+// Hands out consecutive 64-byte aligned arrays; with a null base it only counts.
+struct Arena {
+  char* base;
+  size_t used = 0;
+  template <class T>
+  void take(T** array, size_t count) {
+    *array = base == nullptr ? nullptr : reinterpret_cast<T*>(base + used);
+    used += (count * sizeof(uint32_t) + 63) / 64 * 64;
+  }
+};
+
+size_t lay_out_scratch(const AttentionProblem& p, int rows, void* memory, Scratch* scratch) {
+  Arena arena{static_cast<char*>(memory)};
+  const size_t q_words = static_cast<size_t>(words_of_q(p)), o_words = static_cast<size_t>(words_of_o(p));
+  const size_t padded = static_cast<size_t>(round_up(rows, kLanes));
+  const size_t per_word = is_bf16_dot(p) ? 2 : 1;
+  arena.take(&scratch->q, padded * q_words);
+  arena.take(&scratch->o, padded * o_words);
+  arena.take(&scratch->m, padded);
+  arena.take(&scratch->l, padded);
+  scratch->stored_sum = scratch->l;
+  if (is_bf16_dot(p)) arena.take(&scratch->stored_sum, padded);
+  arena.take(&scratch->factor, padded);
+  arena.take(&scratch->lo, padded);
+  arena.take(&scratch->hi, padded);
+  arena.take(&scratch->s, size_t{kGroupRows} * kTiledTokens);
+  arena.take(&scratch->p, kGroupRows * kTiledTokens / per_word);
+  arena.take(&scratch->k, rows > kDirectRows ? q_words * kTiledTokens : 0);
+  arena.take(&scratch->v, rows > kDirectRows ? kTiledTokens / per_word * o_words : 0);
+  uint32_t* rotated = nullptr;
+  arena.take(&rotated, p.rope_inv_freq != nullptr ? kTiledTokens * q_words : 0);
+  scratch->rotated = rotated;
+  return arena.used;
+}
+
+Item make_item(const AttentionProblem& p, const AttentionItem& item, int kv_head, void* scratch) {
+  Item it{};
+  it.problem = &p;
+  it.item = &item;
+  it.kv_head = kv_head;
+  it.group = p.num_qo_heads / p.num_kv_heads;
+  it.rows = (item.q_end - item.q_begin) * it.group;
+  it.qo_len = p.qo_indptr[item.request + 1] - p.qo_indptr[item.request];
+  it.kv_len = p.kv_len[item.request];
+  it.q_offset = it.kv_len - it.qo_len;
+  it.q_stride = words_of_q(p);
+  it.o_stride = words_of_o(p);
+  it.transforms = p.alibi_slopes != nullptr || p.logits_soft_cap > 0;
+  it.scale = it.transforms ? p.sm_scale : p.sm_scale * kLog2E;
+  lay_out_scratch(p, it.rows, scratch, &it.scratch);
+  return it;
+}
+
+void start_rows(Item* it) {
+  const Scratch& scratch = it->scratch;
+  for (int row = 0; row < it->rows; ++row)
+    attended_range(*it->problem, *it->item, it->kv_len, it->q_pos(row), &scratch.lo[row], &scratch.hi[row]);
+  it->kv_begin = scratch.lo[0];
+  it->kv_end = scratch.hi[it->rows - 1];
+  for (int row = 0; row < it->rows; row += kLanes) {
+    store(scratch.m + row, splat(-kInfinity));
+    store(scratch.l + row, F32{});
+    store(scratch.stored_sum + row, F32{});
+  }
+  for (int i = 0; i < it->rows * it->o_stride; i += kLanes) store(scratch.o + i, F32{});
+}
+
+// The item's query rows as engine elements, rotated if the run wants RoPE.
+template <class Engine, class Q>
+void load_queries(const Item& it) {
+  const AttentionProblem& p = *it.problem;
+  float values[kMaxHeadDim + kLanes] = {};
+  Rotation rotation;
+  for (int row = 0; row < it.rows; ++row) {
+    const int64_t offset =
+        (p.qo_indptr[it.item->request] + it.token(row)) * p.q_stride_token + it.head(row) * p.q_stride_head;
+    widen_row(static_cast<const Q*>(p.q) + offset, p.head_dim_qk, values);
+    if (p.rope_inv_freq != nullptr) {
+      if (row % it.group == 0) start_rotation(p, it.q_pos(row), &rotation);
+      rotate_row(p, rotation, values);
+    }
+    uint32_t* words = it.scratch.q + row * it.q_stride;
+    auto* elements = reinterpret_cast<typename Engine::Element*>(words);
+    for (int c = 0; c < it.q_stride * Engine::kPerWord; c += kLanes)
+      Engine::store_elements(elements + c, c < p.head_dim_qk ? load(values + c) : F32{});
+  }
+}
+
+template <class Engine, class Q, class T>
+void run_item(Item* it) {
+  start_rows(it);
+  load_queries<Engine, Q>(*it);
+  if (it->rows <= kDirectRows)
+    run_direct<Engine, T>(*it);
+  else
+    run_tiled<Engine, T>(*it);
+  const Scratch& scratch = it->scratch;
+  for (int row = 0; row < it->rows; ++row) {
+    const RowState state = {scratch.m[row], scratch.l[row], scratch.stored_sum[row]};
+    if (!finish_row(*it, row, scratch.o + row * it->o_stride, state)) redo_row<Q, T>(*it, row);
+  }
+}
+
+template <class Q>
+void run_f32(Item* it) {
+  switch (it->problem->kv_dtype) {
+    case Dtype::kF32:
+      return run_item<F32Engine, Q, float>(it);
+    case Dtype::kF16:
+      return run_item<F32Engine, Q, f16_t>(it);
+    case Dtype::kBf16:
+      return run_item<F32Engine, Q, bf16_t>(it);
+    case Dtype::kE4m3:
+      return run_item<F32Engine, Q, e4m3_t>(it);
+    default:
+      return run_item<F32Engine, Q, e5m2_t>(it);
+  }
+}
+
+void run_bf16_dot([[maybe_unused]] Item* it) {
+#if defined(STROBE_BF16_ENGINE)
+  switch (it->problem->kv_dtype) {
+    case Dtype::kE4m3:
+      return run_item<Bf16Engine, bf16_t, e4m3_t>(it);
+    case Dtype::kE5m2:
+      return run_item<Bf16Engine, bf16_t, e5m2_t>(it);
+    default:
+      return run_item<Bf16Engine, bf16_t, bf16_t>(it);
+  }
+#endif
+}
+
+}  // namespace
+
+size_t attention_scratch_bytes(const AttentionProblem& problem, int max_rows) {
+  Scratch scratch;
+  // The direct path has no packed tiles but fewer rows: the tiled layout of at least as many rows always
+  // suffices.
+  return lay_out_scratch(problem, larger(max_rows, kDirectRows), nullptr, &scratch);
+}
+
+void attention_item(const AttentionProblem& problem, const AttentionItem& item, int kv_head, void* scratch) {
+  Item it = make_item(problem, item, kv_head, scratch);
+  if (it.rows <= 0) return;
+  if (is_bf16_dot(problem)) return run_bf16_dot(&it);
+  switch (problem.q_dtype) {
+    case Dtype::kF32:
+      return run_f32<float>(&it);
+    case Dtype::kF16:
+      return run_f32<f16_t>(&it);
+    default:
+      return run_f32<bf16_t>(&it);
+  }
+}
+
+void attention_merge(const AttentionProblem& problem, const AttentionItem* parts, int count, int kv_head,
+                     void* scratch) {
+  const Item it = make_item(problem, parts[0], kv_head, scratch);
+  for (int row = 0; row < it.rows; ++row) merge_row(it, parts, count, row);
+}
+
+}  // namespace strobe::cpu::STROBE_ISA

@@ -1,0 +1,29 @@
+// The arguments of a batched attention call as one declaration sees them: plan's and run's.
+#pragma once
+
+#include "op/operator.h"
+#include "strobe/attention.h"
+
+namespace strobe::ops {
+
+struct BatchAttentionArgs {
+  AttentionPlanArgs plan;
+  AttentionRunArgs run;
+  int head_dim_vo() const { return plan.head_dim_vo > 0 ? plan.head_dim_vo : plan.head_dim_qk; }
+  bool paged() const { return plan.page_size > 0; }
+};
+
+// The declarations (attention.cc).
+const op::Operator& single_prefill_operator();
+const op::Operator& single_decode_operator();
+const op::Operator& batch_attention_operator(bool paged);
+
+// Benchmark routines (attention_routines.cc).
+std::vector<op::Routine> single_prefill_routines();
+std::vector<op::Routine> single_decode_routines();
+std::vector<op::Routine> batch_attention_routines(bool paged);
+
+// KV tokens of each request, from kv_len, last_page_len or kv_indptr. Reads host arrays that have passed validation.
+void kv_lengths(const AttentionPlanArgs& plan, std::vector<std::int32_t>& lengths);
+
+}  // namespace strobe::ops

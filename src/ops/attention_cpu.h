@@ -1,0 +1,66 @@
+// Planned attention on the CPU: the work list, the workspace, and the run over the executor.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "cpu/attention/attention_kernel.h"
+#include "plan/work_list.h"
+#include "strobe/attention.h"
+
+namespace strobe::ops {
+
+class CpuAttention {
+ public:
+  // Shapes and options of a batch. The index arrays must outlive the plan.
+  struct Shape {
+    std::span<const std::int32_t> qo_indptr, kv_len, kv_indptr, kv_indices;
+    int num_qo_heads, num_kv_heads, head_dim_qk, head_dim_vo, page_size;
+    Dtype q_dtype, kv_dtype;
+    const TensorView* alibi_slopes;  // not given: none, or the default slopes when the options ask for ALiBi
+    const TensorView* custom_mask;
+    std::span<const std::int64_t> custom_mask_indptr;
+  };
+  // The tensors of one run, k and v with their axes told apart.
+  struct Tensors {
+    const TensorView *q, *k, *v, *sinks, *out, *lse;
+    std::int64_t k_stride_page, k_stride_token, k_stride_head;
+    std::int64_t v_stride_page, v_stride_token, v_stride_head;
+  };
+
+  void plan(const Shape& shape, const AttentionOptions& options);
+  // Allocates nothing and takes no lock.
+  void run(const Tensors& tensors);
+  std::size_t workspace_bytes() const;
+
+ private:
+  void plan_workspace();
+  void run_item(std::int32_t item, int worker);
+  void finish_part(const plan::WorkItem& item, int kv_head, void* scratch);
+
+  struct Free {
+    void operator()(void* p) const;
+  };
+  using Buffer = std::unique_ptr<void, Free>;
+  static Buffer allocate(std::size_t bytes);
+
+  cpu::AttentionProblem problem_{};
+  plan::WorkList work_;
+  std::vector<cpu::AttentionItem> parts_;  // of work_.parts, as the kernel takes them
+  std::vector<float> alibi_slopes_, rope_inv_freq_;
+  int workers_ = 1;
+  std::size_t scratch_bytes_ = 0;  // of one worker
+  std::size_t partial_bytes_ = 0;
+  std::size_t workspace_capacity_ = 0;
+  Buffer workspace_;  // workers' scratch, then partial outputs, then their lse
+  std::size_t counter_capacity_ = 0;
+  std::unique_ptr<std::atomic<std::int32_t>[]> parts_done_;  // for each merge group and KV head
+  // The kernels of the level that was active at plan time.
+  decltype(*cpu::attention_item) item_kernel_ = nullptr;
+  decltype(*cpu::attention_merge) merge_kernel_ = nullptr;
+};
+
+}  // namespace strobe::ops

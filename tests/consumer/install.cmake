@@ -1,0 +1,21 @@
+# cmake -DBUILD=… -DSTAGING=… -DPREFIX=… -P install.cmake
+file(REMOVE_RECURSE ${STAGING} ${PREFIX})
+execute_process(COMMAND ${CMAKE_COMMAND} --install ${BUILD} --prefix ${STAGING} COMMAND_ERROR_IS_FATAL ANY)
+file(RENAME ${STAGING} ${PREFIX})
+
+# Nothing but Strobe is installed, and no file tells where it was built.
+file(GLOB_RECURSE installed RELATIVE ${PREFIX} ${PREFIX}/*)
+foreach(file IN LISTS installed)
+  if(NOT file MATCHES "strobe")
+    message(SEND_ERROR "installed, but not Strobe's: ${file}")
+  endif()
+  if(file MATCHES "\\.(cmake|pc|h)$")
+    file(READ ${PREFIX}/${file} text)
+    foreach(path IN ITEMS ${BUILD} ${STAGING})
+      string(FIND "${text}" "${path}" at)
+      if(NOT at EQUAL -1)
+        message(SEND_ERROR "${file} names ${path}")
+      endif()
+    endforeach()
+  endif()
+endforeach()
