@@ -7,6 +7,7 @@ add_library(strobe_bench STATIC
     src/bench/case_line.cc src/bench/json_report.cc src/bench/limits.cc src/bench/machine.cc src/bench/measure.cc
     src/bench/output_file.cc src/bench/progress.cc src/bench/roofline.cc src/bench/rotation.cc src/bench/run_case.cc
     src/bench/session.cc src/bench/suites.cc src/bench/text_report.cc
+    src/bench/workload_plan.cc src/bench/workload_report.cc src/bench/workload_run.cc
     src/bench/workload/builtin_workload.cc src/bench/workload/csv.cc src/bench/workload/page_pool.cc
     src/bench/workload/requests.cc src/bench/workload/scheduler.cc src/bench/workload/step_stats.cc
     src/bench/workload/timestamp.cc

@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
@@ -32,42 +31,26 @@ Isa best() {
   return result;
 }
 
-// The processor's features as Linux lists them, which it takes from cpuid and its own XSAVE set-up.
-bool kernel_lists(const std::vector<std::string>& features) {
-  std::ifstream file("/proc/cpuinfo");
-  std::string line;
-  while (std::getline(file, line))
-    if (line.starts_with("flags") || line.starts_with("Features")) break;
-  std::istringstream words(line);
-  const std::vector<std::string> listed{std::istream_iterator<std::string>(words), {}};
-  for (const std::string& feature : features)
-    if (std::find(listed.begin(), listed.end(), feature) == listed.end()) return false;
-  return true;
-}
-
-// active_isa() in a fresh process with STROBE_CPU_ISA set (see main): 100 + level, or the Error's kind, its
-// message in `message`.
-int probe(std::string& message) try {
-  return 100 + static_cast<int>(active_isa());
-} catch (const Error& error) {
-  message = error.what();
-  return static_cast<int>(error.kind());
-}
-
+// The choice is made once in a process. So every test that makes it does so in a child, and the parent never
+// does.
 struct Outcome {
-  int status;
-  std::string message;
+  int status;           // 100 + level, or the kind of the Error
+  std::string message;  // of the Error
 };
 
-Outcome outcome_of(const char* value) {
+template <class Choose>
+Outcome in_child(Choose choose) {
   int ends[2];
-  if (pipe(ends) != 0) return {-1, "pipe"};
+  if (pipe(ends) != 0) return {-1, "pipe failed"};
   const pid_t child = fork();
   if (child == 0) {
-    dup2(ends[1], 1);
-    setenv("STROBE_CPU_ISA", value, 1);
-    execl("/proc/self/exe", "isa_test", "probe", nullptr);
-    _exit(127);
+    try {
+      _exit(100 + static_cast<int>(choose()));
+    } catch (const Error& error) {
+      const std::string_view message = error.what();
+      const bool written = write(ends[1], message.data(), message.size()) > 0;
+      _exit(written ? static_cast<int>(error.kind()) : 99);
+    }
   }
   close(ends[1]);
   Outcome outcome{-1, ""};
@@ -81,6 +64,13 @@ Outcome outcome_of(const char* value) {
   return outcome;
 }
 
+Outcome outcome_of(std::string_view value) {
+  return in_child([value] {
+    setenv("STROBE_CPU_ISA", std::string(value).c_str(), 1);
+    return active_isa();
+  });
+}
+
 TEST(Isa, PortableIsSupportedAndLevelsNest) {
   EXPECT_TRUE(supported(Isa::kPortable));
   for (int level = 1; level < kIsaCount; ++level) {
@@ -90,6 +80,19 @@ TEST(Isa, PortableIsSupportedAndLevelsNest) {
 }
 
 #if defined(__x86_64__)
+// The processor's features as Linux lists them, which it takes from cpuid and its own XSAVE set-up.
+bool kernel_lists(const std::vector<std::string>& features) {
+  std::ifstream file("/proc/cpuinfo");
+  std::string line;
+  while (std::getline(file, line))
+    if (line.starts_with("flags") || line.starts_with("Features")) break;
+  std::istringstream words(line);
+  const std::vector<std::string> listed{std::istream_iterator<std::string>(words), {}};
+  for (const std::string& feature : features)
+    if (std::find(listed.begin(), listed.end(), feature) == listed.end()) return false;
+  return true;
+}
+
 TEST(Isa, AgreesWithTheKernel) {
   EXPECT_EQ(supported(Isa::kAvx2), kernel_lists({"avx2", "fma", "f16c"}));
   EXPECT_EQ(supported(Isa::kAvx512),
@@ -106,7 +109,7 @@ TEST(Isa, NamesAreDistinct) {
 
 TEST(Isa, EnvironmentForcesALevel) {
   for (const Isa isa : levels()) {
-    const Outcome outcome = outcome_of(std::string(name(isa)).c_str());
+    const Outcome outcome = outcome_of(name(isa));
     if (supported(isa)) {
       EXPECT_EQ(outcome.status, 100 + static_cast<int>(isa));
     } else {
@@ -139,29 +142,15 @@ TEST(Isa, SetActiveIsaChangesTheKernelChosen) {
   for (auto& level : kernel.level) level = Kernels::other;
   kernel.level[0] = Kernels::zero;
 
-  const Isa before = active_isa();
   for (const Isa isa : levels()) {
-    if (!supported(isa)) {
-      EXPECT_THROW(set_active_isa(isa), Error);
-      continue;
-    }
-    set_active_isa(isa);
-    EXPECT_EQ(active_isa(), isa);
-    EXPECT_EQ((*kernel)(), isa == Isa::kPortable ? 0 : 1);
+    const Outcome outcome = in_child([&] {
+      set_active_isa(isa);
+      return (*kernel)() == (isa == Isa::kPortable ? 0 : 1) ? active_isa() : static_cast<Isa>(-1);
+    });
+    EXPECT_EQ(outcome.status,
+              supported(isa) ? 100 + static_cast<int>(isa) : static_cast<int>(ErrorKind::kUnsupported));
   }
-  set_active_isa(before);
 }
 
 }  // namespace
 }  // namespace strobe::cpu
-
-int main(int argc, char** argv) {
-  if (argc == 2 && std::string(argv[1]) == "probe") {
-    std::string message;
-    const int status = strobe::cpu::probe(message);
-    std::fwrite(message.data(), 1, message.size(), stdout);
-    return status;
-  }
-  testing::InitGoogleTest(&argc, argv);
-  return RUN_ALL_TESTS();
-}

@@ -71,7 +71,7 @@ TEST(AppendPagedKvCache, MatchesTheReferenceOverDtypesLayoutsAndPageSizes) {
   for (const char* dtype : {"f32", "f16", "bf16", "e4m3", "e5m2"})
     for (const char* cache_dtype : {"f32", "f16", "bf16", "e4m3", "e5m2"})
       for (const char* layout : {"NHD", "HND"})
-        for (const char* page_size : {"1", "3", "16", "64"})
+        for (const char* page_size : {"1", "3", "16"})
           for (const auto& [head_dim, head_dim_vo] : kDims) {
             const bool same = std::string(dtype) == cache_dtype, to_fp8 = cache_dtype[0] == 'e' && dtype[0] != 'e';
             if (!same && !to_fp8) continue;
@@ -157,7 +157,7 @@ TEST(AppendPagedKvCache, MatchesTheReferenceWhenItStreams) {
         for (const auto& [name, value] : {std::pair{"nnz", "4500"}, {"kv_layout", layout}, {"k_cache_dtype", cache_dtype}}) parameters.set(name, value);
         op::Random random(5);
         op::Problem problem = found.routine.make(*found.op, parameters, random);
-        const op::Expected expected = op::expect(*found.op, problem.args.get(), problem.axes, 200, random);
+        const op::Expected expected = op::expect(*found.op, problem.args.get(), problem.axes, 64, random);
         problem.run();
         const op::CheckResult result = op::compare(*found.op, problem.args.get(), problem.axes, expected);
         EXPECT_TRUE(result.passed) << layout << " " << cache_dtype << " at " << cpu::name(isa) << ": " << result.worst;
@@ -246,13 +246,13 @@ TEST(AppendErrors, IndexArraysNameRequestAndElement) {
 
 TEST(AppendErrors, TensorsNameArgumentExpectationAndFinding) {
   using Args = AppendPagedKvCacheArgs;
-  const Tensor f16(Dtype::kF16, {6, 4, 3, 24}), other_dim(Dtype::kBf16, {6, 4, 3, 32}), no_slots(Dtype::kBf16, {6, 0, 3, 24});
-  EXPECT_THAT(append_error([&](Example&, Args& a) { a.k_cache = a.v_cache = f16; }), HasSubstr("k_cache: expected dtype bf16 (that of the tokens), e4m3 or e5m2, got f16[6, 4, 3, 24]"));
+  const Tensor f16(Dtype::kF16, {6, 4, 3, 24}), other_f16(Dtype::kF16, {6, 4, 3, 24}), other_dim(Dtype::kBf16, {6, 4, 3, 32}), no_slots(Dtype::kBf16, {6, 0, 3, 24});
+  EXPECT_THAT(append_error([&](Example&, Args& a) { a.k_cache = f16, a.v_cache = other_f16; }), HasSubstr("k_cache: expected dtype bf16 (that of the tokens), e4m3 or e5m2, got f16[6, 4, 3, 24]"));
   EXPECT_THAT(append_error([&](Example&, Args& a) { a.v_cache = f16; }), HasSubstr("v_cache: expected dtype bf16 (that of k_cache), got f16"));
   EXPECT_THAT(append_error([&](Example&, Args& a) { a.k_cache = other_dim; }), HasSubstr("head_dim = 24], got bf16[6, 4, 3, 32]"));
   EXPECT_THAT(append_error([&](Example&, Args& a) { a.k_cache = no_slots; }), HasSubstr("v_cache: expected shape [num_pages = 6, page_size = 0"));
   EXPECT_THAT(append_error([&](Example&, Args& a) { a.k_cache = a.v_cache = no_slots; }), HasSubstr("page_size: expected at least 1 token a page"));
-  EXPECT_THAT(append_error([&](Example&, Args& a) { a.kv_layout = KvLayout::kHnd; }), HasSubstr("k_cache: expected shape [num_pages, num_kv_heads = 3, page_size"));
+  EXPECT_THAT(append_error([&](Example&, Args& a) { a.kv_layout = KvLayout::kHnd; }), HasSubstr("k_cache: expected shape [num_pages = 6, num_kv_heads = 3, page_size"));
   EXPECT_THAT(append_error([&](Example&, Args& a) { a.k_scale = 0.5f; }), HasSubstr("k_scale: expected 1, as the cache has the tokens' dtype, got 0.5"));
   EXPECT_THAT(append_error([&](Example&, Args& a) { a.v_scale = 0; }), HasSubstr("v_scale: expected a value in"));
   EXPECT_THAT(append_error([&](Example&, Args& a) { a.v_cache = a.k_cache; }), HasSubstr("k_cache: expected memory apart from v_cache"));
@@ -261,10 +261,9 @@ TEST(AppendErrors, TensorsNameArgumentExpectationAndFinding) {
 }
 
 TEST(BatchIndicesPositions, MatchesTheReferenceAndAKnownCase) {
-  for (const char* nnz : {"0", "1", "100"})
+  for (const char* nnz : {"1", "100"})
     for (const char* batch_size : {"0", "1", "7"})
-      if (std::string(nnz) != "0")
-        expect_matches_reference("get_batch_indices_positions", {{"nnz", nnz}, {"batch_size", batch_size}});
+      expect_matches_reference("get_batch_indices_positions", {{"nnz", nnz}, {"batch_size", batch_size}});
   Indices append_indptr = {0, 1, 1, 4}, seq_lens = {9, 5, 3}, batch_indices(6), positions(6);
   get_batch_indices_positions({.append_indptr = TensorView::of(append_indptr), .seq_lens = TensorView::of(seq_lens),
                                .batch_indices = TensorView::of(batch_indices), .positions = TensorView::of(positions)});

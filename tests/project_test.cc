@@ -91,10 +91,10 @@ TEST(Project, EveryFamilyDeclaresOperators) {
 }
 
 TEST(Project, CMakeNamesEveryTest) {
-  const std::vector<std::string> named = matches(read(kRoot / "tests/CMakeLists.txt") + cmake_text(), "([A-Za-z0-9_]+_test[A-Za-z0-9_]*\\.cc)");
+  const std::vector<std::string> named = matches(read(kRoot / "tests/CMakeLists.txt"), "([A-Za-z0-9_]+_test[A-Za-z0-9_]*)");
   for (const std::string& path : files("tests", {".cc"}))
     if (path.find("_test") != std::string::npos) {
-      EXPECT_TRUE(contains(named, fs::path(path).filename())) << path << " is not built";
+      EXPECT_TRUE(contains(named, fs::path(path).stem())) << path << " is not built";
     }
 }
 

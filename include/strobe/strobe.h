@@ -4,6 +4,7 @@
 #include "strobe/activation.h"
 #include "strobe/attention.h"
 #include "strobe/cascade.h"
+#include "strobe/cascade_attention.h"
 #include "strobe/device.h"
 #include "strobe/dtype.h"
 #include "strobe/error.h"

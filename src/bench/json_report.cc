@@ -2,6 +2,8 @@
 
 #include <charconv>
 
+#include "bench/workload_report.h"
+
 namespace strobe::bench {
 namespace {
 
@@ -38,11 +40,23 @@ Json typed(const std::string& text) {
   return text;
 }
 
-const char* refcheck_text(const Row& row) {
-  return !row.check ? "skipped" : row.check->passed ? "pass" : "fail";
+}  // namespace
+
+Json json_of(const op::Case& values) {
+  Json json = Json::object();
+  for (const auto& [name, text] : values.values()) json[name] = typed(text);
+  return json;
 }
 
-}  // namespace
+Json json_of_check(const std::optional<op::CheckResult>& check) {
+  Json json = {{"refcheck", !check          ? "skipped"
+                            : check->passed ? "pass"
+                                            : "fail"},
+               {"max_abs_err", check ? Json(check->max_abs_error) : Json()},
+               {"max_rel_err", check ? Json(check->max_rel_error) : Json()}};
+  if (check && !check->passed) json["refcheck_message"] = check->worst;
+  return json;
+}
 
 Json json_of(const Machine& machine) {
   Json levels = Json::array();
@@ -68,8 +82,6 @@ Json json_of(const SessionLimits& limits) {
 }
 
 Json json_of(const Row& row, const LimitRates& limits) {
-  Json values = Json::object();
-  for (const auto& [name, text] : row.values.values()) values[name] = typed(text);
   const Floor floor = floor_of(row.cost, row.traffic, limits);
   const double median = row.timing.median();
   Json json = {{"routine", row.routine},
@@ -77,7 +89,7 @@ Json json_of(const Row& row, const LimitRates& limits) {
                {"device", row.device},
                {"isa", row.isa},
                {"threads", row.threads},
-               {"case", std::move(values)},
+               {"case", json_of(row.values)},
                {"median_ms", median * 1e3},
                {"min_ms", row.timing.min() * 1e3},
                {"std_ms", row.timing.deviation() * 1e3},
@@ -90,11 +102,8 @@ Json json_of(const Row& row, const LimitRates& limits) {
                {"tflops", row.cost.flops / median * 1e-12},
                {"tb_per_sec", row.cost.bytes / median * 1e-12},
                {"roofline_bound", name(floor.bound)},
-               {"roofline_fraction", row.fraction(floor)},
-               {"refcheck", refcheck_text(row)},
-               {"max_abs_err", row.check ? Json(row.check->max_abs_error) : Json()},
-               {"max_rel_err", row.check ? Json(row.check->max_rel_error) : Json()}};
-  if (row.failed()) json["refcheck_message"] = row.check->worst;
+               {"roofline_fraction", row.fraction(floor)}};
+  json.update(json_of_check(row.check));
   json["repro"] = row.repro;
   return json;
 }
@@ -102,10 +111,12 @@ Json json_of(const Row& row, const LimitRates& limits) {
 Json json_of(const Machine& machine, const SessionResult& result) {
   Json rows = Json::array();
   for (const Row& row : result.rows) rows.push_back(json_of(row, result.limits.of(row.isa)));
-  return {{"version", STROBE_VERSION},
-          {"machine", json_of(machine)},
-          {"limits", json_of(result.limits)},
-          {"rows", std::move(rows)}};
+  Json json = {{"version", STROBE_VERSION},
+               {"machine", json_of(machine)},
+               {"limits", json_of(result.limits)},
+               {"rows", std::move(rows)}};
+  if (result.workload) json["workload"] = json_of(*result.workload, result.limits.of(result.workload->isa));
+  return json;
 }
 
 }  // namespace strobe::bench

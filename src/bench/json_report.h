@@ -10,12 +10,17 @@ namespace strobe::bench {
 
 using Json = nlohmann::ordered_json;
 
-// {"version", "machine", "limits", "rows"}; docs/bench.md describes every field. Fractions are of the larger
-// limits of before and after.
+// {"version", "machine", "limits", "rows"} and, of a workload run, "workload"; docs/bench.md describes every
+// field. Fractions are of the larger limits of before and after.
 Json json_of(const Machine& machine, const SessionResult& result);
 
 Json json_of(const Machine& machine);
 Json json_of(const SessionLimits& limits);
 Json json_of(const Row& row, const LimitRates& limits);
+
+// Values of a case: numbers and booleans as such, everything else as text.
+Json json_of(const op::Case& values);
+// The fields refcheck, max_abs_err, max_rel_err and, when it failed, refcheck_message.
+Json json_of_check(const std::optional<op::CheckResult>& check);
 
 }  // namespace strobe::bench

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "bench/rotation.h"
+#include "core/message.h"
 #include "cpu/cache_info.h"
 #include "cpu/isa.h"
 #include "op/call.h"
@@ -10,11 +11,18 @@
 namespace strobe::bench {
 namespace {
 
+// Errors say which case they are about.
 op::Problem make_problem(const BenchCase& bench_case, std::uint64_t seed) {
-  op::Random random(seed);
-  op::Problem problem = bench_case.routine.routine.make(*bench_case.routine.op, bench_case.values, random);
-  if (problem.plan) problem.plan();
-  return problem;
+  const op::Routine& routine = bench_case.routine.routine;
+  try {
+    op::Random random(seed);
+    op::Problem problem = routine.make(*bench_case.routine.op, bench_case.values, random);
+    if (problem.plan) problem.plan();
+    return problem;
+  } catch (const Error& error) {
+    fail(error.kind(), "{} {}: {}", routine.name, flags_text(routine.parameters, bench_case.values),
+         error.what());
+  }
 }
 
 op::CheckResult check_first_call(const op::Problem& problem, std::uint64_t seed) {

@@ -54,31 +54,44 @@ std::vector<Limits> measure_levels(const std::vector<cpu::Isa>& levels, int thre
 }
 
 bool SessionResult::failed() const {
-  return std::any_of(rows.begin(), rows.end(), [](const Row& row) { return row.failed(); });
+  return (workload && workload->failed()) ||
+         std::any_of(rows.begin(), rows.end(), [](const Row& row) { return row.failed(); });
 }
 
-SessionResult run_session(const std::vector<BenchCase>& cases, const std::vector<cpu::Isa>& levels,
-                          const RunOptions& options, const SessionCallbacks& callbacks, Progress& progress) {
+namespace {
+
+void run_cases(const SessionPlan& plan, const SessionCallbacks& callbacks, Progress& progress,
+               SessionResult& result) {
+  for (std::size_t i = 0; i < plan.cases.size(); ++i)
+    for (cpu::Isa level : plan.levels) {
+      cpu::set_active_isa(level);
+      result.rows.push_back(
+          run_case(plan.cases[i], plan.options, fmt::format("[{}/{}] ", i + 1, plan.cases.size()), progress));
+      progress.clear();
+      callbacks.on_row(result.rows.back(), result.limits);
+    }
+}
+
+}  // namespace
+
+SessionResult run_session(SessionPlan plan, const SessionCallbacks& callbacks, Progress& progress) {
   SessionResult result;
   const int threads = executor().max_workers();
   progress.show("measuring the machine's limits");
-  result.limits.before = measure_levels(levels, threads);
+  result.limits.before = measure_levels(plan.levels, threads);
   progress.clear();
   callbacks.on_start(result.limits);
   {
     const cpu::ScopedPin pin(executor());
     const ScopedIsa restore;
-    for (std::size_t i = 0; i < cases.size(); ++i)
-      for (cpu::Isa level : levels) {
-        cpu::set_active_isa(level);
-        result.rows.push_back(
-            run_case(cases[i], options, fmt::format("[{}/{}] ", i + 1, cases.size()), progress));
-        progress.clear();
-        callbacks.on_row(result.rows.back(), result.limits);
-      }
+    run_cases(plan, callbacks, progress, result);
+    if (plan.workload) {
+      cpu::set_active_isa(plan.levels.front());
+      result.workload = run_workload(std::move(*plan.workload), plan.options.refcheck, progress);
+    }
   }
   progress.show("measuring the machine's limits again");
-  result.limits.after = measure_levels(levels, threads);
+  result.limits.after = measure_levels(plan.levels, threads);
   progress.clear();
   return result;
 }

@@ -2,11 +2,13 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "bench/limits.h"
 #include "bench/run_case.h"
+#include "bench/workload_run.h"
 
 namespace strobe::bench {
 
@@ -20,9 +22,18 @@ struct SessionLimits {
 
 std::vector<Limits> measure_levels(const std::vector<cpu::Isa>& levels, int threads);
 
+// What to run: cases, or a workload, which runs on the first level.
+struct SessionPlan {
+  std::vector<BenchCase> cases;
+  std::optional<WorkloadPlan> workload;
+  std::vector<cpu::Isa> levels;
+  RunOptions options;
+};
+
 struct SessionResult {
   SessionLimits limits;
   std::vector<Row> rows;
+  std::optional<WorkloadResult> workload;
   bool failed() const;  // some reference check failed
 };
 
@@ -32,7 +43,6 @@ struct SessionCallbacks {
 };
 
 // Every case at every level in turn, the executor's threads pinned. Sets the active level back afterwards.
-SessionResult run_session(const std::vector<BenchCase>& cases, const std::vector<cpu::Isa>& levels,
-                          const RunOptions& options, const SessionCallbacks& callbacks, Progress& progress);
+SessionResult run_session(SessionPlan plan, const SessionCallbacks& callbacks, Progress& progress);
 
 }  // namespace strobe::bench

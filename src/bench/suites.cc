@@ -27,13 +27,16 @@ constexpr Suite kSuites[] = {
 
 std::span<const Suite> suites() { return kSuites; }
 
-std::vector<BenchCase> suite_cases(std::string_view name) {
+std::vector<std::string_view> suite_names() {
   std::vector<std::string_view> names;
-  for (const Suite& suite : kSuites) {
+  for (const Suite& suite : kSuites) names.push_back(suite.name);
+  return names;
+}
+
+std::vector<BenchCase> suite_cases(std::string_view name) {
+  for (const Suite& suite : kSuites)
     if (suite.name == name) return parse_suite(name, suite.lines);
-    names.push_back(suite.name);
-  }
-  fail(ErrorKind::kInvalidArgument, "unknown suite '{}'; known: {}", name, fmt::join(names, ", "));
+  fail(ErrorKind::kInvalidArgument, "unknown suite '{}'; known: {}", name, fmt::join(suite_names(), ", "));
 }
 
 }  // namespace strobe::bench

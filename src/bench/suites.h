@@ -16,6 +16,7 @@ struct Suite {
 };
 
 std::span<const Suite> suites();
+std::vector<std::string_view> suite_names();
 
 // Throws Error(kInvalidArgument) that lists the names for an unknown one.
 std::vector<BenchCase> suite_cases(std::string_view name);

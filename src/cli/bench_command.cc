@@ -9,6 +9,8 @@
 #include "bench/session.h"
 #include "bench/suites.h"
 #include "bench/text_report.h"
+#include "bench/workload/builtin_workload.h"
+#include "bench/workload_report.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "core/message.h"
@@ -22,7 +24,7 @@ using namespace bench;  // NOLINT: this file is the command of that namespace
 // What stands on the command line.
 struct BenchFlags {
   bool list = false;
-  std::string routine, suite;
+  std::string routine, suite, workload, requests;
   std::string device = "cpu";
   std::vector<std::string> isa;
   int threads = 0;
@@ -32,16 +34,24 @@ struct BenchFlags {
   bool num_iters_given = false;
 };
 
-void print_parameters(const std::vector<op::Parameter>& parameters) {
+std::string parameters_text(const std::vector<op::Parameter>& parameters) {
+  std::string text;
   for (const op::Parameter& parameter : parameters)
-    fmt::print("    --{:<24} {:<10} {}\n", parameter.name, parameter.default_value, parameter.doc);
+    text += fmt::format("    --{:<24} {:<14} {}\n", parameter.name, parameter.default_value, parameter.doc);
+  return text;
+}
+
+std::string help_footer() {
+  return "With --routine, every parameter of the routine is a flag: strobe bench --list -v shows them.\n"
+         "With --workload or --requests:\n" +
+         parameters_text(workload_parameters());
 }
 
 int list(bool verbose) {
   for (const op::Operator* op : op::registry().all())
     for (const op::Routine& routine : op::routines_of(*op)) {
       fmt::print("{:<30} {}\n", routine.name, routine.doc);
-      if (verbose) print_parameters(routine.parameters);
+      if (verbose) fmt::print("{}", parameters_text(routine.parameters));
     }
   return kOk;
 }
@@ -73,6 +83,20 @@ std::vector<BenchCase> parse_cases(const BenchFlags& flags, const std::vector<st
   return cases;
 }
 
+SessionPlan parse_plan(const BenchFlags& flags, const std::vector<std::string>& extra_words) {
+  SessionPlan plan;
+  plan.options = flags.run;
+  plan.levels = parse_levels(flags.isa);
+  if (flags.workload.empty() && flags.requests.empty()) {
+    plan.cases = parse_cases(flags, extra_words);
+    return plan;
+  }
+  if (plan.levels.size() > 1)
+    fail(ErrorKind::kInvalidArgument, "--isa: expected one level for a workload, got {}", plan.levels.size());
+  plan.workload = plan_workload(flags.workload, flags.requests, extra_words, flags.run.random_seed);
+  return plan;
+}
+
 void print_limits(std::string_view label, const std::vector<Limits>& levels) {
   for (const Limits& level : levels) fmt::print("{}", limits_text(label, level));
 }
@@ -81,8 +105,7 @@ int bench(const BenchFlags& flags, const std::vector<std::string>& extra_words) 
   if (flags.list) return list(flags.verbose);
   if (flags.device != "cpu")
     fail(ErrorKind::kInvalidArgument, "--device: expected cpu, got '{}'", flags.device);
-  const std::vector<BenchCase> cases = parse_cases(flags, extra_words);
-  const std::vector<cpu::Isa> levels = parse_levels(flags.isa);
+  SessionPlan plan = parse_plan(flags, extra_words);
   std::optional<OutputFile> output;
   if (!flags.json.empty()) output.emplace(flags.json);
   if (flags.threads > 0) set_num_threads(flags.threads);
@@ -90,9 +113,9 @@ int bench(const BenchFlags& flags, const std::vector<std::string>& extra_words) 
   const Machine machine = this_machine();
   fmt::print("{}", machine_text(machine));
   const SessionCallbacks callbacks = {.on_start =
-                                          [](const SessionLimits& limits) {
+                                          [&](const SessionLimits& limits) {
                                             print_limits("limits", limits.before);
-                                            fmt::print("{}", row_header());
+                                            if (!plan.workload) fmt::print("{}", row_header());
                                             std::fflush(stdout);
                                           },
                                       .on_row =
@@ -101,10 +124,50 @@ int bench(const BenchFlags& flags, const std::vector<std::string>& extra_words) 
                                             std::fflush(stdout);
                                           }};
   Progress progress;
-  const SessionResult result = run_session(cases, levels, flags.run, callbacks, progress);
+  const SessionResult result = run_session(plan, callbacks, progress);
   print_limits("limits after", result.limits.after);
+  if (result.workload)
+    fmt::print("{}", workload_text(*result.workload, result.limits.of(result.workload->isa), flags.verbose));
   if (output) output->write(json_of(machine, result).dump(1) + "\n");
   return result.failed() ? kFailed : kOk;
+}
+
+// The flags that choose what runs; at most one of them.
+void add_what(CLI::App& command, BenchFlags& flags) {
+  command.add_flag("--list", flags.list, "List the routines (-v: with their parameters)");
+  command.add_option("--routine", flags.routine, "Run one routine");
+  command.add_option("--suite", flags.suite, fmt::format("Run a suite: {}", fmt::join(suite_names(), ", ")));
+  command.add_option("--workload", flags.workload,
+                     fmt::format("Run the batches of a service: {}", fmt::join(workload_names(), ", ")));
+  command.add_option(
+      "--requests", flags.requests,
+      "Run the batches of the requests in a CSV file (TIMESTAMP, ContextTokens, GeneratedTokens)");
+  for (const char* one : {"--routine", "--suite", "--workload", "--requests"})
+    for (const char* other : {"--routine", "--suite", "--workload", "--requests"})
+      if (one != other) command.get_option(one)->excludes(other);
+}
+
+// The flags that say how; returns --num_iters.
+CLI::Option* add_how(CLI::App& command, BenchFlags& flags) {
+  command.add_option("--device", flags.device, "cpu")->capture_default_str();
+  command.add_option("--isa", flags.isa, "Instruction-set levels, each in turn (default: the active one)")
+      ->delimiter(',');
+  command.add_option("--threads", flags.threads, "Threads (default: STROBE_NUM_THREADS, else all CPUs)")
+      ->check(CLI::Range(1, 1024));
+  command.add_flag("--refcheck", flags.run.refcheck,
+                   "Check the first result of every case against the FP64 reference");
+  CLI::Option* iterations =
+      command.add_option("--num_iters", flags.run.measure.num_iters, "Timed calls of a case")
+          ->check(CLI::Range(1, 1000000))
+          ->capture_default_str();
+  command.add_option("--dry_run_iters", flags.run.measure.dry_run_iters, "Untimed calls before them")
+      ->check(CLI::Range(0, 1000000))
+      ->capture_default_str();
+  command.add_option("--random_seed", flags.run.random_seed, "Seed of the inputs")->capture_default_str();
+  command.add_option("--json", flags.json, "Write the results to a file");
+  command.add_flag("--warm", flags.run.warm, "Keep to one copy of the inputs: what fits stays in the caches");
+  command.add_flag("-v,--verbose", flags.verbose, "More about every row, and the command that repeats it");
+  return iterations;
 }
 
 }  // namespace
@@ -113,31 +176,10 @@ void add_bench(CLI::App& app, Action& action) {
   auto flags = std::make_shared<BenchFlags>();
   CLI::App* command = app.add_subcommand(
       "bench", "Time the operators, check them against FP64, hold them against this machine's limits");
-  command->allow_extras();  // a routine's own flags, which bench/case_line.h reads
-  command->footer(
-      "With --routine, every parameter of the routine is a flag: strobe bench --list -v shows them.");
-  command->add_flag("--list", flags->list, "List the routines (-v: with their parameters)");
-  CLI::Option* routine = command->add_option("--routine", flags->routine, "Run one routine");
-  command->add_option("--suite", flags->suite, "Run a suite: quick, llama-3.1-8b")->excludes(routine);
-  command->add_option("--device", flags->device, "cpu")->capture_default_str();
-  command->add_option("--isa", flags->isa, "Instruction-set levels, each in turn (default: the active one)")
-      ->delimiter(',');
-  command->add_option("--threads", flags->threads, "Threads (default: STROBE_NUM_THREADS, else all CPUs)")
-      ->check(CLI::Range(1, 1024));
-  command->add_flag("--refcheck", flags->run.refcheck,
-                    "Check the first result of every case against the FP64 reference");
-  CLI::Option* iterations =
-      command->add_option("--num_iters", flags->run.measure.num_iters, "Timed calls of a case")
-          ->check(CLI::Range(1, 1000000))
-          ->capture_default_str();
-  command->add_option("--dry_run_iters", flags->run.measure.dry_run_iters, "Untimed calls before them")
-      ->check(CLI::Range(0, 1000000))
-      ->capture_default_str();
-  command->add_option("--random_seed", flags->run.random_seed, "Seed of the inputs")->capture_default_str();
-  command->add_option("--json", flags->json, "Write the results to a file");
-  command->add_flag("--warm", flags->run.warm,
-                    "Keep to one copy of the inputs: what fits stays in the caches");
-  command->add_flag("-v,--verbose", flags->verbose, "More about every row, and the command that repeats it");
+  command->allow_extras();  // flags of a routine or workload, which bench/case_line.h reads
+  command->footer(help_footer());
+  add_what(*command, *flags);
+  CLI::Option* iterations = add_how(*command, *flags);
   command->callback([=, &action] {
     flags->num_iters_given = iterations->count() > 0;
     action = [=] { return bench(*flags, command->remaining()); };

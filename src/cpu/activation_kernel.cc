@@ -14,8 +14,12 @@ struct Silu {
   STROBE_INLINE F32 apply(F32 x) { return times_sigmoid(x, x); }
 };
 
+// (1 + erf(x / sqrt(2))) / 2 is erfc(-x / sqrt(2)) / 2, which does not cancel where x is negative.
 struct Gelu {
-  STROBE_INLINE F32 apply(F32 x) { return x * 0.5f * (erf(x * 0.70710678118654752440f) + 1.0f); }
+  STROBE_INLINE F32 apply(F32 x) {
+    const F32 tail = erfc_of_positive(abs(x) * 0.70710678118654752440f) * 0.5f;
+    return x * select(x < 0.0f, tail, 1.0f - tail);
+  }
 };
 
 // (1 + tanh(z)) / 2 is the sigmoid of 2z.

@@ -27,7 +27,6 @@ std::atomic<std::uint64_t> forks{0};
 [[maybe_unused]] const int kForkHandler = pthread_atfork(nullptr, nullptr, [] { ++forks; });
 
 thread_local bool this_thread_inside_body = false;
-thread_local const ThreadPool* pool_of_this_worker = nullptr;
 
 class InsideBody {
  public:
@@ -92,8 +91,7 @@ bool ThreadPool::alive() const { return process_ == forks.load(std::memory_order
 
 void ThreadPool::run(int items, int workers, FunctionRef<void(int item, int worker)> body) noexcept {
   workers = std::min({workers, items, max_workers()});
-  const bool alone =
-      workers <= 1 || inside_body() || !alive() || busy_.exchange(true, std::memory_order_acquire);
+  const bool alone = workers <= 1 || inside_body() || busy_.exchange(true, std::memory_order_acquire);
   const InsideBody inside;
   if (alone) {
     for (int item = 0; item < items; ++item) body(item, 0);
@@ -163,7 +161,6 @@ void* ThreadPool::worker_main(void* argument) {
   pthread_setname_np(pthread_self(), fmt::format("strobe-{}", worker.number).c_str());
   worker.id.store(static_cast<pid_t>(syscall(SYS_gettid)), std::memory_order_release);
   this_thread_inside_body = true;
-  pool_of_this_worker = worker.pool;
   worker.pool->serve(worker.number);
   return nullptr;
 }
@@ -209,7 +206,7 @@ void ThreadPool::resize(int threads) {
 }
 
 void ThreadPool::stop() {
-  if (!alive() || pool_of_this_worker == this) return;
+  if (!alive()) return;
   const std::lock_guard lock(workers_mutex_);
   end_workers();
 }
@@ -232,7 +229,8 @@ void ThreadPool::end_workers() {
   stopping_.store(true, std::memory_order_release);
   signal_.fetch_add(1, std::memory_order_seq_cst);
   futex_wake(signal_, std::numeric_limits<int>::max());
-  for (const auto& worker : workers_) pthread_join(worker->thread, nullptr);
+  for (const auto& worker : workers_)  // this one, when a body calls std::exit, cannot wait for itself
+    if (!pthread_equal(worker->thread, pthread_self())) pthread_join(worker->thread, nullptr);
   workers_.clear();
   threads_.store(1, std::memory_order_relaxed);
   stopping_.store(false, std::memory_order_release);

@@ -51,11 +51,10 @@ class ThreadPool final : public Executor {
   // the constructor, and Error(kInvalidArgument) from inside a body, which would wait for itself.
   void resize(int threads);
 
-  // Ends the workers without waiting for the job: its caller finishes it alone, as any later one. From a
-  // worker of this pool (a body that calls std::exit) it does nothing.
+  // Ends the workers without waiting for the job: its caller finishes it alone, as any later one.
   void stop();
 
-  // False in the child of a fork, where the workers do not exist: everything runs inline there, for good.
+  // False in the child of a fork, where the workers do not exist: there every caller works alone, for good.
   bool alive() const;
 
   // Thread ids of the workers, by worker number from 1.

@@ -40,9 +40,14 @@ void for_each(const TensorView& view, F f) {
 }
 
 template <class Element>
-void fill_from_table(const TensorView& view, Random& random, double mean, double deviation) {
+void fill_floats(const TensorView& view, Random& random, double mean, double deviation) {
+  const auto draw = [&] { return Element(static_cast<float>(mean + deviation * random.normal())); };
+  if (view.size() <= static_cast<std::int64_t>(kTableSize)) {
+    for_each<Element>(view, [&](Element* element) { *element = draw(); });
+    return;
+  }
   std::vector<Element> table(kTableSize);
-  for (Element& entry : table) entry = Element(static_cast<float>(mean + deviation * random.normal()));
+  for (Element& entry : table) entry = draw();
   std::uint64_t bits = 0;
   int left = 0;
   for_each<Element>(view, [&](Element* element) {
@@ -70,11 +75,11 @@ void fill_value(const TensorView& view, Element value) {
 
 void fill_normal(const TensorView& view, Random& random, double mean, double deviation) {
   switch (view.dtype) {
-    case Dtype::kF32: return fill_from_table<float>(view, random, mean, deviation);
-    case Dtype::kF16: return fill_from_table<F16>(view, random, mean, deviation);
-    case Dtype::kBf16: return fill_from_table<Bf16>(view, random, mean, deviation);
-    case Dtype::kE4m3: return fill_from_table<E4m3>(view, random, mean, deviation);
-    case Dtype::kE5m2: return fill_from_table<E5m2>(view, random, mean, deviation);
+    case Dtype::kF32: return fill_floats<float>(view, random, mean, deviation);
+    case Dtype::kF16: return fill_floats<F16>(view, random, mean, deviation);
+    case Dtype::kBf16: return fill_floats<Bf16>(view, random, mean, deviation);
+    case Dtype::kE4m3: return fill_floats<E4m3>(view, random, mean, deviation);
+    case Dtype::kE5m2: return fill_floats<E5m2>(view, random, mean, deviation);
     case Dtype::kI8:
     case Dtype::kU8:
     case Dtype::kBool: return fill_bits<std::uint8_t>(view, random);

@@ -6,6 +6,7 @@
 
 #include "core/log.h"
 #include "core/message.h"
+#include "cpu/index_kernel.h"
 #include "op/call.h"
 #include "op/call_log.h"
 #include "ops/attention_args.h"
@@ -235,7 +236,6 @@ struct BatchAttention::State {
   std::vector<std::int32_t> qo_indptr, kv_indptr, kv_indices, kv_len;
   std::vector<std::int64_t> custom_mask_indptr;
   std::int32_t lowest_page = 0, highest_page = -1;
-  std::size_t lowest_page_at = 0, highest_page_at = 0;
   ops::CpuAttention cpu;
 };
 
@@ -267,17 +267,12 @@ void BatchAttention::plan(const AttentionPlanArgs& plan, const Launch& launch) {
 
   copy(plan.qo_indptr, state.qo_indptr);
   copy(plan.kv_indptr, state.kv_indptr);
-  copy(plan.kv_indices, state.kv_indices);
   ops::kv_lengths(plan, state.kv_len);
   state.custom_mask_indptr.clear();
   for (std::int32_t bytes : ops::values(plan.custom_mask_indptr)) state.custom_mask_indptr.push_back(bytes);
   state.kv_indices.resize(plan.page_size > 0 ? static_cast<std::size_t>(state.kv_indptr.back()) : 0);
-  state.lowest_page = 0;
-  state.highest_page = -1;
-  for (std::int32_t page : state.kv_indices) {
-    state.lowest_page = std::min(state.lowest_page, page);
-    state.highest_page = std::max(state.highest_page, page);
-  }
+  (*cpu::copy_indices)(plan.kv_indices.as<std::int32_t>(), state.kv_indices.data(), static_cast<std::int64_t>(state.kv_indices.size()),
+                       &state.lowest_page, &state.highest_page);
 
   const int head_dim_vo = state.args.head_dim_vo();
   axes.size[ops::kNnzQo] = state.qo_indptr.back();

@@ -106,9 +106,9 @@ class AttentionBatch {
     }
   }
 
-  // Whether the result passes the reference check of the batch as it is now when it is run as `change` makes it.
+  // Whether what `run_batch(*this)` writes passes the reference check of the batch as it is now.
   template <class F>
-  bool matches_when(F change) {
+  bool passes_when(F run_batch) {
     const op::Operator& op = ops::batch_attention_operator(true);
     ops::BatchAttentionArgs args{plan, run};
     op::Axes axes;
@@ -118,20 +118,30 @@ class AttentionBatch {
     const op::Expected expected = op::expect(op, &args, axes, 1 << 20, random);
     op::fill_poison(run.out);
     op::fill_poison(run.lse);
-    const AttentionPlanArgs right_plan = plan;
-    const AttentionRunArgs right_run = run;
-    const std::vector<std::int32_t> right_indices = kv_indices;
-    change(*this);
-    BatchAttention attention;
-    attention.plan(plan);
-    attention.run(run);
-    plan = right_plan;
-    run = right_run;
-    kv_indices = right_indices;
-    refresh_indices();
+    run_batch(*this);
     result_ = op::compare(op, &args, axes, expected);
     return result_.passed && (result_.elements > 0 || run.out.size() == 0);
   }
+
+  // The same for BatchAttention on the batch as `change` makes it; the change is undone.
+  template <class F>
+  bool matches_when(F change) {
+    return passes_when([&](AttentionBatch& batch) {
+      const AttentionPlanArgs right_plan = batch.plan;
+      const AttentionRunArgs right_run = batch.run;
+      const std::vector<std::int32_t> right_indices = batch.kv_indices;
+      change(batch);
+      BatchAttention attention;
+      attention.plan(batch.plan);
+      attention.run(batch.run);
+      batch.plan = right_plan;
+      batch.run = right_run;
+      batch.kv_indices = right_indices;
+      batch.plan.kv_indices = TensorView::of(batch.kv_indices);
+    });
+  }
+
+  const std::string& worst() const { return result_.worst; }
 
   void expect_matches() {
     for (cpu::Isa isa : isa_levels()) {
@@ -145,8 +155,6 @@ class AttentionBatch {
   std::vector<std::int32_t> qo_indptr = {0}, kv_indptr = {0}, kv_indices, last_page_len;
 
  private:
-  void refresh_indices() { plan.kv_indices = TensorView::of(kv_indices); }
-
   BatchShape shape_;
   Tensor q_, k_, v_, out_, lse_;
   std::vector<std::uint8_t> custom_mask_;

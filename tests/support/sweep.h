@@ -35,8 +35,9 @@ class ScopedIsa {
 
 using Values = std::initializer_list<std::pair<std::string_view, std::string>>;
 
-// Makes the routine's problem with the given parameters on fresh random data, runs it and checks every row.
-inline void expect_matches_reference(std::string_view routine_name, Values values, std::uint64_t seed = 1) {
+// Calls f(problem, random, label) at every level, with the routine's problem for the given parameters on fresh random data.
+template <class F>
+void for_each_problem(std::string_view routine_name, Values values, std::uint64_t seed, F f) {
   const op::NamedRoutine routine = op::find_routine(routine_name);
   op::Case parameters(routine.routine.parameters);
   std::string label(routine_name);
@@ -48,13 +49,22 @@ inline void expect_matches_reference(std::string_view routine_name, Values value
     const ScopedIsa scoped(isa);
     op::Random random(seed);
     op::Problem problem = routine.routine.make(*routine.op, parameters, random);
-    if (problem.plan) problem.plan();
-    const op::Expected expected = op::expect(*routine.op, problem.args.get(), problem.axes, 1 << 20, random);
-    problem.run();
-    const op::CheckResult result = op::compare(*routine.op, problem.args.get(), problem.axes, expected);
-    EXPECT_TRUE(result.passed) << label << " at " << cpu::name(isa) << ": " << result.worst;
-    EXPECT_GT(result.elements, 0) << label;
+    f(problem, random, label + " at " + std::string(cpu::name(isa)));
   }
+}
+
+// Plans and runs a problem and checks every row.
+inline void expect_run_matches_reference(op::Problem& problem, op::Random& random, const std::string& label) {
+  if (problem.plan) problem.plan();
+  const op::Expected expected = op::expect(*problem.op, problem.args.get(), problem.axes, 1 << 20, random);
+  problem.run();
+  const op::CheckResult result = op::compare(*problem.op, problem.args.get(), problem.axes, expected);
+  EXPECT_TRUE(result.passed) << label << ": " << result.worst;
+  EXPECT_GT(result.elements, 0) << label;
+}
+
+inline void expect_matches_reference(std::string_view routine_name, Values values, std::uint64_t seed = 1) {
+  for_each_problem(routine_name, values, seed, expect_run_matches_reference);
 }
 
 // The message of the Error that `f` throws; fails the test when it throws none.

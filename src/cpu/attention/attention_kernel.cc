@@ -61,7 +61,9 @@ size_t lay_out_scratch(const AttentionProblem& p, int rows, void* memory, Scratc
   arena.take(&scratch->s, size_t{kGroupRows} * kTiledTokens);
   arena.take(&scratch->p, kGroupRows * kTiledTokens / per_word);
   arena.take(&scratch->k, rows > kDirectRows ? q_words * kTiledTokens : 0);
-  arena.take(&scratch->v, rows > kDirectRows ? kTiledTokens / per_word * o_words : 0);
+  arena.take(&scratch->v, rows > kDirectRows ? kTiledTokens / per_word *
+                                                   static_cast<size_t>(round_up(words_of_o(p), kTileColumns))
+                                             : 0);
   uint32_t* rotated = nullptr;
   arena.take(&rotated, p.rope_inv_freq != nullptr ? kTiledTokens * q_words : 0);
   scratch->rotated = rotated;

@@ -11,8 +11,8 @@ struct Normalisation {
   float factor, lse;
 };
 
-// A row's running state: the maximum of its base-2 logits, the sum of 2^(logit - m), and the same of the probabilities as
-// they were multiplied with V.
+// A row's running state: the maximum of its base-2 logits, the sum of 2^(logit - m), and the same of the
+// probabilities as they were multiplied with V.
 struct RowState {
   float m, l, stored_sum;
 };

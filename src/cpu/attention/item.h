@@ -34,8 +34,8 @@ struct Scratch {
                       // itself for f32
   float* factor;      // [rows] what a KV tile's new maximum multiplies O and l by
   int *lo, *hi;       // [rows] the KV tokens that position masks leave, lo <= kv < hi
-  uint32_t* k;        // tiled: [q_stride][kTiledTokens], K transposed
-  uint32_t* v;        // tiled: [kTiledTokens / kPerWord][o_stride]
+  uint32_t* k;        // tiled: packed K (pack.h)
+  uint32_t* v;        // tiled: packed V
   void* rotated;      // RoPE: [tokens of a tile][q_stride] rotated K
   float* s;           // [kGroupRows][kTiledTokens] scores
   uint32_t* p;        // [kGroupRows][kTiledTokens / kPerWord] probabilities

@@ -19,8 +19,7 @@ inline constexpr int kTileColumns = kTileVectors * kLanes;
 struct TileOperands {
   const uint32_t* a;
   int a_stride;
-  const uint32_t* b;
-  int b_stride;
+  const uint32_t* b;  // stride kTileColumns
   float* c;
   int c_stride;
   int k_begin, k_end;
@@ -43,7 +42,8 @@ struct RescaleAndAdd {
 };
 
 template <class Engine, class Rule, int kRows, int kVectors>
-static void multiply_tile(const TileOperands& t, const Rule& rule) {
+__attribute__((noinline)) static void multiply_tile(const TileOperands& operands, const Rule& rule) {
+  const TileOperands t = operands;  // a copy that stores through t.c cannot change
   F32 acc[kRows][kVectors];
 #pragma GCC unroll 6
   for (int i = 0; i < kRows; ++i)
@@ -51,8 +51,8 @@ static void multiply_tile(const TileOperands& t, const Rule& rule) {
     for (int j = 0; j < kVectors; ++j) acc[i][j] = Rule::start(rule, t.c + i * t.c_stride + j * kLanes, i);
 
   const uint32_t* a = t.a + t.k_begin;
-  const uint32_t* b = t.b + static_cast<ptrdiff_t>(t.k_begin) * t.b_stride;
-  for (int k = t.k_begin; k < t.k_end; ++k, ++a, b += t.b_stride) {
+  const uint32_t* b = t.b + t.k_begin * kTileColumns;
+  for (int k = t.k_begin; k < t.k_end; ++k, ++a, b += kTileColumns) {
     U32 bv[kVectors];
 #pragma GCC unroll 4
     for (int j = 0; j < kVectors; ++j) __builtin_memcpy(&bv[j], b + j * kLanes, sizeof bv[j]);

@@ -16,6 +16,13 @@ struct RowBlock {
   int end;
 };
 
+// Words of a panel of packed K and V.
+STROBE_INLINE int k_panel_words(const Item& it) { return it.q_stride * kTileColumns; }
+template <class Engine>
+STROBE_INLINE int v_panel_words() {
+  return kTiledTokens / Engine::kPerWord * kTileColumns;
+}
+
 // Rows are in token order, so the first one's `lo` and the last one's `hi` bound the block.
 STROBE_INLINE RowBlock make_block(const Item& it, int row, int rows, int tile, int count) {
   const int begin = larger(it.scratch.lo[row] - tile, 0);
@@ -43,15 +50,20 @@ static void process_group(const Item& it, int first, int rows, int tile, int cou
 
   // A panel of K, then of V, stays in the first-level cache while the group's rows pass over it.
   for (int panel = 0; panel < widest; panel += kTileColumns) {
+    const uint32_t* k = scratch.k + panel / kTileColumns * k_panel_words(it);
     for (int b = 0; b < block_count; ++b) {
       const RowBlock& block = blocks[b];
       const int begin = larger(panel, block.columns.begin);
       const int end = smaller(panel + kTileColumns, block.columns.end);
       if (end <= begin) continue;
-      multiply<Engine>(TileOperands{scratch.q + block.row * it.q_stride, it.q_stride, scratch.k + begin,
-                                    kTiledTokens, scratch.s + (block.row - first) * kTiledTokens + begin,
-                                    kTiledTokens, 0, it.problem->head_dim_qk / kPerWord},
-                       ScaleResult{it.scale}, block.rows, (end - begin) / kLanes);
+      const TileOperands operands = {.a = scratch.q + block.row * it.q_stride,
+                                     .a_stride = it.q_stride,
+                                     .b = k + (begin - panel),
+                                     .c = scratch.s + (block.row - first) * kTiledTokens + begin,
+                                     .c_stride = kTiledTokens,
+                                     .k_begin = 0,
+                                     .k_end = it.problem->head_dim_qk / kPerWord};
+      multiply<Engine>(operands, ScaleResult{it.scale}, block.rows, (end - begin) / kLanes);
     }
   }
   for (int r = 0; r < rows; r += kLanes)
@@ -62,10 +74,14 @@ static void process_group(const Item& it, int first, int rows, int tile, int cou
     for (int b = 0; b < block_count; ++b) {
       const RowBlock& block = blocks[b];
       if (block.end == 0) continue;
-      multiply<Engine>(TileOperands{scratch.p + (block.row - first) * kPStride, kPStride, scratch.v + panel,
-                                    it.o_stride, scratch.o + block.row * it.o_stride + panel, it.o_stride,
-                                    block.columns.begin / kPerWord, (block.end + kPerWord - 1) / kPerWord},
-                       RescaleAndAdd{scratch.factor + block.row}, block.rows, vectors);
+      const TileOperands operands = {.a = scratch.p + (block.row - first) * kPStride,
+                                     .a_stride = kPStride,
+                                     .b = scratch.v + panel / kTileColumns * v_panel_words<Engine>(),
+                                     .c = scratch.o + block.row * it.o_stride + panel,
+                                     .c_stride = it.o_stride,
+                                     .k_begin = block.columns.begin / kPerWord,
+                                     .k_end = (block.end + kPerWord - 1) / kPerWord};
+      multiply<Engine>(operands, RescaleAndAdd{scratch.factor + block.row}, block.rows, vectors);
     }
   }
 }
@@ -99,11 +115,11 @@ static void run_tiled(const Item& it) {
     if (it.problem->rope_inv_freq != nullptr) {
       const typename Engine::Element* rotated[kTiledTokens];
       rotate_k<Engine>(it, now->k, tile, now->count, rotated);
-      pack_k<Engine>(rotated, now->count, it.problem->head_dim_qk, scratch.k);
+      pack_k<Engine>(rotated, now->count, it.problem->head_dim_qk, k_panel_words(it), scratch.k);
     } else {
-      pack_k<Engine>(now->k, now->count, it.problem->head_dim_qk, scratch.k);
+      pack_k<Engine>(now->k, now->count, it.problem->head_dim_qk, k_panel_words(it), scratch.k);
     }
-    pack_v<Engine>(now->v, now->count, it.problem->head_dim_vo, it.o_stride, scratch.v);
+    pack_v<Engine>(now->v, now->count, it.problem->head_dim_vo, v_panel_words<Engine>(), scratch.v);
     for (int g = 0; g < groups; ++g) {
       prefetch_rows(it, *next, g, groups);
       process_group<Engine>(it, g * kGroupRows, smaller(kGroupRows, it.rows - g * kGroupRows), tile,

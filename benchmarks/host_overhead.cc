@@ -1,0 +1,70 @@
+// What a call costs on the host beside its kernel: plan of a batch, and calls that have nothing to compute.
+#include <benchmark/benchmark.h>
+
+#include <vector>
+
+#include "op/random.h"
+#include "strobe/strobe.h"
+
+namespace {
+
+using strobe::TensorView;
+
+// 256 requests of a server: most decode, some are chunks of prefill; lengths from 1 to 8192.
+struct MixedBatch {
+  std::vector<std::int32_t> qo_indptr = {0}, kv_indptr = {0}, kv_indices, last_page_len;
+  explicit MixedBatch(int requests, int page_size) {
+    strobe::op::Random random(1);
+    for (int request = 0; request < requests; ++request) {
+      const auto kv_len = static_cast<std::int32_t>(random.integer(1, 8192));
+      const std::int32_t qo_len = request % 32 == 0 ? std::min(kv_len, 256) : 1;
+      qo_indptr.push_back(qo_indptr.back() + qo_len);
+      const std::int32_t pages = (kv_len + page_size - 1) / page_size;
+      kv_indptr.push_back(kv_indptr.back() + pages);
+      last_page_len.push_back((kv_len - 1) % page_size + 1);
+    }
+    for (std::int32_t page = 0; page < kv_indptr.back(); ++page) kv_indices.push_back(page);
+  }
+  strobe::AttentionPlanArgs plan(int page_size) {
+    return {.qo_indptr = TensorView::of(qo_indptr), .kv_indptr = TensorView::of(kv_indptr), .kv_indices = TensorView::of(kv_indices),
+            .last_page_len = TensorView::of(last_page_len), .num_qo_heads = 32, .num_kv_heads = 8, .head_dim_qk = 128,
+            .page_size = page_size, .options = {.mask = strobe::MaskMode::kCausal}};
+  }
+};
+
+void plan_mixed_batch(benchmark::State& state) {
+  const auto page_size = static_cast<int>(state.range(1));
+  MixedBatch batch(static_cast<int>(state.range(0)), page_size);
+  strobe::BatchAttention attention;
+  const strobe::AttentionPlanArgs args = batch.plan(page_size);
+  for (auto _ : state) attention.plan(args);
+}
+BENCHMARK(plan_mixed_batch)->ArgNames({"requests", "page_size"})->Args({256, 16})->Args({256, 64})->Args({256, 1})->Args({16, 16})->Unit(benchmark::kMicrosecond);
+
+void run_empty_attention(benchmark::State& state) {
+  MixedBatch batch(0, 16);
+  batch.kv_indices = {};
+  strobe::BatchAttention attention;
+  attention.plan(batch.plan(16));
+  const strobe::Tensor q(strobe::Dtype::kBf16, {0, 32, 128}), k(strobe::Dtype::kBf16, {4, 16, 8, 128}), v(strobe::Dtype::kBf16, {4, 16, 8, 128}),
+      out(strobe::Dtype::kBf16, {0, 32, 128}), lse(strobe::Dtype::kF32, {0, 32});
+  for (auto _ : state) attention.run({.q = q, .k = k, .v = v, .sinks = {}, .out = out, .lse = lse});
+}
+BENCHMARK(run_empty_attention);
+
+void rmsnorm_of_no_tokens(benchmark::State& state) {
+  const strobe::Tensor x(strobe::Dtype::kBf16, {0, 4096}), weight(strobe::Dtype::kBf16, {4096}), y(strobe::Dtype::kBf16, {0, 4096});
+  for (auto _ : state) strobe::rmsnorm({.input = x, .weight = weight, .out = y});
+}
+BENCHMARK(rmsnorm_of_no_tokens);
+
+void rmsnorm_of_one_token(benchmark::State& state) {
+  strobe::op::Random random(1);
+  const strobe::Tensor x(strobe::Dtype::kBf16, {1, 64}), weight(strobe::Dtype::kBf16, {64}), y(strobe::Dtype::kBf16, {1, 64});
+  strobe::op::fill_normal(x, random);
+  strobe::op::fill_normal(weight, random);
+  for (auto _ : state) strobe::rmsnorm({.input = x, .weight = weight, .out = y});
+}
+BENCHMARK(rmsnorm_of_one_token);
+
+}  // namespace
