@@ -47,17 +47,17 @@ demo: build
 test: build
 	ctest --preset release --parallel $(JOBS)
 
-SANITIZERS := asan ubsan tsan
-
 .PHONY: test-full
 test-full: test
-	@$(INSTALL) $(PACKAGES_FULL)
 	ctest --preset slow --parallel $(JOBS)
-	@$(MAKE) --no-print-directory $(addprefix test-,aarch64 $(SANITIZERS))
+	@$(MAKE) --no-print-directory test-aarch64
+	@$(MAKE) --no-print-directory test-asan
+	@$(MAKE) --no-print-directory test-ubsan
+	@$(MAKE) --no-print-directory test-tsan
 
-# One preset: build its tests and run them.
-.PHONY: $(addprefix test-,aarch64 $(SANITIZERS))
-$(addprefix test-,aarch64 $(SANITIZERS)): test-%: packages
+# The unit tests in a preset's build.
+.PHONY: test-aarch64 test-asan test-ubsan test-tsan
+test-aarch64 test-asan test-ubsan test-tsan: test-%: packages
 	@$(INSTALL) $(PACKAGES_FULL)
 	@$(MAKE) --no-print-directory build/$*/build.ninja
 	cmake --build build/$* --parallel $(JOBS)

@@ -4,7 +4,7 @@ find_package(nlohmann_json REQUIRED)
 
 strobe_isa_objects(strobe_limits src/bench/limits_kernels.cc)
 add_library(strobe_bench STATIC
-    src/bench/case_line.cc src/bench/json_report.cc src/bench/limits.cc src/bench/machine.cc src/bench/measure.cc
+    src/bench/case_line.cc src/bench/json_report.cc src/bench/limit_probe.cc src/bench/limits.cc src/bench/machine.cc src/bench/measure.cc
     src/bench/output_file.cc src/bench/progress.cc src/bench/roofline.cc src/bench/rotation.cc src/bench/run_case.cc
     src/bench/session.cc src/bench/suites.cc src/bench/text_report.cc
     src/bench/workload_plan.cc src/bench/workload_report.cc src/bench/workload_run.cc

@@ -11,9 +11,10 @@ configure_file(src/op/builtin.cc.in ${CMAKE_CURRENT_BINARY_DIR}/generated/builti
 add_library(strobe_objects OBJECT ${STROBE_SOURCES} ${CMAKE_CURRENT_BINARY_DIR}/generated/builtin.cc)
 strobe_settings(strobe_objects)
 # spdlog without the libfmt that its target links: that one's definitions would export fmt's functions from libstrobe.
-set(spdlog spdlog::spdlog_header_only)
-target_compile_definitions(strobe_objects PRIVATE $<TARGET_PROPERTY:${spdlog},INTERFACE_COMPILE_DEFINITIONS>)
-target_include_directories(strobe_objects SYSTEM PRIVATE $<TARGET_PROPERTY:${spdlog},INTERFACE_INCLUDE_DIRECTORIES>)
+get_target_property(spdlog_definitions spdlog::spdlog_header_only INTERFACE_COMPILE_DEFINITIONS)
+get_target_property(spdlog_include spdlog::spdlog_header_only INTERFACE_INCLUDE_DIRECTORIES)
+target_compile_definitions(strobe_objects PRIVATE ${spdlog_definitions})
+target_include_directories(strobe_objects SYSTEM PRIVATE ${spdlog_include})
 target_link_libraries(strobe_objects PRIVATE fmt::fmt-header-only)
 strobe_isa_objects(strobe_kernels ${STROBE_KERNEL_SOURCES})
 

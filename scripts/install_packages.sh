@@ -25,7 +25,7 @@ if [[ $(id -u) -ne 0 ]]; then
 fi
 
 echo "Installing missing Debian packages: ${missing[*]}"
-apt_get() { "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get --quiet=2 "$@" </dev/null; }
+apt_get() { "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get --quiet=2 "$@" </dev/null >/dev/null; }
 install() { apt_get install --yes --no-install-recommends "${missing[@]}"; }
 # Package lists may be absent (fresh images) or too old to download from; both show in a failing first attempt.
 if ! install 2>/dev/null; then

@@ -14,7 +14,10 @@ BEGIN, END = "<!-- numbers: begin", "<!-- numbers: end -->"
 
 
 def case_text(row):
-    return ", ".join(f"{name} {value}" for name, value in row["case"].items())
+    """The shape: sizes, dtypes, layouts and what is switched on; not what is off, and no real-valued attributes."""
+    shown = {name: value for name, value in row["case"].items()
+             if value not in (False, -1, "") and not isinstance(value, float)}
+    return ", ".join(name if value is True else f"{name} {value}" for name, value in shown.items())
 
 
 def rate(row):

@@ -21,8 +21,12 @@ STROBE_INLINE F32 apply(SimdFunction function, F32 x) {
       return exp2(x);
     case SimdFunction::kExp2For16Bits:
       return exp2_for_16_bits(x);
+    case SimdFunction::kLog2:
+      return log2(x);
     case SimdFunction::kTanh:
       return tanh(x);
+    case SimdFunction::kErfcOfPositive:
+      return erfc_of_positive(x);
     case SimdFunction::kErf:
       return erf(x);
     case SimdFunction::kSqrt:

@@ -134,6 +134,8 @@ TEST(Merge, InfAndNanFollowTheRule) {
       const test::ScopedIsa scoped(isa);
       const Pair pair;
       pair.s_a.view().at<float>(1, 2) = special;
+      pair.s_a.view().at<float>(4, 0) = pair.s_b.view().at<float>(4, 1) = special;  // beside an empty state
+      pair.s_b.view().at<float>(4, 0) = pair.s_a.view().at<float>(4, 1) = -kInf;
       pair.v_b.view().at<float>(3, 0, 33) = special;
       const auto result = check_call("merge_state", pair.args(), [](const MergeStateArgs& args) { merge_state(args); });
       EXPECT_TRUE(result.passed) << cpu::name(isa) << ": " << result.worst;
@@ -141,6 +143,7 @@ TEST(Merge, InfAndNanFollowTheRule) {
       EXPECT_TRUE(std::isfinite(pair.s.view().at<float>(3, 0)));
       for (std::int64_t d = 0; d < Pair::kHeadDim; ++d) {
         EXPECT_TRUE(std::isnan(pair.v.view().at<float>(1, 2, d)));
+        EXPECT_TRUE(std::isnan(pair.v.view().at<float>(4, 0, d)) && std::isnan(pair.v.view().at<float>(4, 1, d)));
         EXPECT_TRUE(std::isfinite(pair.v.view().at<float>(1, 1, d)));
         EXPECT_EQ(std::isfinite(pair.v.view().at<float>(3, 0, d)), d != 33);
       }

@@ -58,20 +58,12 @@ op::Case parse_flags(std::string_view what, const std::vector<op::Parameter>& pa
 }
 
 BenchCase parse_case(std::string_view routine_name, std::span<const std::string> words) {
-  BenchCase result{op::find_routine(routine_name), {}, {}};
+  BenchCase result{op::find_routine(routine_name), {}, joined(words), {}};
   result.values = parse_flags(routine_name, result.routine.routine.parameters, words);
   return result;
 }
 
-std::string flags_text(const std::vector<op::Parameter>& parameters, const op::Case& values) {
-  std::string text;
-  for (const op::Parameter& parameter : parameters) {
-    const std::string& value = values.text(parameter.name);
-    if (value != parameter.default_value)
-      text += fmt::format("{}--{} {}", text.empty() ? "" : " ", parameter.name, value);
-  }
-  return text;
-}
+std::string joined(std::span<const std::string> words) { return fmt::format("{}", fmt::join(words, " ")); }
 
 std::vector<BenchCase> parse_suite(std::string_view name, std::string_view text) {
   std::vector<BenchCase> cases;

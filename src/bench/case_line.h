@@ -14,6 +14,7 @@ namespace strobe::bench {
 struct BenchCase {
   op::NamedRoutine routine;
   op::Case values;
+  std::string flags;             // as written: "--num_tokens 64"
   std::optional<int> num_iters;  // of its own, in a suite's line
 };
 
@@ -26,8 +27,8 @@ op::Case parse_flags(std::string_view what, const std::vector<op::Parameter>& pa
 // Throws Error(kInvalidArgument) for an unknown routine too.
 BenchCase parse_case(std::string_view routine, std::span<const std::string> words);
 
-// "--page_size 16 --dtype f16": the values that are not the parameters' defaults.
-std::string flags_text(const std::vector<op::Parameter>& parameters, const op::Case& values);
+// The words with blanks between them.
+std::string joined(std::span<const std::string> words);
 
 // The cases of a suite's text: a line each, "routine --flag value …", with `--num_iters` allowed; empty lines
 // and what follows a '#' do not count. Errors name suite and line.

@@ -7,13 +7,6 @@
 namespace strobe::bench {
 namespace {
 
-Json json_of(const LimitRates& rates) {
-  return {{"dram_read_gbs", rates.dram_read_gbs},
-          {"copy_gbs", rates.copy_gbs},
-          {"fma_gflops", rates.fma_gflops},
-          {"bf16_dot_gflops", rates.bf16_dot_gflops}};
-}
-
 Json json_of(const std::vector<Limits>& levels) {
   Json list = Json::array();
   for (const Limits& level : levels) {
@@ -41,6 +34,13 @@ Json typed(const std::string& text) {
 }
 
 }  // namespace
+
+Json json_of(const LimitRates& rates) {
+  return {{"dram_read_gbs", rates.dram_read_gbs},
+          {"copy_gbs", rates.copy_gbs},
+          {"fma_gflops", rates.fma_gflops},
+          {"bf16_dot_gflops", rates.bf16_dot_gflops}};
+}
 
 Json json_of(const op::Case& values) {
   Json json = Json::object();
@@ -72,17 +72,10 @@ Json json_of(const Machine& machine) {
 }
 
 Json json_of(const SessionLimits& limits) {
-  Json used = Json::array();
-  for (const Limits& level : limits.before) {
-    Json entry = {{"isa", level.isa}, {"threads", level.threads}};
-    entry.update(json_of(limits.of(level.isa)));
-    used.push_back(std::move(entry));
-  }
-  return {{"before", json_of(limits.before)}, {"after", json_of(limits.after)}, {"used", std::move(used)}};
+  return {{"before", json_of(limits.before)}, {"after", json_of(limits.after)}};
 }
 
-Json json_of(const Row& row, const LimitRates& limits) {
-  const Floor floor = floor_of(row.cost, row.traffic, limits);
+Json json_of(const Row& row) {
   const double median = row.timing.median();
   Json json = {{"routine", row.routine},
                {"backend", row.backend},
@@ -101,8 +94,9 @@ Json json_of(const Row& row, const LimitRates& limits) {
                {"written_bytes", row.traffic.written_bytes},
                {"tflops", row.cost.flops / median * 1e-12},
                {"tb_per_sec", row.cost.bytes / median * 1e-12},
-               {"roofline_bound", name(floor.bound)},
-               {"roofline_fraction", row.fraction(floor)}};
+               {"limits", json_of(row.limits)},
+               {"roofline_bound", name(row.floor.bound)},
+               {"roofline_fraction", row.fraction()}};
   json.update(json_of_check(row.check));
   json["repro"] = row.repro;
   return json;
@@ -110,12 +104,12 @@ Json json_of(const Row& row, const LimitRates& limits) {
 
 Json json_of(const Machine& machine, const SessionResult& result) {
   Json rows = Json::array();
-  for (const Row& row : result.rows) rows.push_back(json_of(row, result.limits.of(row.isa)));
+  for (const Row& row : result.rows) rows.push_back(json_of(row));
   Json json = {{"version", STROBE_VERSION},
                {"machine", json_of(machine)},
                {"limits", json_of(result.limits)},
                {"rows", std::move(rows)}};
-  if (result.workload) json["workload"] = json_of(*result.workload, result.limits.of(result.workload->isa));
+  if (result.workload) json["workload"] = json_of(*result.workload);
   return json;
 }
 

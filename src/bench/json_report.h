@@ -11,12 +11,13 @@ namespace strobe::bench {
 using Json = nlohmann::ordered_json;
 
 // {"version", "machine", "limits", "rows"} and, of a workload run, "workload"; docs/bench.md describes every
-// field. Fractions are of the larger limits of before and after.
+// field.
 Json json_of(const Machine& machine, const SessionResult& result);
 
 Json json_of(const Machine& machine);
 Json json_of(const SessionLimits& limits);
-Json json_of(const Row& row, const LimitRates& limits);
+Json json_of(const LimitRates& rates);
+Json json_of(const Row& row);
 
 // Values of a case: numbers and booleans as such, everything else as text.
 Json json_of(const op::Case& values);

@@ -12,6 +12,7 @@ namespace strobe::bench {
 struct Traffic {
   double read_bytes = 0;
   double written_bytes = 0;
+  double touched_bytes = 0;  // distinct memory: what is read and written in place counts once
 };
 
 // Splits cost.bytes by the operands' roles: outputs are written, in/out operands read and written. Where the

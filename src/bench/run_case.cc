@@ -20,8 +20,7 @@ op::Problem make_problem(const BenchCase& bench_case, std::uint64_t seed) {
     if (problem.plan) problem.plan();
     return problem;
   } catch (const Error& error) {
-    fail(error.kind(), "{} {}: {}", routine.name, flags_text(routine.parameters, bench_case.values),
-         error.what());
+    fail(error.kind(), "{} {}: {}", routine.name, bench_case.flags, error.what());
   }
 }
 
@@ -35,7 +34,7 @@ op::CheckResult check_first_call(const op::Problem& problem, std::uint64_t seed)
 
 std::string repro_text(const BenchCase& bench_case, const RunOptions& options, const Row& row) {
   std::string text = fmt::format("strobe bench --routine {}", row.routine);
-  if (const std::string flags = flags_text(row.parameters, row.values); !flags.empty()) text += " " + flags;
+  if (!row.flags.empty()) text += " " + row.flags;
   text +=
       fmt::format(" --device {} --isa {} --threads {} --num_iters {} --dry_run_iters {} --random_seed {}",
                   row.device, row.isa, row.threads, bench_case.num_iters.value_or(options.measure.num_iters),
@@ -53,8 +52,8 @@ Row describe_case(const BenchCase& bench_case, const RunOptions& options, const 
   row.backend = name(Backend::kCpu);
   row.isa = cpu::name(cpu::active_isa());
   row.threads = executor().max_workers();
-  row.parameters = bench_case.routine.routine.parameters;
   row.values = bench_case.values;
+  row.flags = bench_case.flags;
   row.cost = problem.op->cost(problem.args.get(), problem.axes);
   row.traffic = traffic_of(*problem.op, problem.args.get(), row.cost);
   row.repro = repro_text(bench_case, options, row);
@@ -62,13 +61,13 @@ Row describe_case(const BenchCase& bench_case, const RunOptions& options, const 
 }
 
 std::string progress_text(std::string_view position, const Row& row, std::string_view what) {
-  return fmt::format("{}{} {}: {}", position, row.routine, flags_text(row.parameters, row.values), what);
+  return fmt::format("{}{} {}: {}", position, row.routine, row.flags, what);
 }
 
 }  // namespace
 
-Row run_case(const BenchCase& bench_case, const RunOptions& options, std::string_view position,
-             Progress& progress) {
+Row run_case(const BenchCase& bench_case, const RunOptions& options, const LimitProbe& probe,
+             std::string_view position, Progress& progress) {
   progress.show(fmt::format("{}{}: making inputs", position, bench_case.routine.routine.name));
   MeasureOptions measure_options = options.measure;
   measure_options.num_iters = bench_case.num_iters.value_or(measure_options.num_iters);
@@ -86,12 +85,15 @@ Row run_case(const BenchCase& bench_case, const RunOptions& options, std::string
   row.instances = rotation.instances;
   while (static_cast<int>(problems.size()) < rotation.instances)
     problems.push_back(make_problem(bench_case, options.random_seed + problems.size()));
+  const LimitRates before = probe.measure();
   evict_caches(rotation.evict_bytes);
   row.timing = measure(
       measure_options, [&](int i) { problems[static_cast<std::size_t>(i) % problems.size()].run(); },
       [&](int done) {
         progress.show(progress_text(position, row, fmt::format("{}/{}", done, measure_options.calls())));
       });
+  row.limits = larger(before, probe.measure());
+  row.floor = floor_of(row.cost, row.traffic, row.limits);
   if (const auto& plan = problems.front().plan)
     row.plan_seconds = measure(
                            measure_options, [&](int) { plan(); }, [](int) {})

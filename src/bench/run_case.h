@@ -6,6 +6,7 @@
 #include <string>
 
 #include "bench/case_line.h"
+#include "bench/limit_probe.h"
 #include "bench/measure.h"
 #include "bench/progress.h"
 #include "bench/roofline.h"
@@ -30,23 +31,25 @@ struct Row {
   std::string device;
   std::string isa;
   int threads = 0;
-  std::vector<op::Parameter> parameters;
   op::Case values;
+  std::string flags;  // of the case, as written
   op::Cost cost;
   Traffic traffic;
   Timing timing;
+  LimitRates limits;                     // the larger of those just before and just after the timed calls
+  Floor floor;                           // against these limits
   int instances = 0;                     // copies of the inputs that the calls went through
   std::optional<double> plan_seconds;    // median, of operators with a plan
   std::optional<op::CheckResult> check;  // nothing: skipped
   std::string repro;                     // the command line that runs this case alone
 
   bool failed() const { return check && !check->passed; }
-  // Fraction of the machine's limits that the median call reached.
-  double fraction(const Floor& floor) const { return floor.seconds / timing.median(); }
+  // Fraction of the limits that the median call reached.
+  double fraction() const { return floor.seconds / timing.median(); }
 };
 
 // On the active ISA level and the executor as it is; `position` stands before the case in the progress line.
-Row run_case(const BenchCase& bench_case, const RunOptions& options, std::string_view position,
-             Progress& progress);
+Row run_case(const BenchCase& bench_case, const RunOptions& options, const LimitProbe& probe,
+             std::string_view position, Progress& progress);
 
 }  // namespace strobe::bench

@@ -9,8 +9,9 @@
 namespace strobe::bench {
 namespace {
 
-// Long enough for 25 slices of 20 ms for each of read and copy, and of FMA and bf16 dot.
-constexpr double kLimitsSeconds = 2;
+// Of a level's memory and compute rates together: 25 slices of 10 ms for each of read, copy, FMA and bf16
+// dot.
+constexpr double kLimitsSeconds = 1;
 
 class ScopedIsa {
  public:
@@ -23,20 +24,7 @@ class ScopedIsa {
   cpu::Isa before_;
 };
 
-const LimitRates* find_level(const std::vector<Limits>& limits, std::string_view isa) {
-  const auto found =
-      std::find_if(limits.begin(), limits.end(), [&](const Limits& level) { return level.isa == isa; });
-  return found == limits.end() ? nullptr : &found->max;
-}
-
 }  // namespace
-
-LimitRates SessionLimits::of(std::string_view isa) const {
-  const LimitRates* first = find_level(before, isa);
-  const LimitRates* second = find_level(after, isa);
-  const LimitRates none;
-  return larger(first != nullptr ? *first : none, second != nullptr ? *second : none);
-}
 
 std::vector<Limits> measure_levels(const std::vector<cpu::Isa>& levels, int threads) {
   std::vector<Limits> result;
@@ -60,15 +48,15 @@ bool SessionResult::failed() const {
 
 namespace {
 
-void run_cases(const SessionPlan& plan, const SessionCallbacks& callbacks, Progress& progress,
-               SessionResult& result) {
+void run_cases(const SessionPlan& plan, const LimitProbe& probe, const SessionCallbacks& callbacks,
+               Progress& progress, SessionResult& result) {
   for (std::size_t i = 0; i < plan.cases.size(); ++i)
     for (cpu::Isa level : plan.levels) {
       cpu::set_active_isa(level);
-      result.rows.push_back(
-          run_case(plan.cases[i], plan.options, fmt::format("[{}/{}] ", i + 1, plan.cases.size()), progress));
+      result.rows.push_back(run_case(plan.cases[i], plan.options, probe,
+                                     fmt::format("[{}/{}] ", i + 1, plan.cases.size()), progress));
       progress.clear();
-      callbacks.on_row(result.rows.back(), result.limits);
+      callbacks.on_row(result.rows.back());
     }
 }
 
@@ -84,10 +72,11 @@ SessionResult run_session(SessionPlan plan, const SessionCallbacks& callbacks, P
   {
     const cpu::ScopedPin pin(executor());
     const ScopedIsa restore;
-    run_cases(plan, callbacks, progress, result);
+    const LimitProbe probe;
+    run_cases(plan, probe, callbacks, progress, result);
     if (plan.workload) {
       cpu::set_active_isa(plan.levels.front());
-      result.workload = run_workload(std::move(*plan.workload), plan.options.refcheck, progress);
+      result.workload = run_workload(std::move(*plan.workload), plan.options.refcheck, probe, progress);
     }
   }
   progress.show("measuring the machine's limits again");

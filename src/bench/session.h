@@ -12,12 +12,10 @@
 
 namespace strobe::bench {
 
-// The machine's limits before and after the cases, by position in `levels`.
+// The machine's limits before and after everything else, by position in `levels`: what this machine is, for a
+// reader who compares machines. Rows are held against limits measured next to them (limit_probe.h).
 struct SessionLimits {
   std::vector<Limits> before, after;
-  // The rates that rows of the level are held against: the larger of each; before the second measurement, the
-  // first.
-  LimitRates of(std::string_view isa) const;
 };
 
 std::vector<Limits> measure_levels(const std::vector<cpu::Isa>& levels, int threads);
@@ -38,8 +36,8 @@ struct SessionResult {
 };
 
 struct SessionCallbacks {
-  std::function<void(const SessionLimits&)> on_start;            // limits are known
-  std::function<void(const Row&, const SessionLimits&)> on_row;  // a row is finished
+  std::function<void(const SessionLimits&)> on_start;  // limits are known
+  std::function<void(const Row&)> on_row;              // a row is finished
 };
 
 // Every case at every level in turn, the executor's threads pinned. Sets the active level back afterwards.

@@ -13,9 +13,9 @@ std::string isa_list(const Machine& machine) {
 }
 
 // What the bound limits: GB/s of memory, or GFLOP/s.
-std::string rate_text(const Row& row, Bound bound) {
+std::string rate_text(const Row& row) {
   const double seconds = row.timing.median();
-  if (bound == Bound::kMemory) return fmt::format("{:.2f} GB/s", row.cost.bytes / seconds * 1e-9);
+  if (row.floor.bound == Bound::kMemory) return fmt::format("{:.2f} GB/s", row.cost.bytes / seconds * 1e-9);
   return fmt::format("{:.1f} GFLOP/s", row.cost.flops / seconds * 1e-9);
 }
 
@@ -43,15 +43,14 @@ std::string row_header() {
                      "median ms", "min ms", "rate", "of limit", "bound", "check", "case");
 }
 
-std::string row_text(const Row& row, const SessionLimits& limits, bool verbose) {
-  const Floor floor = floor_of(row.cost, row.traffic, limits.of(row.isa));
+std::string row_text(const Row& row, bool verbose) {
   std::string text = fmt::format("{:<22} {:<11} {:>10.4f} {:>10.4f} {:>15} {:>8.3f} {:<7} {:<7} {}\n",
                                  row.routine, row.isa, row.timing.median() * 1e3, row.timing.min() * 1e3,
-                                 rate_text(row, floor.bound), row.fraction(floor), name(floor.bound),
+                                 rate_text(row), row.fraction(), name(row.floor.bound),
                                  !row.check          ? "-"
                                  : row.check->passed ? "pass"
                                                      : "FAIL",
-                                 flags_text(row.parameters, row.values));
+                                 row.flags);
   if (row.failed()) text += fmt::format("  reference check failed: {}\n", row.check->worst);
   if (!verbose) return text;
   text += fmt::format("  std {:.4f} ms over {} calls on {} instances", row.timing.deviation() * 1e3,
@@ -60,7 +59,11 @@ std::string row_text(const Row& row, const SessionLimits& limits, bool verbose) 
   if (row.check)
     text += fmt::format(", max error {:.3g} (relative {:.3g}) over {} elements", row.check->max_abs_error,
                         row.check->max_rel_error, row.check->elements);
-  return text + fmt::format("\n  {}\n", row.repro);
+  return text + fmt::format(
+                    "\n  limits here: DRAM read {:.1f} GB/s, copy {:.1f} GB/s, FMA {:.0f} GFLOP/s, bf16 dot "
+                    "{:.0f} GFLOP/s\n  {}\n",
+                    row.limits.dram_read_gbs, row.limits.copy_gbs, row.limits.fma_gflops,
+                    row.limits.bf16_dot_gflops, row.repro);
 }
 
 }  // namespace strobe::bench

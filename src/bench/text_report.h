@@ -14,6 +14,6 @@ std::string limits_text(std::string_view label, const Limits& limits);
 std::string row_header();
 // One line; when verbose, lines with deviation, plan time, errors and the repro command below; when the check
 // failed, the reason.
-std::string row_text(const Row& row, const SessionLimits& limits, bool verbose);
+std::string row_text(const Row& row, bool verbose);
 
 }  // namespace strobe::bench

@@ -85,6 +85,7 @@ WorkloadPlan plan_workload(const std::string& name, const std::string& requests_
                            std::span<const std::string> words, std::uint64_t random_seed) {
   WorkloadPlan plan;
   plan.values = parse_flags("workload", workload_parameters(), words);
+  plan.flags = joined(words);
   const op::Case& values = plan.values;
   plan.layer = find_layer(values.text("model"));
   plan.steps = static_cast<int>(values.integer("steps", 1));

@@ -26,7 +26,8 @@ struct WorkloadPlan {
   std::string name;  // "azure-conv", or the requests' file
   bool from_file = false;
   std::vector<Request> requests;
-  op::Case values;  // of workload_parameters(), as given
+  op::Case values;    // of workload_parameters()
+  std::string flags;  // as written
   AttentionLayer layer;
   SchedulerOptions scheduler;
   int steps = 0;       // that are run and timed

@@ -26,12 +26,13 @@ Json json_of(const WorkloadStep& step) {
           {"pages_in_use", step.pages_in_use},
           {"append_us", step.append.seconds * 1e6},
           {"plan_us", step.plan_seconds * 1e6},
-          {"attention_us", step.attention.seconds * 1e6}};
+          {"attention_us", step.attention.seconds * 1e6},
+          {"floor_us", step.floor_seconds * 1e6}};
 }
 
 }  // namespace
 
-std::string workload_text(const WorkloadResult& result, const LimitRates& limits, bool verbose) {
+std::string workload_text(const WorkloadResult& result, bool verbose) {
   const StepSummary& summary = result.summary;
   const AttentionLayer& layer = result.plan.layer;
   const SchedulerOptions& server = result.plan.scheduler;
@@ -57,14 +58,14 @@ std::string workload_text(const WorkloadResult& result, const LimitRates& limits
                       percentile(result.plan_seconds(), 0.5) * 1e6,
                       percentile(result.plan_seconds(), 0.99) * 1e6);
   text += fmt::format("  of limit         {:.3f} (sum of the steps' floors over the sum of their times)\n",
-                      result.fraction(limits));
+                      result.fraction());
   text += fmt::format("  reference check  {}\n", check_text(result));
   if (result.refused_requests > 0)
     text += fmt::format("  refused          {} requests, longer than the pool\n", result.refused_requests);
   return verbose ? text + "  " + result.repro + "\n" : text;
 }
 
-Json json_of(const WorkloadResult& result, const LimitRates& limits) {
+Json json_of(const WorkloadResult& result) {
   const StepSummary& summary = result.summary;
   Json steps = Json::array();
   for (const WorkloadStep& step : result.steps) steps.push_back(json_of(step));
@@ -96,7 +97,7 @@ Json json_of(const WorkloadResult& result, const LimitRates& limits) {
                {"plan_median_us", percentile(result.plan_seconds(), 0.5) * 1e6},
                {"plan_p99_us", percentile(result.plan_seconds(), 0.99) * 1e6},
                {"append_share", append_share(result)},
-               {"roofline_fraction", result.fraction(limits)}};
+               {"roofline_fraction", result.fraction()}};
   json.update(json_of_check(result.check));
   json["checked_steps"] = result.checked_steps;
   json["repro"] = result.repro;

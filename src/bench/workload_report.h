@@ -8,9 +8,9 @@
 
 namespace strobe::bench {
 
-std::string workload_text(const WorkloadResult& result, const LimitRates& limits, bool verbose);
+std::string workload_text(const WorkloadResult& result, bool verbose);
 
 // The summary, and the steps one by one.
-Json json_of(const WorkloadResult& result, const LimitRates& limits);
+Json json_of(const WorkloadResult& result);
 
 }  // namespace strobe::bench

@@ -140,15 +140,41 @@ void skip_steps(Scheduler& scheduler, Step& step, const WorkloadPlan& plan) {
   }
 }
 
-std::string repro_text(const WorkloadResult& result, bool refcheck, bool from_file) {
+std::string repro_text(const WorkloadResult& result, bool refcheck) {
+  const WorkloadPlan& plan = result.plan;
   std::string text =
-      fmt::format("strobe bench {} {}", from_file ? "--requests" : "--workload", result.plan.name);
-  if (const std::string flags = flags_text(workload_parameters(), result.plan.values); !flags.empty())
-    text += " " + flags;
+      fmt::format("strobe bench {} {}", plan.from_file ? "--requests" : "--workload", plan.name);
+  if (!plan.flags.empty()) text += " " + plan.flags;
   text += fmt::format(" --device cpu --isa {} --threads {} --random_seed {}", result.isa, result.threads,
-                      result.plan.random_seed);
+                      plan.random_seed);
   return refcheck ? text + " --refcheck" : text;
 }
+
+// Holds the steps against limits measured every few of them.
+class StepPricer {
+ public:
+  StepPricer(const LimitProbe& probe, std::vector<WorkloadStep>& steps)
+      : probe_(probe), steps_(steps), last_(probe.measure()) {}
+
+  void after_step() {
+    if (steps_.size() - priced_ == kSteps) price();
+  }
+  void price() {
+    const LimitRates now = probe_.measure(), limits = larger(last_, now);
+    for (; priced_ < steps_.size(); ++priced_)
+      for (const WorkloadCall* call : {&steps_[priced_].append, &steps_[priced_].attention})
+        steps_[priced_].floor_seconds += floor_of(call->cost, call->traffic, limits).seconds;
+    last_ = now;
+  }
+
+ private:
+  static constexpr std::size_t kSteps = 20;
+
+  const LimitProbe& probe_;
+  std::vector<WorkloadStep>& steps_;
+  LimitRates last_;
+  std::size_t priced_ = 0;
+};
 
 }  // namespace
 
@@ -158,17 +184,16 @@ std::vector<double> WorkloadResult::plan_seconds() const {
   return seconds;
 }
 
-double WorkloadResult::fraction(const LimitRates& limits) const {
+double WorkloadResult::fraction() const {
   double least = 0, taken = 0;
   for (const WorkloadStep& step : steps) {
-    for (const WorkloadCall* call : {&step.append, &step.attention})
-      least += floor_of(call->cost, call->traffic, limits).seconds;
+    least += step.floor_seconds;
     taken += step.layer_seconds();
   }
   return taken > 0 ? least / taken : 0;
 }
 
-WorkloadResult run_workload(WorkloadPlan plan, bool refcheck, Progress& progress) {
+WorkloadResult run_workload(WorkloadPlan plan, bool refcheck, const LimitProbe& probe, Progress& progress) {
   progress.show("workload: making the cache");
   WorkloadResult result;
   Scheduler scheduler(std::move(plan.requests), plan.scheduler);
@@ -177,13 +202,14 @@ WorkloadResult run_workload(WorkloadPlan plan, bool refcheck, Progress& progress
   result.isa = cpu::name(cpu::active_isa());
   result.threads = executor().max_workers();
   result.refused_requests = scheduler.refused_by_max_seq_len() + scheduler.refused_by_pool();
-  result.repro = repro_text(result, refcheck, result.plan.from_file);
+  result.repro = repro_text(result, refcheck);
   if (refcheck) result.check.emplace();
 
   Layer layer(result.plan);
   Step step;
   skip_steps(scheduler, step, result.plan);
   StepStats stats;
+  StepPricer pricer(probe, result.steps);
   const int check_every = std::max(1, result.plan.steps / kCheckedSteps);
   for (int i = 0; i < result.plan.steps && scheduler.next(step); ++i) {
     progress.show(fmt::format("workload {}: step {}/{}", result.plan.name, i + 1, result.plan.steps));
@@ -198,11 +224,13 @@ WorkloadResult run_workload(WorkloadPlan plan, bool refcheck, Progress& progress
     result.checked_steps += checked;
     stats.add(step, done.layer_seconds());
     result.steps.push_back(done);
+    pricer.after_step();
     scheduler.finish_step(0);
   }
   if (result.steps.empty())
     fail(ErrorKind::kInvalidArgument, "workload: no step is left after the {} skipped ones",
          result.plan.skip_steps);
+  pricer.price();
   result.summary = stats.summary();
   return result;
 }

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/limit_probe.h"
 #include "bench/progress.h"
 #include "bench/roofline.h"
 #include "bench/workload/step_stats.h"
@@ -24,6 +25,7 @@ struct WorkloadStep {
   WorkloadCall append;
   WorkloadCall attention;
   double plan_seconds = 0;
+  double floor_seconds = 0;  // of both calls, against limits measured a few steps before and after
   int num_decode = 0;
   int num_prefill = 0;
   int num_tokens = 0;
@@ -45,12 +47,12 @@ struct WorkloadResult {
   bool failed() const { return check && !check->passed; }
   std::vector<double> plan_seconds() const;
   // Sum of the steps' floors over the sum of their times.
-  double fraction(const LimitRates& limits) const;
+  double fraction() const;
 };
 
 // Each step: append_paged_kv_cache, BatchAttention::plan, BatchAttention::run on random data, timed apart.
 // With `refcheck`, a few steps are held against FP64 on sampled rows. Throws Error(kInvalidArgument) when the
 // requests end within the skipped steps.
-WorkloadResult run_workload(WorkloadPlan plan, bool refcheck, Progress& progress);
+WorkloadResult run_workload(WorkloadPlan plan, bool refcheck, const LimitProbe& probe, Progress& progress);
 
 }  // namespace strobe::bench

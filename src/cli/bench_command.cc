@@ -119,15 +119,14 @@ int bench(const BenchFlags& flags, const std::vector<std::string>& extra_words) 
                                             std::fflush(stdout);
                                           },
                                       .on_row =
-                                          [&](const Row& row, const SessionLimits& limits) {
-                                            fmt::print("{}", row_text(row, limits, flags.verbose));
+                                          [&](const Row& row) {
+                                            fmt::print("{}", row_text(row, flags.verbose));
                                             std::fflush(stdout);
                                           }};
   Progress progress;
   const SessionResult result = run_session(plan, callbacks, progress);
   print_limits("limits after", result.limits.after);
-  if (result.workload)
-    fmt::print("{}", workload_text(*result.workload, result.limits.of(result.workload->isa), flags.verbose));
+  if (result.workload) fmt::print("{}", workload_text(*result.workload, flags.verbose));
   if (output) output->write(json_of(machine, result).dump(1) + "\n");
   return result.failed() ? kFailed : kOk;
 }

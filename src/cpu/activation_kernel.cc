@@ -1,49 +1,62 @@
 #include "cpu/activation_kernel.h"
 
-#include "cpu/simd.h"
+#include "cpu/simd_row.h"
 
 namespace strobe::cpu::STROBE_ISA {
 namespace {
 
 constexpr float kLog2E = 1.44269504088896340736f;
 
+// The functions take the vectors of one step together, stage by stage: their chains of dependent operations are long, and the
+// processor's window holds several only when they alternate.
+
 // x / (1 + e^-k): a sigmoid without the cancellation that 1 + tanh has where it is small.
-STROBE_INLINE F32 times_sigmoid(F32 x, F32 k) { return x / (exp2(k * -kLog2E) + 1.0f); }
+template <int kVectors>
+STROBE_INLINE void times_sigmoid(F32 (&x)[kVectors], const F32 (&k)[kVectors]) {
+  F32 e[kVectors];
+  for (int u = 0; u < kVectors; ++u) e[u] = exp2(k[u] * -kLog2E);
+  for (int u = 0; u < kVectors; ++u) x[u] /= e[u] + 1.0f;
+}
 
 struct Silu {
-  STROBE_INLINE F32 apply(F32 x) { return times_sigmoid(x, x); }
+  template <int kVectors>
+  STROBE_INLINE void apply(F32 (&x)[kVectors]) {
+    times_sigmoid(x, x);
+  }
 };
 
 // (1 + erf(x / sqrt(2))) / 2 is erfc(-x / sqrt(2)) / 2, which does not cancel where x is negative.
 struct Gelu {
-  STROBE_INLINE F32 apply(F32 x) {
-    const F32 tail = erfc_of_positive(abs(x) * 0.70710678118654752440f) * 0.5f;
-    return x * select(x < 0.0f, tail, 1.0f - tail);
+  template <int kVectors>
+  STROBE_INLINE void apply(F32 (&x)[kVectors]) {
+    F32 tail[kVectors];
+    for (int u = 0; u < kVectors; ++u) tail[u] = erfc_of_positive(abs(x[u]) * 0.70710678118654752440f) * 0.5f;
+    for (int u = 0; u < kVectors; ++u) x[u] *= select(x[u] < 0.0f, tail[u], 1.0f - tail[u]);
   }
 };
 
 // (1 + tanh(z)) / 2 is the sigmoid of 2z.
 struct GeluTanh {
-  STROBE_INLINE F32 apply(F32 x) {
+  template <int kVectors>
+  STROBE_INLINE void apply(F32 (&x)[kVectors]) {
     constexpr float kTwoRootTwoOverPi = 1.59576912160573071176f;
-    return times_sigmoid(x, x * (x * x * (0.044715f * kTwoRootTwoOverPi) + kTwoRootTwoOverPi));
+    F32 k[kVectors];
+    for (int u = 0; u < kVectors; ++u)
+      k[u] = x[u] * (x[u] * x[u] * (0.044715f * kTwoRootTwoOverPi) + kTwoRootTwoOverPi);
+    times_sigmoid(x, k);
   }
 };
 
 template <class Function, class T, bool kStream>
 void activate_row(const T* x, const T* factor, T* out, int64_t n) {
-  int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-    const F32 y = Function::apply(load(x + i)) * load(factor + i);
-    if constexpr (kStream)
-      stream(out + i, y);
-    else
-      store(out + i, y);
-  }
-  if (i < n) {
-    const int left = static_cast<int>(n - i);
-    store_n(out + i, Function::apply(load_n(x + i, left)) * load_n(factor + i, left), left);
-  }
+  for_each_vectors<T>(n, [=](auto access, int64_t i) __attribute__((always_inline)) {
+    F32 y[access.kVectors], f[access.kVectors];
+    access.load(x + i, y);
+    access.load(factor + i, f);
+    Function::apply(y);
+    for (int u = 0; u < access.kVectors; ++u) y[u] *= f[u];
+    access.template store<kStream>(out + i, y);
+  });
 }
 
 template <class Function, class T>
@@ -51,7 +64,7 @@ void activate(const ActivationRows& rows, int64_t begin, int64_t end) {
   for (int64_t row = begin; row < end; ++row) {
     const T* x = static_cast<const T*>(rows.input) + row * rows.input_stride;
     T* out = static_cast<T*>(rows.out) + row * rows.out_stride;
-    if (rows.stream && reinterpret_cast<uintptr_t>(out) % (sizeof(T) * kLanes) == 0)
+    if (rows.stream && streamable(out))
       activate_row<Function, T, true>(x, x + rows.hidden, out, rows.hidden);
     else
       activate_row<Function, T, false>(x, x + rows.hidden, out, rows.hidden);

@@ -4,28 +4,48 @@
 namespace strobe::cpu::STROBE_ISA {
 namespace {
 
-// Three passes over a row, all but the first from the first-level cache. The variance is that of the differences from the
-// mean: from the sum of squares alone it would cancel where the mean is large. There the mean of the first pass is off by
-// the roundings of a large sum; the second pass finds by how much.
+// The elements whose mean the differences are taken from.
+constexpr int64_t kGuessed = 64;
+
+template <class T>
+STROBE_INLINE float mean_of(const InputRow<T>& row, int64_t size) {
+  return sum_row<T>(size, [=](auto access, int64_t i, auto& sum) __attribute__((always_inline)) {
+           F32 x[access.kVectors];
+           row.load(access, i, x);
+           for (int u = 0; u < access.kVectors; ++u) sum[u] += x[u];
+         }) / static_cast<float>(size);
+}
+
+// Two passes over a row, the second from the first-level cache. The first sums differences from the mean of the row's first
+// elements, and their squares: variance = mean square - (mean difference)^2. Plain squares would cancel where the mean is
+// large; these lose at most a factor of hidden / kGuessed, for then the first elements are themselves that far from the others.
 template <class T, class Out>
 void layernorm(const NormRows& rows, int64_t begin, int64_t end) {
   const float* gamma = static_cast<const float*>(rows.weight);
+  const float* beta = rows.bias;
   const auto size = static_cast<float>(rows.hidden);
   for (int64_t r = begin; r < end; ++r) {
     const InputRow<T> row(rows, r);
-    const F32 mean = splat(sum_row(rows.hidden, [&](int64_t i, int n) { return row.at(i, n); }) / size);
-    F32 differences = {};
-    const float squares = sum_row(rows.hidden, [&](int64_t i, int n) {
-      F32 x = row.at(i, n) - mean;
-      if (n < kLanes) x = select(first_lanes(n), x, F32{});
-      differences += x;
-      return x * x;
-    });
-    const float correction = reduce_add(differences) / size;
-    const F32 scale = splat(1.0f / __builtin_sqrtf(squares / size - correction * correction + rows.eps));
-    const F32 shift = splat(correction);
-    write_row<Out>(rows, r, [&](int64_t i, int n) {
-      return fma((row.at(i, n) - mean - shift) * scale, load_some(gamma + i, n), load_some(rows.bias + i, n));
+    const float guess = mean_of(row, rows.hidden < kGuessed ? rows.hidden : kGuessed);
+    F32 differences[2] = {};
+    const float squares =
+        sum_row<T>(rows.hidden, [=, &differences](auto access, int64_t i, auto& sum) __attribute__((always_inline)) {
+          F32 x[access.kVectors];
+          row.load(access, i, x);
+          for (int u = 0; u < access.kVectors; ++u) {
+            const F32 difference = access.loaded(x[u] - guess);
+            differences[u] += difference;
+            sum[u] = fma(difference, difference, sum[u]);
+          }
+        });
+    const float mean = reduce_add(differences[0] + differences[1]) / size;
+    const float variance = squares / size - mean * mean;
+    const float scale = 1.0f / __builtin_sqrtf((variance < 0 ? 0 : variance) + rows.eps);
+    write_row<T, Out>(rows, r, end, row, [=](auto access, int64_t i, auto& x) __attribute__((always_inline)) {
+      F32 g[access.kVectors], b[access.kVectors];
+      access.load(gamma + i, g);
+      access.load(beta + i, b);
+      for (int u = 0; u < access.kVectors; ++u) x[u] = fma((x[u] - guess - mean) * scale, g[u], b[u]);
     });
   }
   if (rows.stream) stream_fence();

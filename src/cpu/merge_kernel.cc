@@ -1,100 +1,158 @@
 #include "cpu/merge_kernel.h"
 
-#include "cpu/simd.h"
+#include "cpu/simd_row.h"
 
 namespace strobe::cpu::STROBE_ISA {
 namespace {
 
 constexpr float kEmpty = -__builtin_inff();  // the s of a state that holds nothing
 
-// The states of one row: count() of them, each with s(i) and v(i), its row of v.
-template <class T>
-struct PairOfStates {
-  const T* v_[2];
-  float s_[2];
-  PairOfStates(const StateRows& a, const StateRows& b, int64_t row)
-      : v_{static_cast<const T*>(a.v) + row * a.v_stride, static_cast<const T*>(b.v) + row * b.v_stride},
-        s_{a.s[row * a.s_stride], b.s[row * b.s_stride]} {}
-  int64_t count() const { return 2; }
-  float s(int64_t i) const { return s_[i]; }
-  const T* v(int64_t i) const { return v_[i]; }
-};
+// 2^(s - maximum); an empty state weighs nothing.
+STROBE_INLINE F32 weight_of(F32 s, F32 maximum) { return select(s == kEmpty, F32{}, exp2(s - maximum)); }
 
-template <class T>
-struct ManyStates {
-  const T* v_;
-  const float* s_;
-  int64_t v_stride, s_stride, count_;
-  ManyStates(const MergeStatesRows& rows, int64_t row)
-      : v_(static_cast<const T*>(rows.first.v) + row * rows.first.v_stride),
-        s_(rows.first.s + row * rows.first.s_stride),
-        v_stride(rows.state_v_stride), s_stride(rows.state_s_stride), count_(rows.num_states) {}
-  int64_t count() const { return count_; }
-  float s(int64_t i) const { return s_[i * s_stride]; }
-  const T* v(int64_t i) const { return v_ + i * v_stride; }
-};
-
-// 2^(s - maximum) of the states from `first` on; 0 for empty ones and beyond the last.
-template <class States>
-STROBE_INLINE F32 weights(const States& states, int64_t first, float maximum) {
-  float s[kLanes];
-  for (int i = 0; i < kLanes; ++i) s[i] = first + i < states.count() ? states.s(first + i) : kEmpty;
-  const F32 x = load(s);
-  return select(x == kEmpty, F32{}, exp2(x - maximum));
+// The s of the merged state, and what its sum of weighted v is multiplied with. `total` is 0 when all states are empty, and NaN
+// when the s of one is NaN or +Inf.
+STROBE_INLINE F32 merged_s(F32 maximum, F32 total) {
+  return select(total > 0.0f, maximum + log2(total), select(total == 0.0f, splat(kEmpty), total));
 }
+STROBE_INLINE F32 normaliser(F32 total) { return select(total == 0.0f, F32{}, 1.0f / total); }
 
-// kVectors vectors of the merged v from `column` on; the last has `lanes` elements.
-template <int kVectors, class T, class States>
-STROBE_INLINE void merge_columns(const States& states, T* v, int64_t column, int lanes, float maximum, F32 normalise) {
-  F32 sum[kVectors] = {};
-  for (int64_t first = 0; first < states.count(); first += kLanes) {
-    float weight[kLanes];
-    store(weight, weights(states, first, maximum));
-    for (int64_t i = first; i < first + kLanes && i < states.count(); ++i) {
-      if (states.s(i) == kEmpty) continue;  // its v may be anything: even 0 times it could be NaN
-      const F32 w = splat(weight[i - first]);
-      const T* x = states.v(i) + column;
-      for (int u = 0; u < kVectors - 1; ++u) sum[u] = fma(load(x + u * kLanes), w, sum[u]);
-      const T* last = x + (kVectors - 1) * kLanes;
-      sum[kVectors - 1] = fma(lanes == kLanes ? load(last) : load_n(last, lanes), w, sum[kVectors - 1]);
-    }
+// --- Two states: the weights of kLanes rows at a time.
+
+// Normalised weights, and the merged s.
+struct PairWeights {
+  float s_a[kLanes], s_b[kLanes];
+  float a[kLanes], b[kLanes], s[kLanes];
+};
+
+void weigh_pairs(const MergePairRows& rows, int64_t first, int count, PairWeights& weights) {
+  for (int i = 0; i < kLanes; ++i) {
+    weights.s_a[i] = i < count ? rows.a.s[(first + i) * rows.a.s_stride] : kEmpty;
+    weights.s_b[i] = i < count ? rows.b.s[(first + i) * rows.b.s_stride] : kEmpty;
   }
-  for (int u = 0; u < kVectors - 1; ++u) store(v + column + u * kLanes, sum[u] * normalise);
-  store_n(v + column + (kVectors - 1) * kLanes, sum[kVectors - 1] * normalise, lanes);
+  const F32 s_a = load(weights.s_a), s_b = load(weights.s_b);
+  const F32 maximum = max(s_a, s_b);
+  const F32 a = weight_of(s_a, maximum), b = weight_of(s_b, maximum);
+  const F32 total = a + b;
+  store(weights.a, a * normaliser(total));
+  store(weights.b, b * normaliser(total));
+  store(weights.s, merged_s(maximum, total));
 }
 
-template <class T, class States>
-STROBE_INLINE void merge_row(const States& states, T* v, float* s, int64_t head_dim) {
-  float maximum = kEmpty;
-  for (int64_t i = 0; i < states.count(); ++i) maximum = states.s(i) > maximum ? states.s(i) : maximum;
-  float total = 0;  // NaN when some s is NaN or +Inf; 0 when all states are empty
-  for (int64_t first = 0; first < states.count(); first += kLanes)
-    total += reduce_add(weights(states, first, maximum));
-  const F32 normalise = splat(total == 0 ? 0.0f : 1.0f / total);
-  int64_t column = 0;
-  for (; column + 8 * kLanes <= head_dim; column += 8 * kLanes)
-    merge_columns<8>(states, v, column, kLanes, maximum, normalise);
-  for (; column + 2 * kLanes <= head_dim; column += 2 * kLanes)
-    merge_columns<2>(states, v, column, kLanes, maximum, normalise);
-  for (; column < head_dim; column += kLanes)
-    merge_columns<1>(states, v, column, head_dim - column < kLanes ? static_cast<int>(head_dim - column) : kLanes, maximum,
-                     normalise);
-  *s = total == 0 ? kEmpty : maximum + __builtin_log2f(total);
+// v = a v_a + b v_b; v may be v_a or v_b.
+template <class T>
+void blend(const T* v_a, float a, const T* v_b, float b, T* v, int64_t head_dim) {
+  for_each_vectors<T>(head_dim, [=](auto access, int64_t i) __attribute__((always_inline)) {
+    F32 x[access.kVectors], y[access.kVectors];
+    access.load(v_a + i, x);
+    access.load(v_b + i, y);
+    for (int u = 0; u < access.kVectors; ++u) x[u] = fma(x[u], splat(a), y[u] * b);
+    access.template store<false>(v + i, x);
+  });
+}
+
+// v = weight x, where the other state is empty; 0 without an x. The weight is 1, or NaN.
+template <class T>
+void take(const T* x, float weight, T* v, int64_t head_dim) {
+  if (x == v && weight == 1.0f) return;
+  for_each_vectors<T>(head_dim, [=](auto access, int64_t i) __attribute__((always_inline)) {
+    F32 y[access.kVectors] = {};
+    if (x != nullptr) access.load(x + i, y);
+    for (F32& element : y) element *= weight;
+    access.template store<false>(v + i, y);
+  });
 }
 
 template <class T>
 void merge_pair(const MergePairRows& rows, int64_t begin, int64_t end) {
+  PairWeights weights;
   for (int64_t row = begin; row < end; ++row) {
+    const int lane = static_cast<int>((row - begin) % kLanes);
+    if (lane == 0) weigh_pairs(rows, row, part_of_vector(end - row).lanes, weights);
     if (rows.mask[row * rows.mask_stride] == 0) continue;
-    merge_row(PairOfStates<T>(rows.a, rows.b, row), static_cast<T*>(rows.v) + row * rows.v_stride,
-              rows.s + row * rows.s_stride, rows.head_dim);
+    const T* v_a = static_cast<const T*>(rows.a.v) + row * rows.a.v_stride;
+    const T* v_b = static_cast<const T*>(rows.b.v) + row * rows.b.v_stride;
+    T* v = static_cast<T*>(rows.v) + row * rows.v_stride;
+    // The v of an empty state may be anything: even 0 times it could be NaN.
+    if (weights.s_a[lane] == kEmpty)
+      take(weights.s_b[lane] == kEmpty ? nullptr : v_b, weights.b[lane], v, rows.head_dim);
+    else if (weights.s_b[lane] == kEmpty)
+      take(v_a, weights.a[lane], v, rows.head_dim);
+    else
+      blend(v_a, weights.a[lane], v_b, weights.b[lane], v, rows.head_dim);
+    rows.s[row * rows.s_stride] = weights.s[lane];
   }
+}
+
+// --- Any number of states: the weights of kLanes states of a row at a time.
+
+template <class T>
+struct StatesOfRow {
+  const T* first_v;
+  const float* first_s;
+  int64_t v_stride, s_stride, count;
+  StatesOfRow(const MergeStatesRows& rows, int64_t row)
+      : first_v(static_cast<const T*>(rows.first.v) + row * rows.first.v_stride),
+        first_s(rows.first.s + row * rows.first.s_stride),
+        v_stride(rows.state_v_stride), s_stride(rows.state_s_stride), count(rows.num_states) {}
+  float s(int64_t i) const { return first_s[i * s_stride]; }
+  const T* v(int64_t i) const { return first_v + i * v_stride; }
+};
+
+template <class T>
+STROBE_INLINE F32 load_s(const StatesOfRow<T>& states, int64_t first) {
+  float s[kLanes];
+  for (int i = 0; i < kLanes; ++i) s[i] = first + i < states.count ? states.s(first + i) : kEmpty;
+  return load(s);
+}
+
+// kSteps steps of `access` of the merged v, from `column` on.
+template <int kSteps, class T, class Access>
+STROBE_INLINE void merge_columns(const StatesOfRow<T>& states, T* v, int64_t column, Access access, float maximum, float normalise) {
+  constexpr int kVectors = Access::kVectors, kStep = kVectors * kLanes;
+  F32 sum[kSteps][kVectors] = {};
+  for (int64_t first = 0; first < states.count; first += kLanes) {
+    float weight[kLanes];
+    store(weight, weight_of(load_s(states, first), splat(maximum)));
+    for (int64_t i = first; i < first + kLanes && i < states.count; ++i) {
+      if (states.s(i) == kEmpty) continue;  // its v may be anything: even 0 times it could be NaN
+      for (int step = 0; step < kSteps; ++step) {
+        F32 x[kVectors];
+        access.load(states.v(i) + column + step * kStep, x);
+        for (int u = 0; u < kVectors; ++u) sum[step][u] = fma(x[u], splat(weight[i - first]), sum[step][u]);
+      }
+    }
+  }
+  for (int step = 0; step < kSteps; ++step) {
+    for (F32& x : sum[step]) x *= normalise;
+    access.template store<false>(v + column + step * kStep, sum[step]);
+  }
+}
+
+template <class T>
+void merge_row(const StatesOfRow<T>& states, T* v, float* s, int64_t head_dim) {
+  float maximum = kEmpty;
+  for (int64_t i = 0; i < states.count; ++i) maximum = states.s(i) > maximum ? states.s(i) : maximum;
+  F32 weights = {};
+  for (int64_t first = 0; first < states.count; first += kLanes)
+    weights += weight_of(load_s(states, first), splat(maximum));
+  const F32 total = splat(reduce_add(weights));
+  *s = merged_s(splat(maximum), total)[0];
+  const float normalise = normaliser(total)[0];
+  constexpr int kStep = 2 * kLanes;
+  int64_t column = 0;
+  for (; column + 4 * kStep <= head_dim; column += 4 * kStep)
+    merge_columns<4>(states, v, column, TwoVectors<T>{}, maximum, normalise);
+  for (; column + kStep <= head_dim; column += kStep)
+    merge_columns<1>(states, v, column, TwoVectors<T>{}, maximum, normalise);
+  for (; column < head_dim; column += kLanes)
+    merge_columns<1>(states, v, column, part_of_vector(head_dim - column), maximum, normalise);
 }
 
 template <class T>
 void merge_many(const MergeStatesRows& rows, int64_t begin, int64_t end) {
   for (int64_t row = begin; row < end; ++row)
-    merge_row(ManyStates<T>(rows, row), static_cast<T*>(rows.v) + row * rows.v_stride, rows.s + row * rows.s_stride,
+    merge_row(StatesOfRow<T>(rows, row), static_cast<T*>(rows.v) + row * rows.v_stride, rows.s + row * rows.s_stride,
               rows.head_dim);
 }
 

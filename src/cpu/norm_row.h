@@ -1,32 +1,24 @@
-// What the norm kernels share: where a row's elements come from, the walk along it, the choice of element types.
-// Functions of (i, n) take elements [i, i + n): n is the constant kLanes for full vectors and less for the rest of the row.
+// What the norm kernels share: where a row's elements come from, how the norm is written, the choice of element types.
 #pragma once
 
 #include "cpu/norm_kernel.h"
-#include "cpu/simd.h"
+#include "cpu/simd_row.h"
 
 namespace strobe::cpu::STROBE_ISA {
-
-template <class T>
-STROBE_INLINE F32 load_some(const T* p, int n) {
-  return n == kLanes ? load(p) : load_n(p, n);
-}
-template <bool kStream, class T>
-STROBE_INLINE void store_some(T* p, F32 x, int n) {
-  if (n < kLanes) return store_n(p, x, n);
-  if constexpr (kStream)
-    stream(p, x);
-  else
-    store(p, x);
-}
 
 // A row of the input.
 template <class T>
 struct InputRow {
   const T* input;
   InputRow(const NormRows& rows, int64_t row) : input(static_cast<const T*>(rows.input) + row * rows.input_stride) {}
-  F32 at(int64_t i, int n) const { return load_some(input + i, n); }
-  void keep(int64_t, F32, int) const {}
+
+  template <class Access, int kVectors>
+  __attribute__((always_inline)) void load(Access access, int64_t i, F32 (&x)[kVectors]) const {
+    access.load(input + i, x);
+  }
+  template <class Access, int kVectors>
+  __attribute__((always_inline)) void keep(Access, int64_t, const F32 (&)[kVectors]) const {}
+  __attribute__((always_inline)) void prefetch(int64_t i) const { prefetch_two(input + i); }
 };
 
 // A row of input + residual, whose rounded sum `keep` writes to the residual.
@@ -37,42 +29,50 @@ struct SumRow {
   SumRow(const NormRows& rows, int64_t row)
       : input(static_cast<const T*>(rows.input) + row * rows.input_stride),
         residual(static_cast<T*>(rows.residual) + row * rows.residual_stride) {}
-  F32 at(int64_t i, int n) const { return load_some(input + i, n) + load_some(residual + i, n); }
-  void keep(int64_t i, F32 x, int n) const { store_some<false>(residual + i, x, n); }
+
+  template <class Access, int kVectors>
+  __attribute__((always_inline)) void load(Access access, int64_t i, F32 (&x)[kVectors]) const {
+    F32 r[kVectors];
+    access.load(input + i, x);
+    access.load(residual + i, r);
+    for (int u = 0; u < kVectors; ++u) x[u] += r[u];
+  }
+  template <class Access, int kVectors>
+  __attribute__((always_inline)) void keep(Access access, int64_t i, const F32 (&x)[kVectors]) const {
+    access.template store<false>(residual + i, x);
+  }
+  __attribute__((always_inline)) void prefetch(int64_t i) const {
+    prefetch_two(input + i);
+    prefetch_two(residual + i);
+  }
 };
 
-// The sum of term(i, n) over a row of `size` elements; lanes from n on must be 0. Four partial sums hide the adder's latency.
-template <class Term>
-STROBE_INLINE float sum_row(int64_t size, Term term) {
-  F32 sum[4] = {};
-  int64_t i = 0;
-  for (; i + 4 * kLanes <= size; i += 4 * kLanes)
-    for (int u = 0; u < 4; ++u) sum[u] += term(i + u * kLanes, kLanes);
-  for (; i < size; i += kLanes) sum[0] += term(i, size - i < kLanes ? static_cast<int>(size - i) : kLanes);
-  return reduce_add((sum[0] + sum[1]) + (sum[2] + sum[3]));
+// Writes a row of the norm: normalise(access, i, x) turns the elements x from i on into their norm. Meanwhile the next row is
+// fetched, which the processor would not see coming: the loads and the arithmetic of this row are behind it.
+template <class T, class Out, bool kStream, class Row, class Normalise>
+STROBE_INLINE void write_row(const NormRows& rows, Out* out, Row row, Row next, Normalise normalise) {
+  const float out_factor = rows.out_factor;
+  for_each_vectors<T>(rows.hidden, [=](auto access, int64_t i) __attribute__((always_inline)) {
+    F32 x[access.kVectors];
+    row.load(access, i, x);
+    next.prefetch(i);
+    row.keep(access, i, x);
+    normalise(access, i, x);
+    if constexpr (sizeof(Out) == 1)
+      for (F32& y : x) y *= out_factor;
+    access.template store<kStream>(out + i, x);
+  });
 }
 
-// Writes value(i, n) along a row of `out`, times out_factor when it is a quantised one.
-template <class Out, bool kStream, class Value>
-STROBE_INLINE void write_row(const NormRows& rows, Out* out, Value value) {
-  const auto step = [&](int64_t i, int n) {
-    F32 y = value(i, n);
-    if constexpr (sizeof(Out) == 1) y *= rows.out_factor;
-    store_some<kStream>(out + i, y, n);
-  };
-  int64_t i = 0;
-  for (; i + kLanes <= rows.hidden; i += kLanes) step(i, kLanes);
-  if (i < rows.hidden) step(i, static_cast<int>(rows.hidden - i));
-}
-
-// The same for row `row`, past the caches if asked for and possible.
-template <class Out, class Value>
-STROBE_INLINE void write_row(const NormRows& rows, int64_t row, Value value) {
-  Out* out = static_cast<Out*>(rows.out) + row * rows.out_stride;
-  if (rows.stream && reinterpret_cast<uintptr_t>(out) % (sizeof(Out) * kLanes) == 0)
-    write_row<Out, true>(rows, out, value);
+// The same for row `r`, past the caches if asked for and possible.
+template <class T, class Out, class Row, class Normalise>
+STROBE_INLINE void write_row(const NormRows& rows, int64_t r, int64_t end, Row row, Normalise normalise) {
+  Out* out = static_cast<Out*>(rows.out) + r * rows.out_stride;
+  const Row next(rows, r + 1 < end ? r + 1 : r);
+  if (rows.stream && streamable(out))
+    write_row<T, Out, true>(rows, out, row, next, normalise);
   else
-    write_row<Out, false>(rows, out, value);
+    write_row<T, Out, false>(rows, out, row, next, normalise);
 }
 
 // Calls f(a value of the input's type, one of the output's).

@@ -8,11 +8,27 @@ namespace {
 // Moves the rows of one token, from its first to its slot's first element.
 typedef void MoveRows(const PagedRows& rows, const char* in, char* out);
 
+// How far ahead of its use a row is fetched. Stores to scattered rows keep the processor from running ahead by itself.
+constexpr int64_t kAheadBytes = 8 << 10;
+
+// Calls f(row offset in `in`, row offset in `out`) for each row of a token, in elements, and fetches the rows of a later token.
+template <int kElementBytes, class F>
+STROBE_INLINE void for_each_row(const PagedRows& rows, const char* in, F f) {
+  const int64_t row_bytes = rows.dim * kElementBytes, token_bytes = rows.heads * row_bytes;
+  const int64_t ahead = token_bytes < kAheadBytes ? kAheadBytes / token_bytes : 1;
+  const char* later = in + ahead * rows.in_token_stride * kElementBytes;
+  for (int64_t head = 0; head < rows.heads; ++head) {
+    const int64_t from = head * rows.in_head_stride;
+    for (int64_t line = 0; line < row_bytes; line += 64) prefetch(later + from * kElementBytes + line);
+    f(from, head * rows.head_stride);
+  }
+}
+
 template <int kElementBytes, bool kStream>
 void copy_rows(const PagedRows& rows, const char* in, char* out) {
-  for (int64_t head = 0; head < rows.heads; ++head)
-    copy_bytes<kStream>(out + head * rows.head_stride * kElementBytes, in + head * rows.in_head_stride * kElementBytes,
-                        rows.dim * kElementBytes);
+  for_each_row<kElementBytes>(rows, in, [&](int64_t from, int64_t to) {
+    copy_bytes<kStream>(out + to * kElementBytes, in + from * kElementBytes, rows.dim * kElementBytes);
+  });
 }
 
 template <class In, class Out, bool kStream>
@@ -33,16 +49,16 @@ STROBE_INLINE void convert_row(const In* in, Out* out, int64_t dim, F32 factor) 
 
 template <class In, class Out, bool kStream>
 void convert_rows(const PagedRows& rows, const char* in, char* out) {
-  const In* from = reinterpret_cast<const In*>(in);
-  Out* to = reinterpret_cast<Out*>(out);
   const F32 factor = splat(rows.factor);
-  for (int64_t head = 0; head < rows.heads; ++head, from += rows.in_head_stride, to += rows.head_stride) {
+  for_each_row<sizeof(In)>(rows, in, [&](int64_t from_offset, int64_t to_offset) {
+    const In* from = reinterpret_cast<const In*>(in) + from_offset;
+    Out* to = reinterpret_cast<Out*>(out) + to_offset;
     const bool aligned = reinterpret_cast<uintptr_t>(to) % (sizeof(Out) * kLanes) == 0;
     if (kStream && aligned)
       convert_row<In, Out, true>(from, to, rows.dim, factor);
     else
       convert_row<In, Out, false>(from, to, rows.dim, factor);
-  }
+  });
 }
 
 template <class In, bool kStream>
@@ -72,8 +88,8 @@ void append_tokens(const PagedAppend& append, int64_t begin, int64_t end) {
   for (int64_t token = begin; token < end; ++token) {
     const int32_t request = append.batch_indices[token], position = append.positions[token];
     if (request < 0 || position < 0) continue;
-    const int32_t page_size = static_cast<int32_t>(append.page_size);
-    const int64_t page = append.kv_indices[append.kv_indptr[request] + position / page_size], slot = position % page_size;
+    const int64_t page = append.kv_indices[append.kv_indptr[request] + position / append.page_size];
+    const int64_t slot = position % append.page_size;
     for (int i = 0; i < 2; ++i) {
       const PagedRows& rows = append.rows[i];
       const int64_t in = token * rows.in_token_stride, out = page * rows.page_stride + slot * rows.slot_stride;

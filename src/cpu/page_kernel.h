@@ -25,7 +25,7 @@ struct PagedAppend {
   const int32_t* positions;
   const int32_t* kv_indices;
   const int32_t* kv_indptr;
-  int64_t page_size;
+  int32_t page_size;
   bool stream;  // write past the caches
 };
 

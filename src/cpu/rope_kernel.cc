@@ -2,6 +2,7 @@
 
 #include "cpu/rope_angle.h"
 #include "cpu/simd_copy.h"
+#include "cpu/simd_pairs.h"
 
 namespace strobe::cpu::STROBE_ISA {
 namespace {
@@ -30,7 +31,35 @@ class Positions {
   int64_t request_ = 0;
 };
 
-// The rotation of one token: a factor a pair, or, interleaved, a factor an element: (c, c) and (-s, s).
+// Two vectors of consecutive elements in whichever order is cheapest: that of load_pairs for bf16, else as they lie in memory.
+template <class T>
+STROBE_INLINE void load_block(const T* p, F32 (&x)[2]) {
+  x[0] = load(p);
+  x[1] = load(p + kLanes);
+}
+STROBE_INLINE void load_block(const bf16_t* p, F32 (&x)[2]) { load_pairs(p, x[0], x[1]); }
+
+template <bool kStream, class T>
+STROBE_INLINE void put_block(T* p, const F32 (&x)[2]) {
+  put<kStream>(p, x[0]);
+  put<kStream>(p + kLanes, x[1]);
+}
+template <bool kStream>
+STROBE_INLINE void put_block(bf16_t* p, const F32 (&x)[2]) {
+  put_pairs<kStream>(p, x[0], x[1]);
+}
+
+// f32 factors in the order that load_block gives to elements of T.
+template <class T>
+STROBE_INLINE void order_as_block(const float* p, F32 (&x)[2]) {
+  if constexpr (__is_same(T, bf16_t))
+    load_pairs(p, x[0], x[1]);
+  else
+    load_block(p, x);
+}
+
+// The cosine and sine of each pair of one token, also in the order in which load_block brings the pairs of T.
+template <class T>
 class Rotation {
  public:
   void set(const RopeTokens& tokens, int64_t position) {
@@ -39,48 +68,49 @@ class Rotation {
       cosine = tokens.cos_sin_cache + position * tokens.cos_sin_stride;
       sine = cosine + pairs;
     } else {
-      rope_cos_sin(tokens.turns, pairs, position, pair_cosine_, pair_sine_);
-      cosine = pair_cosine_;
-      sine = pair_sine_;
+      rope_cos_sin(tokens.turns, pairs, position, cosine_, sine_);
+      cosine = cosine_;
+      sine = sine_;
     }
-    if (tokens.interleave) spread(pairs);
+    if (!tokens.interleave) arrange(pairs);
   }
   const float* cosine;
   const float* sine;
+  alignas(64) float block_cosine[kMaxRotaryPairs], block_sine[kMaxRotaryPairs];
 
  private:
-  void spread(int pairs) {
-    for (int i = 0; i < pairs; ++i) {
-      element_cosine_[2 * i] = element_cosine_[2 * i + 1] = cosine[i];
-      element_sine_[2 * i] = -sine[i];
-      element_sine_[2 * i + 1] = sine[i];
+  void arrange(int pairs) {
+    for (int i = 0; i + 2 * kLanes <= pairs; i += 2 * kLanes) {
+      F32 c[2], s[2];
+      order_as_block<T>(cosine + i, c);
+      order_as_block<T>(sine + i, s);
+      for (int v = 0; v < 2; ++v) {
+        store(block_cosine + i + v * kLanes, c[v]);
+        store(block_sine + i + v * kLanes, s[v]);
+      }
     }
-    cosine = element_cosine_;
-    sine = element_sine_;
   }
-  alignas(64) float pair_cosine_[kMaxRotaryPairs], pair_sine_[kMaxRotaryPairs];
-  alignas(64) float element_cosine_[2 * kMaxRotaryPairs], element_sine_[2 * kMaxRotaryPairs];
+  alignas(64) float cosine_[kMaxRotaryPairs], sine_[kMaxRotaryPairs];
 };
 
-template <bool kStream, class T>
-STROBE_INLINE void put(T* p, F32 x) {
-  if constexpr (kStream)
-    stream(p, x);
-  else
-    store(p, x);
-}
-
-// Pairs (i, i + half).
+// Pairs (i, i + half): a block is 2 * kLanes elements of each half.
 template <class T, bool kStream>
-STROBE_INLINE void rotate_halves(const T* x, T* out, const Rotation& rotation, int half) {
+STROBE_INLINE void rotate_halves(const T* x, T* out, const Rotation<T>& rotation, int half) {
   int i = 0;
-  for (; i + kLanes <= half; i += kLanes) {
-    const F32 a = load(x + i), b = load(x + half + i), c = load(rotation.cosine + i), s = load(rotation.sine + i);
-    put<kStream>(out + i, a * c - b * s);
-    put<kStream>(out + half + i, b * c + a * s);
+  for (; i + 2 * kLanes <= half; i += 2 * kLanes) {
+    F32 a[2], b[2], rotated_a[2], rotated_b[2];
+    load_block(x + i, a);
+    load_block(x + half + i, b);
+    for (int v = 0; v < 2; ++v) {
+      const F32 c = load(rotation.block_cosine + i + v * kLanes), s = load(rotation.block_sine + i + v * kLanes);
+      rotated_a[v] = a[v] * c - b[v] * s;
+      rotated_b[v] = b[v] * c + a[v] * s;
+    }
+    put_block<kStream>(out + i, rotated_a);
+    put_block<kStream>(out + half + i, rotated_b);
   }
-  if (i < half) {
-    const int left = half - i;
+  for (; i < half; i += kLanes) {
+    const int left = half - i < kLanes ? half - i : kLanes;
     const F32 a = load_n(x + i, left), b = load_n(x + half + i, left);
     const F32 c = load_n(rotation.cosine + i, left), s = load_n(rotation.sine + i, left);
     store_n(out + i, a * c - b * s, left);
@@ -90,48 +120,52 @@ STROBE_INLINE void rotate_halves(const T* x, T* out, const Rotation& rotation, i
 
 // Pairs (2i, 2i + 1).
 template <class T, bool kStream>
-STROBE_INLINE void rotate_pairs(const T* x, T* out, const Rotation& rotation, int rotary_dim) {
+STROBE_INLINE void rotate_neighbours(const T* x, T* out, const Rotation<T>& rotation, int pairs) {
   int i = 0;
-  for (; i + kLanes <= rotary_dim; i += kLanes) {
-    const F32 v = load(x + i);
-    put<kStream>(out + i, v * load(rotation.cosine + i) + swap_lanes<1>(v) * load(rotation.sine + i));
+  for (; i + kLanes <= pairs; i += kLanes) {
+    F32 a, b;
+    load_pairs(x + 2 * i, a, b);
+    const F32 c = load(rotation.cosine + i), s = load(rotation.sine + i);
+    put_pairs<kStream>(out + 2 * i, a * c - b * s, b * c + a * s);
   }
-  if (i < rotary_dim) {
-    const int left = rotary_dim - i;
-    const F32 v = load_n(x + i, left);
-    const F32 y = v * load_n(rotation.cosine + i, left) + swap_lanes<1>(v) * load_n(rotation.sine + i, left);
-    store_n(out + i, y, left);
+  for (; i < pairs; ++i) {
+    const float a = load_one(x + 2 * i), b = load_one(x + 2 * i + 1), c = rotation.cosine[i], s = rotation.sine[i];
+    store_one(out + 2 * i, a * c - b * s);
+    store_one(out + 2 * i + 1, b * c + a * s);
   }
 }
 
 template <class T, bool kStream>
-void rotate_heads(const RopeTokens& tokens, const RopeHeads& heads, const Rotation& rotation, int64_t token) {
+void rotate_heads(const RopeTokens& tokens, const RopeHeads& heads, const Rotation<T>& rotation, int64_t token) {
   const T* x = static_cast<const T*>(heads.in) + token * heads.in_token_stride;
   T* out = static_cast<T*>(heads.out) + token * heads.out_token_stride;
   const int rotary_dim = tokens.rotary_dim;
-  const int64_t rest_bytes = static_cast<int64_t>(sizeof(T)) * (tokens.head_dim - rotary_dim);
+  const int64_t head_bytes = static_cast<int64_t>(sizeof(T)) * tokens.head_dim;
+  const int64_t rest_bytes = head_bytes - static_cast<int64_t>(sizeof(T)) * rotary_dim;
   for (int64_t head = 0; head < heads.heads; ++head, x += heads.in_head_stride, out += heads.out_head_stride) {
+    const char* next_token = reinterpret_cast<const char*>(x + heads.in_token_stride);
+    for (int64_t line = 0; line < head_bytes; line += 64) prefetch(next_token + line);
     if (tokens.interleave)
-      rotate_pairs<T, kStream>(x, out, rotation, rotary_dim);
+      rotate_neighbours<T, kStream>(x, out, rotation, rotary_dim / 2);
     else
       rotate_halves<T, kStream>(x, out, rotation, rotary_dim / 2);
     if (rest_bytes != 0 && x != out) copy_bytes<kStream>(out + rotary_dim, x + rotary_dim, rest_bytes);
   }
 }
 
-// Whether every vector that the rotation stores is aligned, as streaming needs.
-template <class T>
+// Whether every block that the rotation stores is aligned, as streaming needs.
 bool can_stream(const RopeTokens& tokens, const RopeHeads& heads) {
+  constexpr int kBlock = 2 * kLanes;
   const int run = tokens.interleave ? tokens.rotary_dim : tokens.rotary_dim / 2;
-  return heads.stream && reinterpret_cast<uintptr_t>(heads.out) % (sizeof(T) * kLanes) == 0 && run % kLanes == 0 &&
-         heads.out_token_stride % kLanes == 0 && heads.out_head_stride % kLanes == 0;
+  return heads.stream && reinterpret_cast<uintptr_t>(heads.out) % sizeof(F32) == 0 && run % kBlock == 0 &&
+         heads.out_token_stride % kBlock == 0 && heads.out_head_stride % kBlock == 0;
 }
 
 template <class T>
 void rotate_tokens(const RopeTokens& tokens, int64_t begin, int64_t end) {
   Positions positions(tokens, begin);
-  Rotation rotation;
-  const bool streams[] = {can_stream<T>(tokens, tokens.heads[0]), can_stream<T>(tokens, tokens.heads[1])};
+  Rotation<T> rotation;
+  const bool streams[] = {can_stream(tokens, tokens.heads[0]), can_stream(tokens, tokens.heads[1])};
   for (int64_t token = begin; token < end; ++token) {
     rotation.set(tokens, positions.at(token));
     for (int i = 0; i < 2; ++i)

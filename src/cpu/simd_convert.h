@@ -76,8 +76,50 @@ STROBE_INLINE U32 narrow_magnitude(F32 a) {
   return select(a < kSmallestNormal, subnormal, normal);
 }
 
+// The magnitude bits of 0 <= a <= the format's largest finite value, rounded to nearest even, in the low 8 bits of each lane; what is
+// above them means nothing. At a's exponent e (of subnormals, the smallest normal one), adding 2^(e + 23 - kMantissa) rounds to
+// kMantissa fraction bits and leaves 2^kMantissa + fraction in the low bits of the sum; e's own bits complete the code up
+// to a constant, which the addend carries along.
+template <int kMantissa, int kBias>
+STROBE_INLINE U32 narrow_to_8_bits(F32 a) {
+  constexpr float kSmallestNormal = __builtin_bit_cast(float, (127u - kBias + 1) << 23);
+  constexpr uint32_t kAddend = ((23u - kMantissa) << 23) + (-((128u - kBias) << kMantissa) & 0xff);
+  const U32 exponent = bits(max(splat(kSmallestNormal), a)) & 0x7f800000u;
+  return bits(a + from_bits(exponent + kAddend)) + (exponent >> (23 - kMantissa));
+}
+
+// Lanes of stored bits as 32-bit lanes, and the low halves of those. Of a conversion to or from 512 bits GCC makes several
+// shuffles where there is one instruction.
+STROBE_INLINE U32 to_u32(U16 x) {
+#if defined(STROBE_SIMD_AVX512)
+  U32 r;
+  asm("vpmovzxwd %1, %0" : "=v"(r) : "vm"(x));
+  return r;
+#else
+  return __builtin_convertvector(x, U32);
+#endif
+}
+STROBE_INLINE U16 to_u16(U32 x) {
+#if defined(STROBE_SIMD_AVX512)
+  U16 r;
+  asm("vpmovdw %1, %0" : "=v"(r) : "v"(x));
+  return r;
+#else
+  return __builtin_convertvector(x, U16);
+#endif
+}
+STROBE_INLINE U8 to_u8(U32 x) {
+#if defined(STROBE_SIMD_AVX512)
+  U8 r;
+  asm("vpmovdb %1, %0" : "=v"(r) : "v"(x));
+  return r;
+#else
+  return __builtin_convertvector(x, U8);
+#endif
+}
+
 // widen: the f32 values of stored bits. Exact; NaN stays NaN.
-STROBE_INLINE F32 widen(bf16_t, U16 x) { return from_bits(__builtin_convertvector(x, U32) << 16); }
+STROBE_INLINE F32 widen(bf16_t, U16 x) { return from_bits(to_u32(x) << 16); }
 
 STROBE_INLINE F32 widen(f16_t, U16 x) {
 #if defined(STROBE_SIMD_AVX512) || defined(STROBE_SIMD_AVX2)
@@ -89,7 +131,7 @@ STROBE_INLINE F32 widen(f16_t, U16 x) {
   asm("fcvtl %0.4s, %1.4h" : "=w"(r) : "w"(x));
   return r;
 #else
-  const U32 u = __builtin_convertvector(x, U32);
+  const U32 u = to_u32(x);
   return from_bits(widen_magnitude<10, 15>(u & 0x7fffu) | (u & 0x8000u) << 16);
 #endif
 }
@@ -113,7 +155,7 @@ STROBE_INLINE F32 widen(float, F32 x) { return x; }
 STROBE_INLINE U16 narrow(bf16_t, F32 x) {
   const U32 u = bits(x);
   const U32 rounded = (u + 0x7fff + ((u >> 16) & 1)) >> 16;
-  return __builtin_convertvector(select(x != x, (u >> 16) | 0x40, rounded), U16);
+  return to_u16(select(x != x, (u >> 16) | 0x40, rounded));
 }
 
 STROBE_INLINE U16 narrow(f16_t, F32 x) {
@@ -129,23 +171,25 @@ STROBE_INLINE U16 narrow(f16_t, F32 x) {
   const U32 magnitude = narrow_magnitude<10, 15>(abs(x));
   const U32 finite_or_inf = select((I32)(magnitude > 0x7c00), splat(0x7c00u), magnitude);
   const U32 sign = (bits(x) >> 16) & 0x8000;
-  return __builtin_convertvector(select(x != x, splat(0x7e00u), finite_or_inf) | sign, U16);
+  return to_u16(select(x != x, splat(0x7e00u), finite_or_inf) | sign);
 #endif
 }
 
-STROBE_INLINE U8 narrow(e4m3_t, F32 x) {
-  const U32 magnitude = narrow_magnitude<3, 7>(min(splat(448.0f), abs(x)));
+// The 8 bits in the low end of each lane, whose other bits mean nothing.
+STROBE_INLINE U32 narrow_in_lane(e4m3_t, F32 x) {
+  const U32 magnitude = narrow_to_8_bits<3, 7>(min(splat(448.0f), abs(x)));
   const U32 sign = (bits(x) >> 24) & 0x80;
-  return __builtin_convertvector(select(x != x, splat(0x7fu), magnitude) | sign, U8);
+  return select(x != x, splat(0x7fu), magnitude) | sign;
 }
-
-STROBE_INLINE U8 narrow(e5m2_t, F32 x) {
+STROBE_INLINE U32 narrow_in_lane(e5m2_t, F32 x) {
   const F32 a = abs(x);
-  const U32 magnitude = narrow_magnitude<2, 15>(min(splat(57344.0f), a));
+  const U32 magnitude = narrow_to_8_bits<2, 15>(min(splat(57344.0f), a));
   const U32 sign = (bits(x) >> 24) & 0x80;
   const U32 with_inf = select(a == __builtin_inff(), splat(0x7cu), magnitude);
-  return __builtin_convertvector(select(x != x, splat(0x7eu), with_inf) | sign, U8);
+  return select(x != x, splat(0x7eu), with_inf) | sign;
 }
+STROBE_INLINE U8 narrow(e4m3_t, F32 x) { return to_u8(narrow_in_lane(e4m3_t{}, x)); }
+STROBE_INLINE U8 narrow(e5m2_t, F32 x) { return to_u8(narrow_in_lane(e5m2_t{}, x)); }
 
 STROBE_INLINE F32 narrow(float, F32 x) { return x; }
 

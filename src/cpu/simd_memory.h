@@ -92,8 +92,7 @@ STROBE_INLINE void store_one(T* p, float x) {
 // `p` is aligned to kLanes elements. Call stream_fence() before another thread may read. Where the level has
 // no such store of that size (and on aarch64) it is an ordinary store.
 template <class T>
-STROBE_INLINE void stream(T* p, F32 x) {
-  const Bits<T> value = narrow(T{}, x);
+STROBE_INLINE void stream_bits(T* p, Bits<T> value) {
 #if defined(STROBE_SIMD_AVX512) || defined(STROBE_SIMD_AVX2)
   if constexpr (sizeof value >= 16) {
     asm volatile("vmovntps %1, %0" : "=m"(*reinterpret_cast<Bits<T>*>(p)) : "v"(value));
@@ -115,6 +114,10 @@ STROBE_INLINE void stream(T* p, F32 x) {
   }
 #endif
   store_bits(p, value);
+}
+template <class T>
+STROBE_INLINE void stream(T* p, F32 x) {
+  stream_bits(p, narrow(T{}, x));
 }
 
 STROBE_INLINE void stream_fence() {

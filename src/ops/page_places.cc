@@ -76,14 +76,18 @@ void check_places(const Operator& op, const Places& places, const Axes& axes) {
     reject(op, "kv_indptr", "expected values up to num_kv_indices = {}, got kv_indptr[{}] = {}", axes[kNumKvIndices], batch_size,
            kv_indptr[batch_size]);
   const auto page_size = static_cast<std::int32_t>(axes[kPageSize]);
+  std::int32_t checked_request = -1, checked_begin = 0;  // the page of the last token checked is good from this position on
   for (std::int64_t token = 0; token < axes[kNnz]; ++token) {
     const std::int32_t request = batch_indices[token], position = positions[token];
+    if (request == checked_request && position >= checked_begin && position - checked_begin < page_size) continue;
     if (request < -1 || request >= batch_size || position < -1) reject_token(op, places, axes, token);
     if (request == -1 || position == -1) continue;
     const std::int32_t page = position / page_size;
     if (page >= kv_indptr[request + 1] - kv_indptr[request]) reject_token(op, places, axes, token);
     const std::int32_t number = kv_indices[kv_indptr[request] + page];
     if (number < 0 || number >= num_pages) reject_token(op, places, axes, token);
+    checked_request = request;
+    checked_begin = page * page_size;
   }
 }
 

@@ -3,7 +3,6 @@
 
 #include <gtest/gtest.h>
 
-#include <initializer_list>
 #include <string>
 #include <utility>
 #include <vector>
@@ -33,11 +32,11 @@ class ScopedIsa {
   cpu::Isa before_;
 };
 
-using Values = std::initializer_list<std::pair<std::string_view, std::string>>;
+using Values = std::vector<std::pair<std::string_view, std::string>>;
 
 // Calls f(problem, random, label) at every level, with the routine's problem for the given parameters on fresh random data.
 template <class F>
-void for_each_problem(std::string_view routine_name, Values values, std::uint64_t seed, F f) {
+void for_each_problem(std::string_view routine_name, const Values& values, std::uint64_t seed, F f) {
   const op::NamedRoutine routine = op::find_routine(routine_name);
   op::Case parameters(routine.routine.parameters);
   std::string label(routine_name);
@@ -63,7 +62,7 @@ inline void expect_run_matches_reference(op::Problem& problem, op::Random& rando
   EXPECT_GT(result.elements, 0) << label;
 }
 
-inline void expect_matches_reference(std::string_view routine_name, Values values, std::uint64_t seed = 1) {
+inline void expect_matches_reference(std::string_view routine_name, const Values& values, std::uint64_t seed = 1) {
   for_each_problem(routine_name, values, seed, expect_run_matches_reference);
 }
 
