@@ -58,6 +58,12 @@ TEST(Merge, MatchesTheReferenceOverDtypesAndTails) {
         expect_matches_reference(merge, {{"num_tokens", "4"}, {"num_heads", "3"}, {"head_dim", head_dim}, {"dtype", dtype}});
 }
 
+TEST(MergeStates, F32StatesMergeIntoAnyFloat) {
+  for (const char* merged : {"f32", "f16", "bf16"})
+    for (const char* head_dim : {"8", "24", "40", "128", "136"})
+      expect_matches_reference("merge_states", {{"num_tokens", "4"}, {"num_heads", "3"}, {"head_dim", head_dim}, {"dtype", "f32"}, {"v_merged_dtype", merged}});
+}
+
 TEST(Merge, MatchesTheReferenceOverNumbersOfStates) {
   for (const char* num_states : {"0", "1", "2", "3", "5", "16", "17", "40"})
     for (const char* head_dim : {"20", "128"})

@@ -27,8 +27,8 @@ Choices range(int low, int high, int step = 1) {
 // What is drawn for a parameter of that name. The others keep their defaults; query heads follow the KV heads, below.
 const std::map<std::string_view, Choices>& choices() {
   static const std::map<std::string_view, Choices> table = {
-      {"num_tokens", range(0, 40)},
-      {"nnz", range(0, 40)},
+      {"num_tokens", range(1, 40)},
+      {"nnz", range(1, 40)},
       {"hidden", range(1, 600)},
       {"batch_size", range(1, 7)},
       {"qo_len", range(1, 40)},
@@ -46,8 +46,8 @@ const std::map<std::string_view, Choices>& choices() {
       {"page_size", {"1", "2", "3", "16", "17", "64"}},
       {"num_kv_indices", range(40, 60)},
       {"num_pages", range(60, 80)},
-      {"num_elements", range(0, 2000)},
-      {"segment_length", range(0, 200)},
+      {"num_elements", range(1, 2000)},
+      {"segment_length", range(1, 200)},
       {"max_position", range(100, 200)},
       {"rotary_dim", {"2", "4", "8"}},
       {"kv_layout", {"NHD", "HND"}},

@@ -37,7 +37,7 @@ STROBE_API void merge_state_in_place(const MergeStateInPlaceArgs& args, const La
 struct MergeStatesArgs {
   TensorView v;         // [num_tokens, num_states, num_heads, head_dim], f32, f16 or bf16; the innermost axis contiguous
   TensorView s;         // [num_tokens, num_states, num_heads], f32
-  TensorView v_merged;  // [num_tokens, num_heads, head_dim], dtype of v
+  TensorView v_merged;  // [num_tokens, num_heads, head_dim], dtype of v; f32, f16 or bf16 where v is f32
   TensorView s_merged;  // [num_tokens, num_heads], f32
 };
 STROBE_API void merge_states(const MergeStatesArgs& args, const Launch& launch = {});

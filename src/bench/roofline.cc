@@ -9,12 +9,13 @@ Traffic traffic_of(const op::Operator& op, const void* args, const op::Cost& cos
   for (const op::Operand& operand : op.operands) {
     if (!operand.of(args).given()) continue;
     const auto bytes = static_cast<double>(operand.of(args).bytes());
-    (operand.role == op::Role::kInput ? inputs
+    (operand.role == op::Role::kInput    ? inputs
      : operand.role == op::Role::kOutput ? outputs
                                          : in_out) += bytes;
   }
   const bool whole = inputs + outputs + 2 * in_out <= cost.bytes * (1 + 1e-6);
-  const double written = std::min(cost.bytes, whole ? outputs + in_out : std::max(outputs, cost.bytes - inputs));
+  const double written =
+      std::min(cost.bytes, whole ? outputs + in_out : std::max(outputs, cost.bytes - inputs));
   return {cost.bytes - written, written, whole ? cost.bytes - in_out : cost.bytes};
 }
 

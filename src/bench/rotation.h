@@ -15,7 +15,7 @@ struct Rotation {
   std::int64_t evict_bytes = 0;  // other memory to walk through after the inputs are made
 };
 
-// For calls that touch `bytes` of their inputs and outputs. Enough instances to cover the caches; small
+// For calls that touch `bytes` of distinct memory. Enough instances to cover the caches; small
 // problems get one for each call instead, and an eviction, so that none is used twice.
 Rotation plan_rotation(double bytes, std::size_t last_level_cache, int calls);
 

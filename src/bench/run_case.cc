@@ -81,7 +81,7 @@ Row run_case(const BenchCase& bench_case, const RunOptions& options, const Limit
 
   const Rotation rotation =
       options.warm ? Rotation{}
-                   : plan_rotation(row.cost.bytes, cpu::cache_info().llc, measure_options.calls());
+                   : plan_rotation(row.traffic.touched_bytes, cpu::cache_info().llc, measure_options.calls());
   row.instances = rotation.instances;
   while (static_cast<int>(problems.size()) < rotation.instances)
     problems.push_back(make_problem(bench_case, options.random_seed + problems.size()));

@@ -107,8 +107,8 @@ STROBE_INLINE F32 load_s(const StatesOfRow<T>& states, int64_t first) {
 }
 
 // kSteps steps of `access` of the merged v, from `column` on.
-template <int kSteps, class T, class Access>
-STROBE_INLINE void merge_columns(const StatesOfRow<T>& states, T* v, int64_t column, Access access, float maximum, float normalise) {
+template <int kSteps, class T, class Out, class Access>
+STROBE_INLINE void merge_columns(const StatesOfRow<T>& states, Out* v, int64_t column, Access access, float maximum, float normalise) {
   constexpr int kVectors = Access::kVectors, kStep = kVectors * kLanes;
   F32 sum[kSteps][kVectors] = {};
   for (int64_t first = 0; first < states.count; first += kLanes) {
@@ -129,8 +129,8 @@ STROBE_INLINE void merge_columns(const StatesOfRow<T>& states, T* v, int64_t col
   }
 }
 
-template <class T>
-void merge_row(const StatesOfRow<T>& states, T* v, float* s, int64_t head_dim) {
+template <class T, class Out>
+void merge_row(const StatesOfRow<T>& states, Out* v, float* s, int64_t head_dim) {
   float maximum = kEmpty;
   for (int64_t i = 0; i < states.count; ++i) maximum = states.s(i) > maximum ? states.s(i) : maximum;
   F32 weights = {};
@@ -149,11 +149,20 @@ void merge_row(const StatesOfRow<T>& states, T* v, float* s, int64_t head_dim) {
     merge_columns<1>(states, v, column, part_of_vector(head_dim - column), maximum, normalise);
 }
 
-template <class T>
+template <class T, class Out>
 void merge_many(const MergeStatesRows& rows, int64_t begin, int64_t end) {
   for (int64_t row = begin; row < end; ++row)
-    merge_row(StatesOfRow<T>(rows, row), static_cast<T*>(rows.v) + row * rows.v_stride, rows.s + row * rows.s_stride,
+    merge_row(StatesOfRow<T>(rows, row), static_cast<Out*>(rows.v) + row * rows.v_stride, rows.s + row * rows.s_stride,
               rows.head_dim);
+}
+
+void merge_f32_states(const MergeStatesRows& rows, int64_t begin, int64_t end) {
+  switch (rows.out_dtype) {
+    case Dtype::kF32: return merge_many<float, float>(rows, begin, end);
+    case Dtype::kF16: return merge_many<float, f16_t>(rows, begin, end);
+    case Dtype::kBf16: return merge_many<float, bf16_t>(rows, begin, end);
+    default: return;
+  }
 }
 
 }  // namespace
@@ -169,9 +178,9 @@ void merge_pair_rows(const MergePairRows& rows, int64_t begin, int64_t end) {
 
 void merge_states_rows(const MergeStatesRows& rows, int64_t begin, int64_t end) {
   switch (rows.dtype) {
-    case Dtype::kF32: return merge_many<float>(rows, begin, end);
-    case Dtype::kF16: return merge_many<f16_t>(rows, begin, end);
-    case Dtype::kBf16: return merge_many<bf16_t>(rows, begin, end);
+    case Dtype::kF32: return merge_f32_states(rows, begin, end);
+    case Dtype::kF16: return merge_many<f16_t, f16_t>(rows, begin, end);
+    case Dtype::kBf16: return merge_many<bf16_t, bf16_t>(rows, begin, end);
     default: return;
   }
 }

@@ -37,6 +37,7 @@ struct MergeStatesRows {
   int64_t v_stride, s_stride;
   int64_t head_dim;
   Dtype dtype;
+  Dtype out_dtype;  // dtype, or any float where dtype is f32
 };
 
 }  // namespace strobe::cpu

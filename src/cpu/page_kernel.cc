@@ -8,18 +8,16 @@ namespace {
 // Moves the rows of one token, from its first to its slot's first element.
 typedef void MoveRows(const PagedRows& rows, const char* in, char* out);
 
-// How far ahead of its use a row is fetched. Stores to scattered rows keep the processor from running ahead by itself.
-constexpr int64_t kAheadBytes = 8 << 10;
-
-// Calls f(row offset in `in`, row offset in `out`) for each row of a token, in elements, and fetches the rows of a later token.
+// Calls f(row offset in `in`, row offset in `out`) for each row of a token, in elements. Stores to scattered rows slow down the processor's own
+// reading ahead, so each row of the next token is fetched by hand; one long row needs no help.
 template <int kElementBytes, class F>
 STROBE_INLINE void for_each_row(const PagedRows& rows, const char* in, F f) {
-  const int64_t row_bytes = rows.dim * kElementBytes, token_bytes = rows.heads * row_bytes;
-  const int64_t ahead = token_bytes < kAheadBytes ? kAheadBytes / token_bytes : 1;
-  const char* later = in + ahead * rows.in_token_stride * kElementBytes;
+  const int64_t row_bytes = rows.dim * kElementBytes;
+  const char* next_token = in + rows.in_token_stride * kElementBytes;
   for (int64_t head = 0; head < rows.heads; ++head) {
     const int64_t from = head * rows.in_head_stride;
-    for (int64_t line = 0; line < row_bytes; line += 64) prefetch(later + from * kElementBytes + line);
+    if (rows.heads > 1)
+      for (int64_t line = 0; line < row_bytes; line += 64) prefetch(next_token + from * kElementBytes + line);
     f(from, head * rows.head_stride);
   }
 }

@@ -67,11 +67,27 @@ namespace {
 
 bool has_free_dtype(const Operand& operand) { return operand.same_dtype_as < 0 && operand.dtypes.count() > 1; }
 
-// The dtype parameter of an operand: "dtype" for the first whose dtype is free, "<operand>_dtype" for the others.
+// The first operand whose dtype is free; null when there is none.
+const Operand* leading_dtype(const Operator& op) {
+  for (const Operand& operand : op.operands)
+    if (!operand.optional && has_free_dtype(operand)) return &operand;
+  return nullptr;
+}
+
 std::string dtype_parameter(const Operator& op, const Operand& operand) {
-  for (const Operand& other : op.operands)
-    if (!other.optional && has_free_dtype(other)) return &other == &operand ? "dtype" : operand.name + "_dtype";
-  return "";
+  return leading_dtype(op) == &operand ? "dtype" : operand.name + "_dtype";
+}
+
+// bf16 where it is allowed; empty, which follows `dtype`, for a further operand that may have every dtype of the first.
+std::string default_dtype(const Operator& op, const Operand& operand) {
+  const Operand* leading = leading_dtype(op);
+  if (leading != &operand && (operand.dtypes.bits & leading->dtypes.bits) == leading->dtypes.bits) return "";
+  return std::string(strobe::name(operand.dtypes.contains(Dtype::kBf16) ? Dtype::kBf16 : operand.dtypes.first()));
+}
+
+Dtype free_dtype(const Operator& op, const Operand& operand, const Case& values) {
+  const std::string parameter = dtype_parameter(op, operand);
+  return values.dtype(values.text(parameter).empty() ? "dtype" : parameter);
 }
 
 double parse_attribute(const Attribute& attribute, const Case& values) {
@@ -109,7 +125,7 @@ Problem make_derived(const Operator& op, const Case& values, Random& random) {
   for (const Operand& operand : op.operands) {
     if (operand.optional) continue;
     const Dtype dtype = operand.same_dtype_as >= 0 ? op.operands[static_cast<std::size_t>(operand.same_dtype_as)].of(args).dtype
-                        : has_free_dtype(operand)  ? values.dtype(dtype_parameter(op, operand))
+                        : has_free_dtype(operand)  ? free_dtype(op, operand, values)
                                                    : operand.dtypes.first();
     problem.tensors.push_back(allocate(operand, dtype, axes, hnd));
     operand.view(args) = problem.tensors.back();
@@ -133,8 +149,7 @@ Routine derive(const Operator& op) {
   for (const Axis& axis : op.axes) routine.parameters.push_back({axis.name, std::to_string(axis.default_size), axis.doc});
   for (const Operand& operand : op.operands)
     if (!operand.optional && has_free_dtype(operand))
-      routine.parameters.push_back({dtype_parameter(op, operand),
-                                    std::string(strobe::name(operand.dtypes.contains(Dtype::kBf16) ? Dtype::kBf16 : operand.dtypes.first())),
+      routine.parameters.push_back({dtype_parameter(op, operand), default_dtype(op, operand),
                                     fmt::format("dtype of {}: {}", operand.name, to_string(operand.dtypes))});
   const std::shared_ptr<void> defaults = op.make_args();
   for (const Attribute& attribute : op.attributes)

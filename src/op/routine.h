@@ -64,7 +64,7 @@ struct Routine {
 };
 
 // The routines of an operator: its own, or the one derived from its declaration. A derived routine has a parameter for each axis,
-// `dtype` for the first operand whose dtype is free, `<operand>_dtype` for further ones, and one for each attribute.
+// `dtype` for the first operand whose dtype is free, `<operand>_dtype` for further ones (empty: that of `dtype`), and one for each attribute.
 std::vector<Routine> routines_of(const Operator& op);
 
 // A routine by name over all operators; Error(kInvalidArgument) lists the known ones.

@@ -72,7 +72,7 @@ void merge_many(const MergeStatesArgs& args) {
     run({.first = {v_first, static_cast<float*>(s_first), blocks.stride(0), blocks.stride(1)},
          .state_v_stride = args.v.strides[1], .state_s_stride = args.s.strides[1], .num_states = num_states,
          .v = v_out, .s = static_cast<float*>(s_out), .v_stride = blocks.stride(2), .s_stride = blocks.stride(3),
-         .head_dim = args.v.shape[3], .dtype = args.v.dtype},
+         .head_dim = args.v.shape[3], .dtype = args.v.dtype, .out_dtype = args.v_merged.dtype},
         begin, end);
   });
 }
@@ -171,7 +171,7 @@ const Operator& merge_states_operator() {
           .fill([](const TensorView& view, const Axes& axes, const Args& args, Random& random) {
             fill_lse(view, axes, args, random);
           })
-          .output<&Args::v_merged>("v_merged", "num_tokens, num_heads, head_dim", same_as("v"), "output over all keys")
+          .output<&Args::v_merged>("v_merged", "num_tokens, num_heads, head_dim", kFloats, "output over all keys")
           .output<&Args::s_merged>("s_merged", "num_tokens, num_heads", Dtype::kF32, "its base-2 log-sum-exp")
           .cost([](const Args& args, const Axes&) {
             return Cost{.flops = 2 * static_cast<double>(args.v.size()),
@@ -179,6 +179,11 @@ const Operator& merge_states_operator() {
           })
           .accuracy([](const Args& args, const Axes&, int) { return Accuracy{.reduction = args.v.shape[1]}; })
           .reference([](const Args& args, const Axes&, op::Expected& expected) { reference::merge_states(args, expected); })
+          .rule("v_merged has the dtype of v, or any float dtype where v is f32")
+          .check([](const Operator& self, const Args& args, const Axes&, op::Phase) {
+            if (args.v.dtype != Dtype::kF32 && args.v_merged.dtype != args.v.dtype)
+              op::reject(self, "v_merged", "expected dtype {} (that of v), got {}", name(args.v.dtype), describe(args.v_merged));
+          })
           .backend(Backend::kCpu, [](const Args& args, const Axes&, const Launch&) { merge_many(args); })
           .build();
   return op;

@@ -47,12 +47,17 @@ Cost append_cost(const TensorView& a, const TensorView& b, const TensorView& cac
 cpu::PagedRows rows_of(const TensorView& tokens, const TensorView& cache, int slot_axis, float scale) {
   const bool heads = tokens.rank == 3;
   const std::size_t dim_axis = heads ? 2 : 1, head_axis = slot_axis == 1 ? 2 : 1;
-  return {.in = tokens.data, .out = cache.data,
-          .heads = heads ? tokens.shape[1] : 1, .dim = tokens.shape[dim_axis],
-          .in_token_stride = tokens.strides[0], .in_head_stride = heads ? tokens.strides[1] : 0,
-          .page_stride = cache.strides[0], .slot_stride = cache.strides[static_cast<std::size_t>(slot_axis)],
-          .head_stride = heads ? cache.strides[head_axis] : 0,
-          .in_dtype = tokens.dtype, .out_dtype = cache.dtype, .factor = 1 / scale};
+  cpu::PagedRows rows{.in = tokens.data, .out = cache.data,
+                      .heads = heads ? tokens.shape[1] : 1, .dim = tokens.shape[dim_axis],
+                      .in_token_stride = tokens.strides[0], .in_head_stride = heads ? tokens.strides[1] : 0,
+                      .page_stride = cache.strides[0], .slot_stride = cache.strides[static_cast<std::size_t>(slot_axis)],
+                      .head_stride = heads ? cache.strides[head_axis] : 0,
+                      .in_dtype = tokens.dtype, .out_dtype = cache.dtype, .factor = 1 / scale};
+  if (rows.in_head_stride == rows.dim && rows.head_stride == rows.dim) {  // one long row
+    rows.dim *= rows.heads;
+    rows.heads = 1;
+  }
+  return rows;
 }
 
 void append_cpu(const cpu::PagedRows& a, const cpu::PagedRows& b, const ops::Places& places, const Axes& axes) {

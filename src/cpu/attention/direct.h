@@ -11,7 +11,7 @@
 namespace strobe::cpu::STROBE_ISA {
 
 inline constexpr int kDirectChunk = 4;                // rows that share the registers
-inline constexpr int kDirectTogether = kTileVectors;  // tokens whose dot products run side by side
+inline constexpr int kDirectTogether = 1;
 
 // Scores of kRows rows against `count` tokens.
 template <class Engine, int kRows, class T, class Cached>

@@ -8,7 +8,7 @@ namespace strobe::cpu::STROBE_ISA {
 // Rows that are asked for before they are used: at D128 in bf16 16 KiB, four times what latency x bandwidth
 // (100 ns x 44 GB/s) needs; less than half of the first-level cache together with the rows in use.
 #ifndef STROBE_TUNE_AHEAD
-#define STROBE_TUNE_AHEAD 64
+#define STROBE_TUNE_AHEAD 40
 #endif
 inline constexpr int kRowsAhead = STROBE_TUNE_AHEAD;
 // More of them before a stretch of work that uses none up (the softmax): about as many lines as a core can
