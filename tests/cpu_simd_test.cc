@@ -268,7 +268,7 @@ TEST_P(SimdTest, Reductions) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Levels, SimdTest, testing::Range(0, kIsaCount),
-                         [](const auto& info) { return std::string(name(static_cast<Isa>(info.param))); });
+                         [](const auto& test) { return std::string(name(static_cast<Isa>(test.param))); });
 
 }  // namespace
 }  // namespace strobe::cpu

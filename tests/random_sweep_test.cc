@@ -32,7 +32,7 @@ const std::map<std::string_view, Choices>& choices() {
       {"hidden", range(1, 600)},
       {"batch_size", range(1, 7)},
       {"qo_len", range(1, 40)},
-      {"kv_len", range(1, 300)},
+      {"kv_len", range(16, 300)},
       {"lengths", {"same", "random", "skewed"}},
       {"num_prefill", {"0", "1"}},
       {"num_kv_heads", {"1", "2", "3"}},
@@ -109,7 +109,7 @@ TEST_P(RandomSweepSlow, MatchesTheReference) {
 }
 
 INSTANTIATE_TEST_SUITE_P(EveryRoutine, RandomSweepSlow, testing::ValuesIn(routine_names()),
-                         [](const auto& info) { return info.param; });
+                         [](const auto& test) { return test.param; });
 
 }  // namespace
 }  // namespace strobe

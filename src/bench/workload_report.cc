@@ -46,7 +46,7 @@ std::string workload_text(const WorkloadResult& result, bool verbose) {
                       summary.preemptions);
   text += fmt::format("  batch            mean {:.1f} requests, max {}; mean {:.0f} KV rows\n",
                       summary.batch_mean, summary.batch_max, summary.kv_rows_mean);
-  text += fmt::format("  pages of {:<8} mean {:.0f} in use, max {} of {}\n", server.page_size,
+  text += fmt::format("  pages of {:<8}mean {:.0f} in use, max {} of {}\n", server.page_size,
                       summary.pages_in_use_mean, summary.pages_in_use_max, server.num_pages);
   text += fmt::format("  tokens           {}: {} decode, {} prefill\n", summary.tokens, summary.decode_tokens,
                       summary.prefill_tokens);

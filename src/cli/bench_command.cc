@@ -74,7 +74,8 @@ std::vector<cpu::Isa> parse_levels(const std::vector<std::string>& names) {
 std::vector<BenchCase> parse_cases(const BenchFlags& flags, const std::vector<std::string>& extra_words) {
   if (!flags.routine.empty()) return {parse_case(flags.routine, extra_words)};
   if (flags.suite.empty())
-    fail(ErrorKind::kInvalidArgument, "bench: expected --list, --suite NAME or --routine NAME");
+    fail(ErrorKind::kInvalidArgument,
+         "bench: expected --list, --suite NAME, --routine NAME, --workload NAME or --requests FILE");
   if (!extra_words.empty())
     fail(ErrorKind::kInvalidArgument, "bench: unknown flag '{}' for a suite", extra_words.front());
   std::vector<BenchCase> cases = suite_cases(flags.suite);

@@ -47,12 +47,15 @@ struct GeluTanh {
   }
 };
 
+// `next` is the row after this one: it is fetched meanwhile.
 template <class Function, class T, bool kStream>
-void activate_row(const T* x, const T* factor, T* out, int64_t n) {
-  for_each_vectors<T>(n, [=](auto access, int64_t i) __attribute__((always_inline)) {
+void activate_row(const T* x, const T* next, T* out, int64_t hidden) {
+  for_each_vectors<T>(hidden, [=](auto access, int64_t i) __attribute__((always_inline)) {
     F32 y[access.kVectors], f[access.kVectors];
     access.load(x + i, y);
-    access.load(factor + i, f);
+    access.load(x + hidden + i, f);
+    prefetch_two(next + i);
+    prefetch_two(next + hidden + i);
     Function::apply(y);
     for (int u = 0; u < access.kVectors; ++u) y[u] *= f[u];
     access.template store<kStream>(out + i, y);
@@ -63,11 +66,12 @@ template <class Function, class T>
 void activate(const ActivationRows& rows, int64_t begin, int64_t end) {
   for (int64_t row = begin; row < end; ++row) {
     const T* x = static_cast<const T*>(rows.input) + row * rows.input_stride;
+    const T* next = row + 1 < end ? x + rows.input_stride : x;
     T* out = static_cast<T*>(rows.out) + row * rows.out_stride;
     if (rows.stream && streamable(out))
-      activate_row<Function, T, true>(x, x + rows.hidden, out, rows.hidden);
+      activate_row<Function, T, true>(x, next, out, rows.hidden);
     else
-      activate_row<Function, T, false>(x, x + rows.hidden, out, rows.hidden);
+      activate_row<Function, T, false>(x, next, out, rows.hidden);
   }
   if (rows.stream) stream_fence();
 }

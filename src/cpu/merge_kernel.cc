@@ -99,54 +99,69 @@ struct StatesOfRow {
   const T* v(int64_t i) const { return first_v + i * v_stride; }
 };
 
+// Of the states from `first` on; 0 beyond the last.
 template <class T>
-STROBE_INLINE F32 load_s(const StatesOfRow<T>& states, int64_t first) {
+STROBE_INLINE F32 weigh_states(const StatesOfRow<T>& states, int64_t first, float maximum) {
   float s[kLanes];
-  for (int i = 0; i < kLanes; ++i) s[i] = first + i < states.count ? states.s(first + i) : kEmpty;
-  return load(s);
+  store(s, splat(kEmpty));
+  const int count = part_of_vector(states.count - first).lanes;
+  for (int i = 0; i < count; ++i) s[i] = states.s(first + i);
+  return weight_of(load(s), splat(maximum));
 }
+
+// What is known of the merged row: the largest s, the weights of the first states (mostly all), 1 / the sum of all weights.
+struct MergedRow {
+  float maximum;
+  float first_weights[kLanes];
+  float normalise;
+};
 
 // kSteps steps of `access` of the merged v, from `column` on.
 template <int kSteps, class T, class Out, class Access>
-STROBE_INLINE void merge_columns(const StatesOfRow<T>& states, Out* v, int64_t column, Access access, float maximum, float normalise) {
+STROBE_INLINE void merge_columns(const StatesOfRow<T>& states, const MergedRow& merged, Out* v, int64_t column, Access access) {
   constexpr int kVectors = Access::kVectors, kStep = kVectors * kLanes;
   F32 sum[kSteps][kVectors] = {};
   for (int64_t first = 0; first < states.count; first += kLanes) {
-    float weight[kLanes];
-    store(weight, weight_of(load_s(states, first), splat(maximum)));
+    float later_weights[kLanes];
+    const float* weights = merged.first_weights;
+    if (first > 0) {
+      store(later_weights, weigh_states(states, first, merged.maximum));
+      weights = later_weights;
+    }
     for (int64_t i = first; i < first + kLanes && i < states.count; ++i) {
       if (states.s(i) == kEmpty) continue;  // its v may be anything: even 0 times it could be NaN
       for (int step = 0; step < kSteps; ++step) {
         F32 x[kVectors];
         access.load(states.v(i) + column + step * kStep, x);
-        for (int u = 0; u < kVectors; ++u) sum[step][u] = fma(x[u], splat(weight[i - first]), sum[step][u]);
+        for (int u = 0; u < kVectors; ++u) sum[step][u] = fma(x[u], splat(weights[i - first]), sum[step][u]);
       }
     }
   }
   for (int step = 0; step < kSteps; ++step) {
-    for (F32& x : sum[step]) x *= normalise;
+    for (F32& x : sum[step]) x *= merged.normalise;
     access.template store<false>(v + column + step * kStep, sum[step]);
   }
 }
 
 template <class T, class Out>
 void merge_row(const StatesOfRow<T>& states, Out* v, float* s, int64_t head_dim) {
-  float maximum = kEmpty;
-  for (int64_t i = 0; i < states.count; ++i) maximum = states.s(i) > maximum ? states.s(i) : maximum;
-  F32 weights = {};
-  for (int64_t first = 0; first < states.count; first += kLanes)
-    weights += weight_of(load_s(states, first), splat(maximum));
+  MergedRow merged;
+  merged.maximum = kEmpty;
+  for (int64_t i = 0; i < states.count; ++i) merged.maximum = states.s(i) > merged.maximum ? states.s(i) : merged.maximum;
+  F32 weights = weigh_states(states, 0, merged.maximum);
+  store(merged.first_weights, weights);
+  for (int64_t first = kLanes; first < states.count; first += kLanes)
+    weights += weigh_states(states, first, merged.maximum);
   const F32 total = splat(reduce_add(weights));
-  *s = merged_s(splat(maximum), total)[0];
-  const float normalise = normaliser(total)[0];
+  merged.normalise = normaliser(total)[0];
+  *s = merged_s(splat(merged.maximum), total)[0];
   constexpr int kStep = 2 * kLanes;
   int64_t column = 0;
   for (; column + 4 * kStep <= head_dim; column += 4 * kStep)
-    merge_columns<4>(states, v, column, TwoVectors<T>{}, maximum, normalise);
-  for (; column + kStep <= head_dim; column += kStep)
-    merge_columns<1>(states, v, column, TwoVectors<T>{}, maximum, normalise);
+    merge_columns<4>(states, merged, v, column, TwoVectors<T>{});
+  for (; column + kStep <= head_dim; column += kStep) merge_columns<1>(states, merged, v, column, TwoVectors<T>{});
   for (; column < head_dim; column += kLanes)
-    merge_columns<1>(states, v, column, part_of_vector(head_dim - column), maximum, normalise);
+    merge_columns<1>(states, merged, v, column, part_of_vector(head_dim - column));
 }
 
 template <class T, class Out>

@@ -8,16 +8,15 @@ namespace {
 // Moves the rows of one token, from its first to its slot's first element.
 typedef void MoveRows(const PagedRows& rows, const char* in, char* out);
 
-// Calls f(row offset in `in`, row offset in `out`) for each row of a token, in elements. Stores to scattered rows slow down the processor's own
-// reading ahead, so each row of the next token is fetched by hand; one long row needs no help.
+// Calls f(row offset in `in`, row offset in `out`) for each row of a token, in elements, and fetches later
+// rows. One long row needs no help.
 template <int kElementBytes, class F>
 STROBE_INLINE void for_each_row(const PagedRows& rows, const char* in, F f) {
   const int64_t row_bytes = rows.dim * kElementBytes;
-  const char* next_token = in + rows.in_token_stride * kElementBytes;
+  const char* later = in + rows_ahead(row_bytes) * rows.in_head_stride * kElementBytes;
   for (int64_t head = 0; head < rows.heads; ++head) {
     const int64_t from = head * rows.in_head_stride;
-    if (rows.heads > 1)
-      for (int64_t line = 0; line < row_bytes; line += 64) prefetch(next_token + from * kElementBytes + line);
+    if (rows.heads > 1) prefetch_bytes(later + from * kElementBytes, row_bytes);
     f(from, head * rows.head_stride);
   }
 }
@@ -67,14 +66,20 @@ MoveRows* converter_to(Dtype out) {
 template <bool kStream>
 MoveRows* mover(const PagedRows& rows) {
   if (rows.in_dtype == rows.out_dtype) switch (size_of(rows.in_dtype)) {
-      case 1: return &copy_rows<1, kStream>;
-      case 2: return &copy_rows<2, kStream>;
-      default: return &copy_rows<4, kStream>;
+      case 1:
+        return &copy_rows<1, kStream>;
+      case 2:
+        return &copy_rows<2, kStream>;
+      default:
+        return &copy_rows<4, kStream>;
     }
   switch (rows.in_dtype) {
-    case Dtype::kF16: return converter_to<f16_t, kStream>(rows.out_dtype);
-    case Dtype::kBf16: return converter_to<bf16_t, kStream>(rows.out_dtype);
-    default: return converter_to<float, kStream>(rows.out_dtype);
+    case Dtype::kF16:
+      return converter_to<f16_t, kStream>(rows.out_dtype);
+    case Dtype::kBf16:
+      return converter_to<bf16_t, kStream>(rows.out_dtype);
+    default:
+      return converter_to<float, kStream>(rows.out_dtype);
   }
 }
 
@@ -82,7 +87,8 @@ MoveRows* mover(const PagedRows& rows) {
 
 void append_tokens(const PagedAppend& append, int64_t begin, int64_t end) {
   MoveRows* move[2];
-  for (int i = 0; i < 2; ++i) move[i] = append.stream ? mover<true>(append.rows[i]) : mover<false>(append.rows[i]);
+  for (int i = 0; i < 2; ++i)
+    move[i] = append.stream ? mover<true>(append.rows[i]) : mover<false>(append.rows[i]);
   for (int64_t token = begin; token < end; ++token) {
     const int32_t request = append.batch_indices[token], position = append.positions[token];
     if (request < 0 || position < 0) continue;
@@ -90,7 +96,8 @@ void append_tokens(const PagedAppend& append, int64_t begin, int64_t end) {
     const int64_t slot = position % append.page_size;
     for (int i = 0; i < 2; ++i) {
       const PagedRows& rows = append.rows[i];
-      const int64_t in = token * rows.in_token_stride, out = page * rows.page_stride + slot * rows.slot_stride;
+      const int64_t in = token * rows.in_token_stride,
+                    out = page * rows.page_stride + slot * rows.slot_stride;
       move[i](rows, static_cast<const char*>(rows.in) + in * static_cast<int64_t>(size_of(rows.in_dtype)),
               static_cast<char*>(rows.out) + out * static_cast<int64_t>(size_of(rows.out_dtype)));
     }

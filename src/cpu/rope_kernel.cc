@@ -12,7 +12,8 @@ class Positions {
  public:
   Positions(const RopeTokens& tokens, int64_t begin) : tokens_(tokens) {
     if (tokens.position_ids != nullptr) return;
-    int64_t after = tokens.batch_size;  // the last request that starts at or before `begin` is in [request_, after)
+    int64_t after =
+        tokens.batch_size;  // the last request that starts at or before `begin` is in [request_, after)
     while (after - request_ > 1) {
       const int64_t middle = (request_ + after) / 2;
       (tokens.indptr[middle] <= begin ? request_ : after) = middle;
@@ -31,7 +32,8 @@ class Positions {
   int64_t request_ = 0;
 };
 
-// Two vectors of consecutive elements in whichever order is cheapest: that of load_pairs for bf16, else as they lie in memory.
+// Two vectors of consecutive elements in whichever order is cheapest: that of load_pairs for bf16, else as
+// they lie in memory.
 template <class T>
 STROBE_INLINE void load_block(const T* p, F32 (&x)[2]) {
   x[0] = load(p);
@@ -102,7 +104,8 @@ STROBE_INLINE void rotate_halves(const T* x, T* out, const Rotation<T>& rotation
     load_block(x + i, a);
     load_block(x + half + i, b);
     for (int v = 0; v < 2; ++v) {
-      const F32 c = load(rotation.block_cosine + i + v * kLanes), s = load(rotation.block_sine + i + v * kLanes);
+      const F32 c = load(rotation.block_cosine + i + v * kLanes),
+                s = load(rotation.block_sine + i + v * kLanes);
       rotated_a[v] = a[v] * c - b[v] * s;
       rotated_b[v] = b[v] * c + a[v] * s;
     }
@@ -129,22 +132,25 @@ STROBE_INLINE void rotate_neighbours(const T* x, T* out, const Rotation<T>& rota
     put_pairs<kStream>(out + 2 * i, a * c - b * s, b * c + a * s);
   }
   for (; i < pairs; ++i) {
-    const float a = load_one(x + 2 * i), b = load_one(x + 2 * i + 1), c = rotation.cosine[i], s = rotation.sine[i];
+    const float a = load_one(x + 2 * i), b = load_one(x + 2 * i + 1), c = rotation.cosine[i],
+                s = rotation.sine[i];
     store_one(out + 2 * i, a * c - b * s);
     store_one(out + 2 * i + 1, b * c + a * s);
   }
 }
 
 template <class T, bool kStream>
-void rotate_heads(const RopeTokens& tokens, const RopeHeads& heads, const Rotation<T>& rotation, int64_t token) {
+void rotate_heads(const RopeTokens& tokens, const RopeHeads& heads, const Rotation<T>& rotation,
+                  int64_t token) {
   const T* x = static_cast<const T*>(heads.in) + token * heads.in_token_stride;
   T* out = static_cast<T*>(heads.out) + token * heads.out_token_stride;
   const int rotary_dim = tokens.rotary_dim;
   const int64_t head_bytes = static_cast<int64_t>(sizeof(T)) * tokens.head_dim;
+  const int64_t ahead = rows_ahead(head_bytes) * heads.in_head_stride;
   const int64_t rest_bytes = head_bytes - static_cast<int64_t>(sizeof(T)) * rotary_dim;
-  for (int64_t head = 0; head < heads.heads; ++head, x += heads.in_head_stride, out += heads.out_head_stride) {
-    const char* next_token = reinterpret_cast<const char*>(x + heads.in_token_stride);
-    for (int64_t line = 0; line < head_bytes; line += 64) prefetch(next_token + line);
+  for (int64_t head = 0; head < heads.heads;
+       ++head, x += heads.in_head_stride, out += heads.out_head_stride) {
+    prefetch_bytes(x + ahead, head_bytes);
     if (tokens.interleave)
       rotate_neighbours<T, kStream>(x, out, rotation, rotary_dim / 2);
     else
@@ -168,6 +174,9 @@ void rotate_tokens(const RopeTokens& tokens, int64_t begin, int64_t end) {
   const bool streams[] = {can_stream(tokens, tokens.heads[0]), can_stream(tokens, tokens.heads[1])};
   for (int64_t token = begin; token < end; ++token) {
     rotation.set(tokens, positions.at(token));
+    if (tokens.cos_sin_cache != nullptr && token + 1 < end)
+      prefetch_bytes(tokens.cos_sin_cache + positions.at(token + 1) * tokens.cos_sin_stride,
+                     4 * tokens.rotary_dim);
     for (int i = 0; i < 2; ++i)
       if (streams[i])
         rotate_heads<T, true>(tokens, tokens.heads[i], rotation, token);
@@ -181,10 +190,14 @@ void rotate_tokens(const RopeTokens& tokens, int64_t begin, int64_t end) {
 
 void rope_tokens(const RopeTokens& tokens, int64_t begin, int64_t end) {
   switch (tokens.dtype) {
-    case Dtype::kF32: return rotate_tokens<float>(tokens, begin, end);
-    case Dtype::kF16: return rotate_tokens<f16_t>(tokens, begin, end);
-    case Dtype::kBf16: return rotate_tokens<bf16_t>(tokens, begin, end);
-    default: return;
+    case Dtype::kF32:
+      return rotate_tokens<float>(tokens, begin, end);
+    case Dtype::kF16:
+      return rotate_tokens<f16_t>(tokens, begin, end);
+    case Dtype::kBf16:
+      return rotate_tokens<bf16_t>(tokens, begin, end);
+    default:
+      return;
   }
 }
 

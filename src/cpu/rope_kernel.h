@@ -21,7 +21,8 @@ struct RopeHeads {
 struct RopeTokens {
   RopeHeads heads[2];  // of q and k
 
-  // The position of token t is position_ids[t] if those are given, else offsets[r] + t - indptr[r] in the request r that holds it.
+  // The position of token t is position_ids[t] if those are given, else offsets[r] + t - indptr[r] in the
+  // request r that holds it.
   const void* position_ids;
   bool wide_position_ids;  // i64, else i32
   const int32_t* indptr;

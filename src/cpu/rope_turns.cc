@@ -19,7 +19,8 @@ const std::uint64_t* rope_turns(int rotary_dim, const RopeScaling& scaling) {
   table.turns.fill(0);
   for (int pair = 0; pair < rotary_dim / 2; ++pair) {
     const double turns = rope_frequency(pair, rotary_dim, scaling) / (2 * std::numbers::pi);
-    table.turns[static_cast<std::size_t>(pair)] = static_cast<std::uint64_t>(std::ldexp(turns - std::floor(turns), 64));
+    table.turns[static_cast<std::size_t>(pair)] =
+        static_cast<std::uint64_t>(std::ldexp(turns - std::floor(turns), 64));
   }
   table.rotary_dim = rotary_dim;
   table.scaling = scaling;

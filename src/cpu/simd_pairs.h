@@ -64,8 +64,7 @@ STROBE_INLINE void put_pairs(bf16_t* p, F32 even, F32 odd) {
 
 // Two 8-bit floats are a 16-bit word.
 template <bool kStream, class T>
-  requires(sizeof(T) == 1)
-STROBE_INLINE void put_pairs(T* p, F32 even, F32 odd) {
+requires(sizeof(T) == 1) STROBE_INLINE void put_pairs(T* p, F32 even, F32 odd) {
   const U16 words = to_u16((narrow_in_lane(T{}, even) & 0xff) | narrow_in_lane(T{}, odd) << 8);
   if constexpr (kStream)
     stream_bits(reinterpret_cast<bf16_t*>(p), words);

@@ -34,13 +34,15 @@ void check_appends(const Operator& op, const PositionsArgs& args, const Axes& ax
   if (indptr[0] != 0) reject(op, "append_indptr", "expected append_indptr[0] = 0, got {}", indptr[0]);
   for (std::int64_t r = 0; r < axes[kBatchSize]; ++r) {
     if (indptr[r + 1] < indptr[r])
-      reject(op, "append_indptr", "expected values that do not decrease, got append_indptr[{}] = {} after {}", r + 1, indptr[r + 1], indptr[r]);
+      reject(op, "append_indptr", "expected values that do not decrease, got append_indptr[{}] = {} after {}",
+             r + 1, indptr[r + 1], indptr[r]);
     if (seq_lens[r] < indptr[r + 1] - indptr[r])
-      reject(op, "seq_lens", "expected at least the {} tokens that request {} appends, got {}", indptr[r + 1] - indptr[r], r, seq_lens[r]);
+      reject(op, "seq_lens", "expected at least the {} tokens that request {} appends, got {}",
+             indptr[r + 1] - indptr[r], r, seq_lens[r]);
   }
   if (indptr[axes[kBatchSize]] > axes[kNnz])
-    reject(op, "append_indptr", "expected values up to nnz = {}, got append_indptr[{}] = {}", axes[kNnz], axes[kBatchSize],
-           indptr[axes[kBatchSize]]);
+    reject(op, "append_indptr", "expected values up to nnz = {}, got append_indptr[{}] = {}", axes[kNnz],
+           axes[kBatchSize], indptr[axes[kBatchSize]]);
 }
 
 void batch_indices_positions_cpu(const PositionsArgs& args, const Axes& axes) {
@@ -56,36 +58,51 @@ void batch_indices_positions_cpu(const PositionsArgs& args, const Axes& axes) {
 
 const Operator& get_batch_indices_positions_operator() {
   static const Operator op =
-      Declare<PositionsArgs>("get_batch_indices_positions", "page_index", "Request and position of each appended token.")
-          .formula("batch_indices[t] = r, positions[t] = seq_lens[r] - append_indptr[r + 1] + t for append_indptr[r] <= t < append_indptr[r + 1]; "
-                   "-1 beyond the last request")
+      Declare<PositionsArgs>("get_batch_indices_positions", "page_index",
+                             "Request and position of each appended token.")
+          .formula(
+              "batch_indices[t] = r, positions[t] = seq_lens[r] - append_indptr[r + 1] + t for "
+              "append_indptr[r] <= t < append_indptr[r + 1]; "
+              "-1 beyond the last request")
           .function("strobe::get_batch_indices_positions")
           .axis("batch_size", 64, "requests")
           .axis("nnz", 4096, "tokens to append, of all requests, and padding")
-          .input<&PositionsArgs::append_indptr>("append_indptr", "batch_size+1", kInt32, "first token of each request")
+          .input<&PositionsArgs::append_indptr>("append_indptr", "batch_size+1", kInt32,
+                                                "first token of each request")
           .dense()
           .fill([](const TensorView& view, const Axes& axes, const PositionsArgs&, Random&) {
             for (std::int64_t r = 0; r < view.shape[0]; ++r)
-              values(view)[r] = static_cast<std::int32_t>(r * axes[kNnz] / std::max<std::int64_t>(1, axes[kBatchSize]));
+              values(view)[r] =
+                  static_cast<std::int32_t>(r * axes[kNnz] / std::max<std::int64_t>(1, axes[kBatchSize]));
           })
-          .input<&PositionsArgs::seq_lens>("seq_lens", "batch_size", kInt32, "tokens of each request after the append")
+          .input<&PositionsArgs::seq_lens>("seq_lens", "batch_size", kInt32,
+                                           "tokens of each request after the append")
           .dense()
           .fill([](const TensorView& view, const Axes& axes, const PositionsArgs&, Random& random) {
-            for (std::int64_t r = 0; r < view.shape[0]; ++r) values(view)[r] = static_cast<std::int32_t>(axes[kNnz] + random.integer(0, 8192));
+            for (std::int64_t r = 0; r < view.shape[0]; ++r)
+              values(view)[r] = static_cast<std::int32_t>(axes[kNnz] + random.integer(0, 8192));
           })
-          .output<&PositionsArgs::batch_indices>("batch_indices", "nnz", kInt32, "request of each token; -1: padding")
+          .output<&PositionsArgs::batch_indices>("batch_indices", "nnz", kInt32,
+                                                 "request of each token; -1: padding")
           .dense()
-          .output<&PositionsArgs::positions>("positions", "nnz", kInt32, "position of each token in its request; -1: padding")
+          .output<&PositionsArgs::positions>("positions", "nnz", kInt32,
+                                             "position of each token in its request; -1: padding")
           .dense()
           .rule("append_indptr goes from 0 to at most nnz and does not decrease")
           .rule("seq_lens[r] is at least append_indptr[r + 1] - append_indptr[r]")
-          .check([](const Operator& self, const PositionsArgs& args, const Axes& axes, Phase) { check_appends(self, args, axes); })
+          .check([](const Operator& self, const PositionsArgs& args, const Axes& axes, Phase) {
+            check_appends(self, args, axes);
+          })
           .cost([](const PositionsArgs& args, const Axes&) {
-            return Cost{.bytes = bytes(args.append_indptr) + bytes(args.seq_lens) + bytes(args.batch_indices) + bytes(args.positions)};
+            return Cost{.bytes = bytes(args.append_indptr) + bytes(args.seq_lens) +
+                                 bytes(args.batch_indices) + bytes(args.positions)};
           })
           .accuracy([](const PositionsArgs&, const Axes&, int) { return Accuracy{}; })
-          .reference([](const PositionsArgs& args, const Axes&, op::Expected& expected) { reference::get_batch_indices_positions(args, expected); })
-          .backend(Backend::kCpu, [](const PositionsArgs& args, const Axes& axes, const Launch&) { batch_indices_positions_cpu(args, axes); })
+          .reference([](const PositionsArgs& args, const Axes&, op::Expected& expected) {
+            reference::get_batch_indices_positions(args, expected);
+          })
+          .backend(Backend::kCpu, [](const PositionsArgs& args, const Axes& axes,
+                                     const Launch&) { batch_indices_positions_cpu(args, axes); })
           .build();
   return op;
 }
@@ -101,42 +118,54 @@ void check_pages(const Operator& op, const SeqLensArgs& args, const Axes& axes) 
   ops::check_last_page_len(op, args.kv_indptr, args.kv_last_page_len, args.page_size);
   for (std::int64_t r = 0; r < axes[kBatchSize]; ++r)
     if (seq_len(args, r) > std::numeric_limits<std::int32_t>::max())
-      reject(op, "kv_indptr", "expected lengths that fit in i32, got {} tokens for request {}", seq_len(args, r), r);
+      reject(op, "kv_indptr", "expected lengths that fit in i32, got {} tokens for request {}",
+             seq_len(args, r), r);
 }
 
 void seq_lens_cpu(const SeqLensArgs& args, const Axes& axes) {
-  for (std::int64_t r = 0; r < axes[kBatchSize]; ++r) values(args.seq_lens)[r] = static_cast<std::int32_t>(seq_len(args, r));
+  for (std::int64_t r = 0; r < axes[kBatchSize]; ++r)
+    values(args.seq_lens)[r] = static_cast<std::int32_t>(seq_len(args, r));
 }
 
 const Operator& get_seq_lens_operator() {
   static const Operator op =
       Declare<SeqLensArgs>("get_seq_lens", "page_index", "Tokens of each request of a paged cache.")
-          .formula("seq_lens[r] = max(kv_indptr[r + 1] - kv_indptr[r] - 1, 0) * page_size + kv_last_page_len[r]")
+          .formula(
+              "seq_lens[r] = max(kv_indptr[r + 1] - kv_indptr[r] - 1, 0) * page_size + kv_last_page_len[r]")
           .function("strobe::get_seq_lens")
           .axis("batch_size", 256, "requests")
           .input<&SeqLensArgs::kv_indptr>("kv_indptr", "batch_size+1", kInt32, "first page of each request")
           .dense()
           .fill([](const TensorView& view, const Axes&, const SeqLensArgs&, Random& random) {
             std::int32_t pages = 0;
-            for (std::int64_t r = 0; r < view.shape[0]; ++r, pages += static_cast<std::int32_t>(random.integer(1, 512))) values(view)[r] = pages;
+            for (std::int64_t r = 0; r < view.shape[0];
+                 ++r, pages += static_cast<std::int32_t>(random.integer(1, 512)))
+              values(view)[r] = pages;
           })
-          .input<&SeqLensArgs::kv_last_page_len>("kv_last_page_len", "batch_size", kInt32, "tokens in each request's last page")
+          .input<&SeqLensArgs::kv_last_page_len>("kv_last_page_len", "batch_size", kInt32,
+                                                 "tokens in each request's last page")
           .dense()
           .fill([](const TensorView& view, const Axes&, const SeqLensArgs& args, Random& random) {
-            for (std::int64_t r = 0; r < view.shape[0]; ++r) values(view)[r] = static_cast<std::int32_t>(random.integer(1, args.page_size));
+            for (std::int64_t r = 0; r < view.shape[0]; ++r)
+              values(view)[r] = static_cast<std::int32_t>(random.integer(1, args.page_size));
           })
           .output<&SeqLensArgs::seq_lens>("seq_lens", "batch_size", kInt32, "tokens of each request")
           .dense()
           .attribute<&SeqLensArgs::page_size>("page_size", 1, 1 << 20, "tokens of a page")
           .rule("kv_indptr does not decrease")
           .rule("kv_last_page_len is in [1, page_size], or 0 for a request without pages")
-          .check([](const Operator& self, const SeqLensArgs& args, const Axes& axes, Phase) { check_pages(self, args, axes); })
+          .check([](const Operator& self, const SeqLensArgs& args, const Axes& axes, Phase) {
+            check_pages(self, args, axes);
+          })
           .cost([](const SeqLensArgs& args, const Axes&) {
             return Cost{.bytes = bytes(args.kv_indptr) + bytes(args.kv_last_page_len) + bytes(args.seq_lens)};
           })
           .accuracy([](const SeqLensArgs&, const Axes&, int) { return Accuracy{}; })
-          .reference([](const SeqLensArgs& args, const Axes&, op::Expected& expected) { reference::get_seq_lens(args, expected); })
-          .backend(Backend::kCpu, [](const SeqLensArgs& args, const Axes& axes, const Launch&) { seq_lens_cpu(args, axes); })
+          .reference([](const SeqLensArgs& args, const Axes&, op::Expected& expected) {
+            reference::get_seq_lens(args, expected);
+          })
+          .backend(Backend::kCpu,
+                   [](const SeqLensArgs& args, const Axes& axes, const Launch&) { seq_lens_cpu(args, axes); })
           .build();
   return op;
 }
@@ -146,7 +175,9 @@ const Operator& get_seq_lens_operator() {
 void get_batch_indices_positions(const BatchIndicesPositionsArgs& args, const Launch& launch) {
   op::call(get_batch_indices_positions_operator(), args, launch);
 }
-void get_seq_lens(const SeqLensArgs& args, const Launch& launch) { op::call(get_seq_lens_operator(), args, launch); }
+void get_seq_lens(const SeqLensArgs& args, const Launch& launch) {
+  op::call(get_seq_lens_operator(), args, launch);
+}
 
 namespace op {
 

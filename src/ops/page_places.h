@@ -1,4 +1,5 @@
-// Where appended tokens go: the index arrays that the append operators share, their checks, and the batch that benchmarks append.
+// Where appended tokens go: the index arrays that the append operators share, their checks, and the batch
+// that benchmarks append.
 #pragma once
 
 #include "op/declare.h"
@@ -22,15 +23,18 @@ Places places_of(const Args& args) {
   return {args.batch_indices, args.positions, args.kv_indices, args.kv_indptr, args.kv_last_page_len};
 }
 
-// Rejects a kv_indptr that decreases and a kv_last_page_len outside [1, page_size] (or 0, for a request without pages).
-void check_last_page_len(const op::Operator& op, const TensorView& kv_indptr, const TensorView& kv_last_page_len, std::int64_t page_size);
+// Rejects a kv_indptr that decreases and a kv_last_page_len outside [1, page_size] (or 0, for a request
+// without pages).
+void check_last_page_len(const op::Operator& op, const TensorView& kv_indptr,
+                         const TensorView& kv_last_page_len, std::int64_t page_size);
 
-// Rejects every token that would go outside its request's pages or outside the cache. Of kv_indices only the entries that tokens use are
-// read: a batch may hold far more pages than it appends to.
+// Rejects every token that would go outside its request's pages or outside the cache. Of kv_indices only the
+// entries that tokens use are read: a batch may hold far more pages than it appends to.
 void check_places(const op::Operator& op, const Places& places, const op::Axes& axes);
 
-// A batch whose requests share pages and tokens evenly, whose last pages are filled to different lengths, and whose new tokens are the last
-// ones of each request. Pages come in random order, each once as long as there are enough.
+// A batch whose requests share pages and tokens evenly, whose last pages are filled to different lengths, and
+// whose new tokens are the last ones of each request. Pages come in random order, each once as long as there
+// are enough.
 void fill_batch_indices(const TensorView& view, const op::Axes& axes);
 void fill_positions(const TensorView& view, const op::Axes& axes);
 void fill_kv_indices(const TensorView& view, const op::Axes& axes, op::Random& random);
@@ -52,26 +56,41 @@ op::Declare<Args> declare_append(const char* name, const char* summary) {
 template <class Args>
 void declare_tokens(op::Declare<Args>& declare) {
   using op::Axes, op::Random;
-  declare.template input<&Args::batch_indices>("batch_indices", "nnz", Dtype::kI32, "request of each token; -1: padding")
+  declare
+      .template input<&Args::batch_indices>("batch_indices", "nnz", Dtype::kI32,
+                                            "request of each token; -1: padding")
       .dense()
-      .fill([](const TensorView& view, const Axes& axes, const Args&, Random&) { fill_batch_indices(view, axes); })
-      .template input<&Args::positions>("positions", "nnz", Dtype::kI32, "position of each token in its request; -1: padding")
+      .fill([](const TensorView& view, const Axes& axes, const Args&, Random&) {
+        fill_batch_indices(view, axes);
+      })
+      .template input<&Args::positions>("positions", "nnz", Dtype::kI32,
+                                        "position of each token in its request; -1: padding")
       .dense()
-      .fill([](const TensorView& view, const Axes& axes, const Args&, Random&) { fill_positions(view, axes); });
+      .fill(
+          [](const TensorView& view, const Axes& axes, const Args&, Random&) { fill_positions(view, axes); });
 }
 
 template <class Args>
 void declare_pages(op::Declare<Args>& declare) {
   using op::Axes, op::Random;
-  declare.template input<&Args::kv_indices>("kv_indices", "num_kv_indices", Dtype::kI32, "pages of each request, in order")
+  declare
+      .template input<&Args::kv_indices>("kv_indices", "num_kv_indices", Dtype::kI32,
+                                         "pages of each request, in order")
       .dense()
-      .fill([](const TensorView& view, const Axes& axes, const Args&, Random& random) { fill_kv_indices(view, axes, random); })
-      .template input<&Args::kv_indptr>("kv_indptr", "batch_size+1", Dtype::kI32, "each request's range of kv_indices")
+      .fill([](const TensorView& view, const Axes& axes, const Args&, Random& random) {
+        fill_kv_indices(view, axes, random);
+      })
+      .template input<&Args::kv_indptr>("kv_indptr", "batch_size+1", Dtype::kI32,
+                                        "each request's range of kv_indices")
       .dense()
-      .fill([](const TensorView& view, const Axes& axes, const Args&, Random&) { fill_kv_indptr(view, axes); })
-      .template input<&Args::kv_last_page_len>("kv_last_page_len", "batch_size", Dtype::kI32, "tokens in each request's last page")
+      .fill(
+          [](const TensorView& view, const Axes& axes, const Args&, Random&) { fill_kv_indptr(view, axes); })
+      .template input<&Args::kv_last_page_len>("kv_last_page_len", "batch_size", Dtype::kI32,
+                                               "tokens in each request's last page")
       .dense()
-      .fill([](const TensorView& view, const Axes& axes, const Args&, Random&) { fill_kv_last_page_len(view, axes); })
+      .fill([](const TensorView& view, const Axes& axes, const Args&, Random&) {
+        fill_kv_last_page_len(view, axes);
+      })
       .rule("batch_indices are in [0, batch_size) or -1; positions lie within the request's pages or are -1")
       .rule("the page of every token is in [0, num_pages)")
       .rule("kv_indptr does not decrease and stays in [0, num_kv_indices]")

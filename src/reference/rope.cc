@@ -14,10 +14,15 @@ double frequency(int pair, int rotary_dim, const RopeScaling& scaling) {
   const double divided = f / static_cast<double>(scaling.scale);
   if (!scaling.llama31) return divided;
   const double wavelength = 2 * std::numbers::pi / f;
-  if (wavelength < static_cast<double>(scaling.old_context_len) / static_cast<double>(scaling.high_freq_factor)) return f;
-  if (wavelength > static_cast<double>(scaling.old_context_len) / static_cast<double>(scaling.low_freq_factor)) return divided;
-  const double smooth = (scaling.old_context_len / wavelength - static_cast<double>(scaling.low_freq_factor)) /
-                        static_cast<double>(scaling.high_freq_factor - scaling.low_freq_factor);
+  if (wavelength <
+      static_cast<double>(scaling.old_context_len) / static_cast<double>(scaling.high_freq_factor))
+    return f;
+  if (wavelength >
+      static_cast<double>(scaling.old_context_len) / static_cast<double>(scaling.low_freq_factor))
+    return divided;
+  const double smooth =
+      (scaling.old_context_len / wavelength - static_cast<double>(scaling.low_freq_factor)) /
+      static_cast<double>(scaling.high_freq_factor - scaling.low_freq_factor);
   return (1 - smooth) * divided + smooth * f;
 }
 
@@ -66,7 +71,8 @@ void apply_rope_with_cos_sin_cache(const RopeCosSinCacheArgs& args, op::Expected
   const int rotary_dim = static_cast<int>(args.cos_sin_cache.shape[1]);
   const auto turn = [&](std::int64_t token, int pair) {
     const auto row = static_cast<std::int64_t>(read(args.positions, token));
-    return std::complex<double>(read(args.cos_sin_cache, row, pair), read(args.cos_sin_cache, row, pair + rotary_dim / 2));
+    return std::complex<double>(read(args.cos_sin_cache, row, pair),
+                                read(args.cos_sin_cache, row, pair + rotary_dim / 2));
   };
   rotate(args.q, rotary_dim, args.interleave, expected[0], turn);
   rotate(args.k, rotary_dim, args.interleave, expected[1], turn);

@@ -1,4 +1,5 @@
-// Runs a public operator call on arguments that a test has made by hand, and holds its outputs against the FP64 reference.
+// Runs a public operator call on arguments that a test has made by hand, and holds its outputs against the
+// FP64 reference.
 #pragma once
 
 #include <sys/mman.h>
@@ -38,7 +39,8 @@ class GuardedMemory {
   explicit GuardedMemory(std::size_t bytes) : bytes_(bytes) {
     const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
     mapped_ = (bytes + page - 1) / page * page + page;
-    base_ = static_cast<char*>(mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    base_ = static_cast<char*>(
+        mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
     if (base_ == MAP_FAILED || mprotect(base_ + mapped_ - page, page, PROT_NONE) != 0) std::abort();
     end_ = base_ + mapped_ - page;
   }

@@ -16,7 +16,7 @@ struct ToyArgs {
   float factor = 2;
 };
 
-// out = factor * input in FP64; the kernel computes that, plus `error`.
+// out = factor * input; the kernel is wrong by kErrorPercent.
 template <int kErrorPercent>
 const op::Operator& toy_operator(const char* name) {
   static const op::Operator op =

@@ -10,8 +10,7 @@
 
 namespace strobe::cpu::STROBE_ISA {
 
-inline constexpr int kDirectChunk = 4;                // rows that share the registers
-inline constexpr int kDirectTogether = 1;
+inline constexpr int kDirectChunk = 4;  // rows that share the registers
 
 // Scores of kRows rows against `count` tokens.
 template <class Engine, int kRows, class T, class Cached>
@@ -21,27 +20,22 @@ static void direct_scores(const Item& it, int row, const T* const* k, int count,
   const uint32_t* q = it.scratch.q + row * q_stride;
   for (int t = 0; t < count; t += kLanes) {
     F32 dots[kRows][kLanes];
-    for (int u = 0; u < kLanes; u += kDirectTogether) {
-      F32 acc[kDirectTogether][kRows] = {};
-      const T* const* rows = k + t + u;
+    // Token by token, so that the cache is read in the order of its addresses; the processor overlaps the
+    // sums itself.
+    for (int u = 0; u < kLanes; ++u) {
+      F32 acc[kRows] = {};
       for (int column = 0; column < width; column += kElements) {
-        U32 qv[kRows];
+        const U32 kv = row_words<Engine>(k[t + u], column, width);
 #pragma GCC unroll 4
-        for (int i = 0; i < kRows; ++i)
-          __builtin_memcpy(&qv[i], q + i * q_stride + column / Engine::kPerWord, sizeof qv[i]);
-#pragma GCC unroll 4
-        for (int j = 0; j < kDirectTogether; ++j) {
-          const U32 kv = row_words<Engine>(rows[j], column, width);
-#pragma GCC unroll 4
-          for (int i = 0; i < kRows; ++i) acc[j][i] = Engine::step(acc[j][i], qv[i], kv);
+        for (int i = 0; i < kRows; ++i) {
+          U32 qv;
+          __builtin_memcpy(&qv, q + i * q_stride + column / Engine::kPerWord, sizeof qv);
+          acc[i] = Engine::step(acc[i], qv, kv);
         }
       }
+      if (ahead != nullptr) fetch_ahead(ahead, t + u);
 #pragma GCC unroll 4
-      for (int j = 0; j < kDirectTogether; ++j) {
-        if (ahead != nullptr) fetch_ahead(ahead, t + u + j);
-#pragma GCC unroll 4
-        for (int i = 0; i < kRows; ++i) dots[i][u + j] = acc[j][i];
-      }
+      for (int i = 0; i < kRows; ++i) dots[i][u] = acc[i];
     }
 #pragma GCC unroll 4
     for (int i = 0; i < kRows; ++i)

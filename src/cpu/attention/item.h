@@ -21,9 +21,10 @@ inline constexpr int kTiledTokens = 128;
 inline constexpr int kDirectTokens = 64;
 inline constexpr int kDirectRows = 8;  // items of at most so many rows take the direct path
 
-// Rows that pass through scores, softmax and output together, so that their scores stay in the first-level
-// cache (48 x 128 x 4 = 24 KiB); a multiple of the register tile's rows and of kLanes.
-inline constexpr int kGroupRows = 48;
+// Rows that pass through scores, softmax and output together, a multiple of the register tile's rows. Few, so
+// that their queries, scores and probabilities stay in the first-level cache beside a panel of K or V (6 + 12
+// + 6 + 16 KiB for bf16 at D128).
+inline constexpr int kGroupRows = 24;
 
 // Of the worker's scratch; all 64-byte aligned. Strides in 32-bit words.
 struct Scratch {

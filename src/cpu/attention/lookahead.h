@@ -5,18 +5,13 @@
 
 namespace strobe::cpu::STROBE_ISA {
 
-// Rows that are asked for before they are used: at D128 in bf16 16 KiB, four times what latency x bandwidth
-// (100 ns x 44 GB/s) needs; less than half of the first-level cache together with the rows in use.
-#ifndef STROBE_TUNE_AHEAD
-#define STROBE_TUNE_AHEAD 40
-#endif
-inline constexpr int kRowsAhead = STROBE_TUNE_AHEAD;
+// Rows that are asked for before they are used (10 KiB at D128 in bf16): more than latency x bandwidth needs
+// (100 ns x 44 GB/s), and few enough to stay in the first-level cache beside the rows in use. 24 and 64
+// measured slower.
+inline constexpr int kRowsAhead = 40;
 // More of them before a stretch of work that uses none up (the softmax): about as many lines as a core can
 // have in flight.
-#ifndef STROBE_TUNE_BURST
-#define STROBE_TUNE_BURST 8
-#endif
-inline constexpr int kRowsBurst = STROBE_TUNE_BURST;
+inline constexpr int kRowsBurst = 8;
 
 // A cursor over the rows in the order of their use: K of a tile, its V, K and V of the next tile. Every step
 // of the computation moves it by as much as the step uses up, so that memory is kept evenly busy; it asks for
