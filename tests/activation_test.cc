@@ -28,9 +28,8 @@ struct Activation {
   const char* name;
   Function run;
 };
-constexpr Activation kActivations[] = {{"silu_and_mul", silu_and_mul},
-                                       {"gelu_and_mul", gelu_and_mul},
-                                       {"gelu_tanh_and_mul", gelu_tanh_and_mul}};
+constexpr Activation kActivations[] = {
+    {"silu_and_mul", silu_and_mul}, {"gelu_and_mul", gelu_and_mul}, {"gelu_tanh_and_mul", gelu_tanh_and_mul}};
 constexpr float kInf = std::numeric_limits<float>::infinity();
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
@@ -48,8 +47,10 @@ Tensor gated(const std::vector<float>& x) {
 TEST(Activation, MatchesTheReferenceOverDtypesAndTails) {
   for (const Activation& activation : kActivations)
     for (const char* dtype : {"f32", "f16", "bf16"})
-      for (const char* hidden : {"1", "3", "4", "7", "8", "15", "16", "17", "31", "33", "64", "65", "100", "14336"})
-        expect_matches_reference(activation.name, {{"num_tokens", "4"}, {"hidden", hidden}, {"dtype", dtype}});
+      for (const char* hidden :
+           {"1", "3", "4", "7", "8", "15", "16", "17", "31", "33", "64", "65", "100", "14336"})
+        expect_matches_reference(activation.name,
+                                 {{"num_tokens", "4"}, {"hidden", hidden}, {"dtype", dtype}});
 }
 
 TEST(Activation, MatchesTheReferenceOnStridedViews) {
@@ -77,11 +78,18 @@ TEST(Activation, StreamingWritesTheSame) {
       Tensor out[2] = {Tensor(Dtype::kBf16, {kRows, hidden}), Tensor(Dtype::kBf16, {kRows, hidden})};
       for (bool stream : {false, true}) {
         op::fill_poison(out[stream]);
-        (*cpu::silu_and_mul_rows)({.input = input.view().data, .out = out[stream].view().data, .input_stride = 2 * hidden,
-                                   .out_stride = hidden, .hidden = hidden, .dtype = Dtype::kBf16, .stream = stream},
+        (*cpu::silu_and_mul_rows)({.input = input.view().data,
+                                   .out = out[stream].view().data,
+                                   .input_stride = 2 * hidden,
+                                   .out_stride = hidden,
+                                   .hidden = hidden,
+                                   .dtype = Dtype::kBf16,
+                                   .stream = stream},
                                   0, kRows);
       }
-      EXPECT_EQ(std::memcmp(out[0].view().data, out[1].view().data, static_cast<std::size_t>(out[0].view().bytes())), 0)
+      EXPECT_EQ(std::memcmp(out[0].view().data, out[1].view().data,
+                            static_cast<std::size_t>(out[0].view().bytes())),
+                0)
           << cpu::name(isa) << " " << hidden;
     }
 }
@@ -140,8 +148,10 @@ TEST(Activation, ReadsNothingBeyondARow) {
   for (cpu::Isa isa : test::isa_levels())
     for (std::int64_t hidden : {1, 5, 19, 47}) {
       const test::ScopedIsa scoped(isa);
-      test::GuardedMemory input(static_cast<std::size_t>(8 * hidden)), out(static_cast<std::size_t>(4 * hidden));
-      const TensorView x(input.data(), Dtype::kBf16, {2, 2 * hidden}), y(out.data(), Dtype::kBf16, {2, hidden});
+      test::GuardedMemory input(static_cast<std::size_t>(8 * hidden)),
+          out(static_cast<std::size_t>(4 * hidden));
+      const TensorView x(input.data(), Dtype::kBf16, {2, 2 * hidden}),
+          y(out.data(), Dtype::kBf16, {2, hidden});
       for (const Activation& activation : kActivations) activation.run({.input = x, .out = y}, {});
     }
 }
@@ -162,7 +172,8 @@ TEST(Activation, AWrongActivationFailsTheCheck) {
     EXPECT_FALSE(halves_swapped.passed) << activation.name;
   }
   EXPECT_FALSE(check_call("gelu_and_mul", args, [](const ActivationArgs& a) { silu_and_mul(a); }).passed);
-  EXPECT_FALSE(check_call("silu_and_mul", args, [](const ActivationArgs& a) { gelu_tanh_and_mul(a); }).passed);
+  EXPECT_FALSE(
+      check_call("silu_and_mul", args, [](const ActivationArgs& a) { gelu_tanh_and_mul(a); }).passed);
 }
 
 // The two forms of gelu differ by up to 5e-4: f32 tells them apart.
@@ -172,16 +183,21 @@ TEST(Activation, TheFormsOfGeluAreTwoFunctions) {
   const Tensor input = gated(x);
   Tensor out(Dtype::kF32, {1, 64});
   const ActivationArgs args{.input = input, .out = out};
-  EXPECT_FALSE(check_call("gelu_and_mul", args, [](const ActivationArgs& a) { gelu_tanh_and_mul(a); }).passed);
-  EXPECT_FALSE(check_call("gelu_tanh_and_mul", args, [](const ActivationArgs& a) { gelu_and_mul(a); }).passed);
+  EXPECT_FALSE(
+      check_call("gelu_and_mul", args, [](const ActivationArgs& a) { gelu_tanh_and_mul(a); }).passed);
+  EXPECT_FALSE(
+      check_call("gelu_tanh_and_mul", args, [](const ActivationArgs& a) { gelu_and_mul(a); }).passed);
 }
 
 TEST(Activation, NamesArgumentExpectationAndFinding) {
-  Tensor input(Dtype::kBf16, {2, 16}), odd(Dtype::kBf16, {2, 15}), out(Dtype::kBf16, {2, 8}), wide(Dtype::kBf16, {2, 16});
-  EXPECT_THAT(error_message([&] { silu_and_mul({.input = odd, .out = out}); }),
-              HasSubstr("silu_and_mul: input: expected shape [num_tokens... = 2, 2*hidden], got bf16[2, 15]"));
-  EXPECT_THAT(error_message([&] { gelu_and_mul({.input = input, .out = wide}); }),
-              HasSubstr("gelu_and_mul: out: expected shape [num_tokens... = 2, hidden = 8], got bf16[2, 16]"));
+  Tensor input(Dtype::kBf16, {2, 16}), odd(Dtype::kBf16, {2, 15}), out(Dtype::kBf16, {2, 8}),
+      wide(Dtype::kBf16, {2, 16});
+  EXPECT_THAT(
+      error_message([&] { silu_and_mul({.input = odd, .out = out}); }),
+      HasSubstr("silu_and_mul: input: expected shape [num_tokens... = 2, 2*hidden], got bf16[2, 15]"));
+  EXPECT_THAT(
+      error_message([&] { gelu_and_mul({.input = input, .out = wide}); }),
+      HasSubstr("gelu_and_mul: out: expected shape [num_tokens... = 2, hidden = 8], got bf16[2, 16]"));
   EXPECT_THAT(error_message([&] { gelu_tanh_and_mul({.input = input, .out = input.view().slice(1, 0, 8)}); }),
               HasSubstr("gelu_tanh_and_mul: out: expected memory apart from input"));
 }

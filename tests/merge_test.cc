@@ -25,7 +25,8 @@ constexpr float kInf = std::numeric_limits<float>::infinity();
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr const char* kMerges[] = {"merge_state", "merge_state_in_place", "merge_states"};
 
-Tensor random_tensor(Dtype dtype, std::initializer_list<std::int64_t> shape, std::uint64_t seed, double mean = 0) {
+Tensor random_tensor(Dtype dtype, std::initializer_list<std::int64_t> shape, std::uint64_t seed,
+                     double mean = 0) {
   Tensor tensor(dtype, shape);
   op::Random random(seed);
   op::fill_normal(tensor, random, mean);
@@ -37,9 +38,12 @@ struct Pair {
   static constexpr std::int64_t kTokens = 5, kHeads = 3, kHeadDim = 40;
   Tensor v_a, s_a, v_b, s_b, v, s;
   explicit Pair(Dtype dtype = Dtype::kF32)
-      : v_a(random_tensor(dtype, {kTokens, kHeads, kHeadDim}, 1)), s_a(random_tensor(Dtype::kF32, {kTokens, kHeads}, 2, 8)),
-        v_b(random_tensor(dtype, {kTokens, kHeads, kHeadDim}, 3)), s_b(random_tensor(Dtype::kF32, {kTokens, kHeads}, 4, 8)),
-        v(dtype, {kTokens, kHeads, kHeadDim}), s(Dtype::kF32, {kTokens, kHeads}) {
+      : v_a(random_tensor(dtype, {kTokens, kHeads, kHeadDim}, 1)),
+        s_a(random_tensor(Dtype::kF32, {kTokens, kHeads}, 2, 8)),
+        v_b(random_tensor(dtype, {kTokens, kHeads, kHeadDim}, 3)),
+        s_b(random_tensor(Dtype::kF32, {kTokens, kHeads}, 4, 8)),
+        v(dtype, {kTokens, kHeads, kHeadDim}),
+        s(Dtype::kF32, {kTokens, kHeads}) {
     op::fill_poison(v);
     op::fill_poison(s);
   }
@@ -49,25 +53,33 @@ struct Pair {
   }
 };
 
-// Rows of at least eight elements: the tolerance is relative to their root mean square, which says nothing of the terms when
-// one or two elements cancel.
+// Rows of at least eight elements: the tolerance is relative to their root mean square, which says nothing of
+// the terms when one or two elements cancel.
 TEST(Merge, MatchesTheReferenceOverDtypesAndTails) {
   for (const char* merge : kMerges)
     for (const char* dtype : {"f32", "f16", "bf16"})
       for (const char* head_dim : {"8", "9", "17", "31", "64", "80", "100", "128", "192", "257", "512"})
-        expect_matches_reference(merge, {{"num_tokens", "4"}, {"num_heads", "3"}, {"head_dim", head_dim}, {"dtype", dtype}});
+        expect_matches_reference(
+            merge, {{"num_tokens", "4"}, {"num_heads", "3"}, {"head_dim", head_dim}, {"dtype", dtype}});
 }
 
 TEST(MergeStates, F32StatesMergeIntoAnyFloat) {
   for (const char* merged : {"f32", "f16", "bf16"})
     for (const char* head_dim : {"8", "24", "40", "128", "136"})
-      expect_matches_reference("merge_states", {{"num_tokens", "4"}, {"num_heads", "3"}, {"head_dim", head_dim}, {"dtype", "f32"}, {"v_merged_dtype", merged}});
+      expect_matches_reference("merge_states", {{"num_tokens", "4"},
+                                                {"num_heads", "3"},
+                                                {"head_dim", head_dim},
+                                                {"dtype", "f32"},
+                                                {"v_merged_dtype", merged}});
 }
 
 TEST(Merge, MatchesTheReferenceOverNumbersOfStates) {
   for (const char* num_states : {"0", "1", "2", "3", "5", "16", "17", "40"})
     for (const char* head_dim : {"20", "128"})
-      expect_matches_reference("merge_states", {{"num_tokens", "3"}, {"num_states", num_states}, {"num_heads", "2"}, {"head_dim", head_dim},
+      expect_matches_reference("merge_states", {{"num_tokens", "3"},
+                                                {"num_states", num_states},
+                                                {"num_heads", "2"},
+                                                {"head_dim", head_dim},
                                                 {"dtype", "f32"}});
 }
 
@@ -75,17 +87,20 @@ TEST(Merge, MatchesTheReferenceOnStridedViews) {
   for (const char* merge : kMerges)
     for (const char* num_tokens : {"1", "6"})
       for (const char* num_heads : {"1", "4"})
-        expect_strided_matches_reference(merge, {{"num_tokens", num_tokens}, {"num_heads", num_heads}, {"head_dim", "72"}});
+        expect_strided_matches_reference(
+            merge, {{"num_tokens", num_tokens}, {"num_heads", num_heads}, {"head_dim", "72"}});
 }
 
 TEST(Merge, MatchesTheReferenceInPlace) {
   for (const char* dtype : {"f32", "bf16"})
-    expect_in_place_matches_reference("merge_state", {{"num_tokens", "5"}, {"num_heads", "2"}, {"head_dim", "136"}, {"dtype", dtype}});
+    expect_in_place_matches_reference(
+        "merge_state", {{"num_tokens", "5"}, {"num_heads", "2"}, {"head_dim", "136"}, {"dtype", dtype}});
 }
 
 // Enough rows for several workers.
 TEST(Merge, MatchesTheReferenceOnLargeTensors) {
-  for (const char* merge : kMerges) expect_matches_reference(merge, {{"num_tokens", "700"}, {"num_heads", "8"}, {"head_dim", "128"}});
+  for (const char* merge : kMerges)
+    expect_matches_reference(merge, {{"num_tokens", "700"}, {"num_heads", "8"}, {"head_dim", "128"}});
 }
 
 TEST(Merge, MergesOnlyTheMaskedTokens) {
@@ -100,8 +115,9 @@ TEST(Merge, MergesOnlyTheMaskedTokens) {
       EXPECT_THAT(error_message([&] { merge_state_in_place(pair.in_place(every_other)); }),
                   HasSubstr("merge_state_in_place: mask: expected stride 1"));
       bool dense[Pair::kTokens] = {true, false, false, true, true};
-      const auto result = check_call("merge_state_in_place", pair.in_place(TensorView(dense, Dtype::kBool, {Pair::kTokens})),
-                                     [](const MergeStateInPlaceArgs& args) { merge_state_in_place(args); });
+      const auto result =
+          check_call("merge_state_in_place", pair.in_place(TensorView(dense, Dtype::kBool, {Pair::kTokens})),
+                     [](const MergeStateInPlaceArgs& args) { merge_state_in_place(args); });
       EXPECT_TRUE(result.passed) << cpu::name(isa) << ": " << result.worst;
       for (std::int64_t token = 0; token < Pair::kTokens; ++token) {
         const TensorView now = pair.v_a.view().select(0, token), was = before.view().select(0, token);
@@ -122,7 +138,8 @@ TEST(Merge, EmptyStatesCountForNothing) {
     pair.s_a.view().at<float>(0, 0) = -kInf;
     pair.s_b.view().at<float>(1, 1) = -kInf;
     pair.s_a.view().at<float>(2, 2) = pair.s_b.view().at<float>(2, 2) = -kInf;
-    const auto result = check_call("merge_state", pair.args(), [](const MergeStateArgs& args) { merge_state(args); });
+    const auto result =
+        check_call("merge_state", pair.args(), [](const MergeStateArgs& args) { merge_state(args); });
     EXPECT_TRUE(result.passed) << cpu::name(isa) << ": " << result.worst;
     for (std::int64_t d = 0; d < Pair::kHeadDim; ++d) {
       EXPECT_EQ(pair.v.view().at<float>(0, 0, d), pair.v_b.view().at<float>(0, 0, d));
@@ -143,13 +160,15 @@ TEST(Merge, InfAndNanFollowTheRule) {
       pair.s_a.view().at<float>(4, 0) = pair.s_b.view().at<float>(4, 1) = special;  // beside an empty state
       pair.s_b.view().at<float>(4, 0) = pair.s_a.view().at<float>(4, 1) = -kInf;
       pair.v_b.view().at<float>(3, 0, 33) = special;
-      const auto result = check_call("merge_state", pair.args(), [](const MergeStateArgs& args) { merge_state(args); });
+      const auto result =
+          check_call("merge_state", pair.args(), [](const MergeStateArgs& args) { merge_state(args); });
       EXPECT_TRUE(result.passed) << cpu::name(isa) << ": " << result.worst;
       EXPECT_TRUE(std::isnan(pair.s.view().at<float>(1, 2)));
       EXPECT_TRUE(std::isfinite(pair.s.view().at<float>(3, 0)));
       for (std::int64_t d = 0; d < Pair::kHeadDim; ++d) {
         EXPECT_TRUE(std::isnan(pair.v.view().at<float>(1, 2, d)));
-        EXPECT_TRUE(std::isnan(pair.v.view().at<float>(4, 0, d)) && std::isnan(pair.v.view().at<float>(4, 1, d)));
+        EXPECT_TRUE(std::isnan(pair.v.view().at<float>(4, 0, d)) &&
+                    std::isnan(pair.v.view().at<float>(4, 1, d)));
         EXPECT_TRUE(std::isfinite(pair.v.view().at<float>(1, 1, d)));
         EXPECT_EQ(std::isfinite(pair.v.view().at<float>(3, 0, d)), d != 33);
       }
@@ -167,7 +186,8 @@ TEST(Merge, LargeLogSumExpsDoNotOverflow) {
         pair.s_a.view().at<float>(token, head) = lse[token][0];
         pair.s_b.view().at<float>(token, head) = lse[token][1];
       }
-    const auto result = check_call("merge_state", pair.args(), [](const MergeStateArgs& args) { merge_state(args); });
+    const auto result =
+        check_call("merge_state", pair.args(), [](const MergeStateArgs& args) { merge_state(args); });
     EXPECT_TRUE(result.passed) << cpu::name(isa) << ": " << result.worst;
   }
 }
@@ -180,17 +200,21 @@ TEST(Merge, OrderOfMergingDoesNotMatter) {
   Tensor v_chain(Dtype::kF32, {3, kHeads, kHeadDim}), s_chain(Dtype::kF32, {3, kHeads});
   op::fill_poison(v_chain);
   for (std::int64_t i = 0; i < 3 * kHeads; ++i) s_chain.as<float>()[i] = -kInf;
-  const auto result = check_call("merge_states", MergeStatesArgs{.v = v, .s = s, .v_merged = v_chain, .s_merged = s_chain},
-                                 [&](const MergeStatesArgs&) {
-                                   for (std::int64_t i = kStates - 1; i >= 0; --i)
-                                     merge_state_in_place({.v = v_chain, .s = s_chain, .v_other = v.view().select(1, i),
-                                                           .s_other = s.view().select(1, i)});
-                                 });
+  const auto result =
+      check_call("merge_states", MergeStatesArgs{.v = v, .s = s, .v_merged = v_chain, .s_merged = s_chain},
+                 [&](const MergeStatesArgs&) {
+                   for (std::int64_t i = kStates - 1; i >= 0; --i)
+                     merge_state_in_place({.v = v_chain,
+                                           .s = s_chain,
+                                           .v_other = v.view().select(1, i),
+                                           .s_other = s.view().select(1, i)});
+                 });
   EXPECT_TRUE(result.passed) << result.worst;
 }
 
 TEST(Merge, WorksOnNoTokens) {
-  Tensor v(Dtype::kF16, {0, 4, 64}), s(Dtype::kF32, {0, 4}), v_other(Dtype::kF16, {0, 4, 64}), s_other(Dtype::kF32, {0, 4});
+  Tensor v(Dtype::kF16, {0, 4, 64}), s(Dtype::kF32, {0, 4}), v_other(Dtype::kF16, {0, 4, 64}),
+      s_other(Dtype::kF32, {0, 4});
   merge_state_in_place({.v = v, .s = s, .v_other = v_other, .s_other = s_other});
 }
 
@@ -200,7 +224,8 @@ TEST(Merge, ReadsNothingBeyondARow) {
       const test::ScopedIsa scoped(isa);
       const auto bytes = static_cast<std::size_t>(head_dim) * 4;
       test::GuardedMemory v(bytes), s(8), v_other(bytes), s_other(8);
-      const TensorView va(v.data(), Dtype::kBf16, {2, 1, head_dim}), vb(v_other.data(), Dtype::kBf16, {2, 1, head_dim});
+      const TensorView va(v.data(), Dtype::kBf16, {2, 1, head_dim}),
+          vb(v_other.data(), Dtype::kBf16, {2, 1, head_dim});
       const TensorView sa(s.data(), Dtype::kF32, {2, 1}), sb(s_other.data(), Dtype::kF32, {2, 1});
       merge_state_in_place({.v = va, .s = sa, .v_other = vb, .s_other = sb});
       merge_state({.v_a = va, .s_a = sa, .v_b = vb, .s_b = sb, .v = va, .s = sa});

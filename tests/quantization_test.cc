@@ -37,18 +37,24 @@ struct Segments {
   explicit Segments(const Indptr& lengths) : indptr(1, 0), packed_indptr(lengths.size() + 1) {
     std::partial_sum(lengths.begin(), lengths.end(), std::back_inserter(indptr));
     x = random_booleans(indptr.back(), 7);
-    y.assign(static_cast<std::size_t>(segment_packbits_indptr(TensorView::of(indptr), TensorView::of(packed_indptr))), 0xa5);
+    y.assign(static_cast<std::size_t>(
+                 segment_packbits_indptr(TensorView::of(indptr), TensorView::of(packed_indptr))),
+             0xa5);
   }
   SegmentPackbitsArgs args(BitOrder order = BitOrder::kLittle) {
-    return {.x = TensorView::of(x), .indptr = TensorView::of(indptr), .packed_indptr = TensorView::of(packed_indptr),
-            .y = TensorView::of(y), .bitorder = order};
+    return {.x = TensorView::of(x),
+            .indptr = TensorView::of(indptr),
+            .packed_indptr = TensorView::of(packed_indptr),
+            .y = TensorView::of(y),
+            .bitorder = order};
   }
 };
 
 TEST(Packbits, MatchesTheReferenceOverLengths) {
   for (const char* order : {"big", "little"})
     for (const char* dtype : {"bool", "u8"})
-      for (const char* size : {"1", "2", "7", "8", "9", "31", "63", "64", "65", "127", "128", "200", "1000", "300001"})
+      for (const char* size :
+           {"1", "2", "7", "8", "9", "31", "63", "64", "65", "127", "128", "200", "1000", "300001"})
         expect_matches_reference("packbits", {{"num_elements", size}, {"dtype", dtype}, {"bitorder", order}});
 }
 
@@ -80,12 +86,14 @@ TEST(Packbits, ReadsAndWritesNothingBeyondTheEnd) {
       const test::ScopedIsa scoped(isa);
       const std::int64_t bytes = (size + 7) / 8;
       test::GuardedMemory x(static_cast<std::size_t>(size)), y(static_cast<std::size_t>(bytes));
-      packbits({.x = TensorView(x.data(), Dtype::kBool, {size}), .y = TensorView(y.data(), Dtype::kU8, {bytes})});
+      packbits(
+          {.x = TensorView(x.data(), Dtype::kBool, {size}), .y = TensorView(y.data(), Dtype::kU8, {bytes})});
     }
 }
 
 TEST(SegmentPackbits, MatchesTheReferenceOverLengths) {
-  const Indptr kLengths[] = {{5}, {8, 8}, {4, 3, 4}, {0, 1, 0, 0, 64, 65, 0}, {700, 9, 0, 4096, 63, 1}, {400000, 1, 7, 300000}};
+  const Indptr kLengths[] = {
+      {5}, {8, 8}, {4, 3, 4}, {0, 1, 0, 0, 64, 65, 0}, {700, 9, 0, 4096, 63, 1}, {400000, 1, 7, 300000}};
   for (cpu::Isa isa : test::isa_levels()) {
     const test::ScopedIsa scoped(isa);
     for (const Indptr& lengths : kLengths)
@@ -148,21 +156,26 @@ TEST(SegmentPackbits, NamesArgumentExpectationAndFinding) {
     change(segments);
     return error_message([&] { segment_packbits(segments.args()); });
   };
-  EXPECT_THAT(message([](Segments& s) { s.indptr[0] = 1; }), HasSubstr("segment_packbits: indptr: expected 0 at [0], got 1"));
-  EXPECT_THAT(message([](Segments& s) { s.indptr[2] = 3; }),
-              HasSubstr("segment_packbits: indptr: expected values that never decrease, got 3 at [2] after 4"));
+  EXPECT_THAT(message([](Segments& s) { s.indptr[0] = 1; }),
+              HasSubstr("segment_packbits: indptr: expected 0 at [0], got 1"));
+  EXPECT_THAT(
+      message([](Segments& s) { s.indptr[2] = 3; }),
+      HasSubstr("segment_packbits: indptr: expected values that never decrease, got 3 at [2] after 4"));
   EXPECT_THAT(message([](Segments& s) { s.indptr[3] = 10; }),
               HasSubstr("segment_packbits: indptr: expected 11 (the size of x) at [3], got 10"));
-  EXPECT_THAT(message([](Segments& s) { s.packed_indptr[1] = 2; }),
-              HasSubstr("segment_packbits: packed_indptr: expected 1 at [1] (0 + 4 elements in bytes), got 2"));
+  EXPECT_THAT(
+      message([](Segments& s) { s.packed_indptr[1] = 2; }),
+      HasSubstr("segment_packbits: packed_indptr: expected 1 at [1] (0 + 4 elements in bytes), got 2"));
   EXPECT_THAT(message([](Segments& s) { s.y.push_back(0); }),
               HasSubstr("segment_packbits: y: expected 3 bytes (the last of packed_indptr), got 4"));
 
   Indptr falling = {0, 5, 4}, packed(3), shorter(2);
-  EXPECT_THAT(error_message([&] { segment_packbits_indptr(TensorView::of(falling), TensorView::of(packed)); }),
-              HasSubstr("indptr: expected values that never decrease, got 4 at [2] after 5"));
-  EXPECT_THAT(error_message([&] { segment_packbits_indptr(TensorView::of(falling), TensorView::of(shorter)); }),
-              HasSubstr("packed_indptr: expected i32[batch_size + 1] in host memory, got i32[2]"));
+  EXPECT_THAT(
+      error_message([&] { segment_packbits_indptr(TensorView::of(falling), TensorView::of(packed)); }),
+      HasSubstr("indptr: expected values that never decrease, got 4 at [2] after 5"));
+  EXPECT_THAT(
+      error_message([&] { segment_packbits_indptr(TensorView::of(falling), TensorView::of(shorter)); }),
+      HasSubstr("packed_indptr: expected i32[batch_size + 1] in host memory, got i32[2]"));
 }
 
 }  // namespace

@@ -1,9 +1,10 @@
-// Normalisation of rows: root-mean-square and layer norm, alone, fused with the residual addition before it, and with the
-// quantisation to fp8 after it.
+// Normalisation of rows: root-mean-square and layer norm, alone, fused with the residual addition before it,
+// and with the quantisation to fp8 after it.
 //
-// All of them compute in f32 and round once; rows are independent. NaN in a row makes that row NaN. With Inf, a layer norm's row
-// is NaN; a root-mean-square norm's row is NaN at the infinite elements and 0 at the finite ones.
-// All throw Error(kInvalidArgument) on shapes, dtypes, strides, overlaps or ranges other than stated.
+// All of them compute in f32 and round once; rows are independent. NaN in a row makes that row NaN. With Inf,
+// a layer norm's row is NaN; a root-mean-square norm's row is NaN at the infinite elements and 0 at the
+// finite ones. All throw Error(kInvalidArgument) on shapes, dtypes, strides, overlaps or ranges other than
+// stated.
 #pragma once
 
 #include "strobe/device.h"
@@ -25,9 +26,9 @@ struct RmsNormArgs {
 STROBE_API void rmsnorm(const RmsNormArgs& args, const Launch& launch = {});
 
 struct RmsNormQuantArgs {
-  TensorView input;   // [num_tokens..., hidden], f32, f16 or bf16; the innermost axis contiguous
-  TensorView weight;  // [hidden], dtype of input
-  TensorView out;     // [num_tokens..., hidden], e4m3 or e5m2
+  TensorView input;    // [num_tokens..., hidden], f32, f16 or bf16; the innermost axis contiguous
+  TensorView weight;   // [hidden], dtype of input
+  TensorView out;      // [num_tokens..., hidden], e4m3 or e5m2
   float scale = 1.0f;  // value of one step of the quantised tensor: out * scale approximates the norm
   float eps = 1e-6f;
   bool gemma = false;
@@ -61,7 +62,8 @@ struct FusedAddRmsNormQuantArgs {
   bool gemma = false;
 };
 
-// fused_add_rmsnorm whose norm goes to `out`, divided by scale and quantised as rmsnorm_quant does; input stays as it is.
+// fused_add_rmsnorm whose norm goes to `out`, divided by scale and quantised as rmsnorm_quant does; input
+// stays as it is.
 STROBE_API void fused_add_rmsnorm_quant(const FusedAddRmsNormQuantArgs& args, const Launch& launch = {});
 
 struct LayerNormArgs {

@@ -9,7 +9,8 @@
 
 namespace strobe {
 
-// Where the first of eight elements goes: into the highest bit of the byte, or into the lowest. Attention masks are little.
+// Where the first of eight elements goes: into the highest bit of the byte, or into the lowest. Attention
+// masks are little.
 enum class BitOrder { kBig, kLittle };
 
 struct PackbitsArgs {
@@ -31,8 +32,8 @@ struct SegmentPackbitsArgs {
 };
 
 // Packs every segment for itself, so that each begins with a byte of its own.
-// Throws Error(kInvalidArgument) on shapes, dtypes, strides or overlaps other than stated, and when the index arrays are not
-// as stated or do not match x, y and each other.
+// Throws Error(kInvalidArgument) on shapes, dtypes, strides or overlaps other than stated, and when the index
+// arrays are not as stated or do not match x, y and each other.
 STROBE_API void segment_packbits(const SegmentPackbitsArgs& args, const Launch& launch = {});
 
 // Where the packed segments begin, in bytes:

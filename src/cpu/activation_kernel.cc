@@ -7,8 +7,8 @@ namespace {
 
 constexpr float kLog2E = 1.44269504088896340736f;
 
-// The functions take the vectors of one step together, stage by stage: their chains of dependent operations are long, and the
-// processor's window holds several only when they alternate.
+// The functions take the vectors of one step together, stage by stage: their chains of dependent operations
+// are long, and the processor's window holds several only when they alternate.
 
 // x / (1 + e^-k): a sigmoid without the cancellation that 1 + tanh has where it is small.
 template <int kVectors>
@@ -50,16 +50,17 @@ struct GeluTanh {
 // `next` is the row after this one: it is fetched meanwhile.
 template <class Function, class T, bool kStream>
 void activate_row(const T* x, const T* next, T* out, int64_t hidden) {
-  for_each_vectors<T>(hidden, [=](auto access, int64_t i) __attribute__((always_inline)) {
-    F32 y[access.kVectors], f[access.kVectors];
-    access.load(x + i, y);
-    access.load(x + hidden + i, f);
-    prefetch_two(next + i);
-    prefetch_two(next + hidden + i);
-    Function::apply(y);
-    for (int u = 0; u < access.kVectors; ++u) y[u] *= f[u];
-    access.template store<kStream>(out + i, y);
-  });
+  for_each_vectors<T>(
+      hidden, [=](auto access, int64_t i) __attribute__((always_inline)) {
+        F32 y[access.kVectors], f[access.kVectors];
+        access.load(x + i, y);
+        access.load(x + hidden + i, f);
+        prefetch_two(next + i);
+        prefetch_two(next + hidden + i);
+        Function::apply(y);
+        for (int u = 0; u < access.kVectors; ++u) y[u] *= f[u];
+        access.template store<kStream>(out + i, y);
+      });
 }
 
 template <class Function, class T>
@@ -79,17 +80,25 @@ void activate(const ActivationRows& rows, int64_t begin, int64_t end) {
 template <class Function>
 void activate(const ActivationRows& rows, int64_t begin, int64_t end) {
   switch (rows.dtype) {
-    case Dtype::kF32: return activate<Function, float>(rows, begin, end);
-    case Dtype::kF16: return activate<Function, f16_t>(rows, begin, end);
-    case Dtype::kBf16: return activate<Function, bf16_t>(rows, begin, end);
-    default: return;
+    case Dtype::kF32:
+      return activate<Function, float>(rows, begin, end);
+    case Dtype::kF16:
+      return activate<Function, f16_t>(rows, begin, end);
+    case Dtype::kBf16:
+      return activate<Function, bf16_t>(rows, begin, end);
+    default:
+      return;
   }
 }
 
 }  // namespace
 
-void silu_and_mul_rows(const ActivationRows& rows, int64_t begin, int64_t end) { activate<Silu>(rows, begin, end); }
-void gelu_and_mul_rows(const ActivationRows& rows, int64_t begin, int64_t end) { activate<Gelu>(rows, begin, end); }
+void silu_and_mul_rows(const ActivationRows& rows, int64_t begin, int64_t end) {
+  activate<Silu>(rows, begin, end);
+}
+void gelu_and_mul_rows(const ActivationRows& rows, int64_t begin, int64_t end) {
+  activate<Gelu>(rows, begin, end);
+}
 void gelu_tanh_and_mul_rows(const ActivationRows& rows, int64_t begin, int64_t end) {
   activate<GeluTanh>(rows, begin, end);
 }

@@ -9,16 +9,20 @@ constexpr int64_t kGuessed = 64;
 
 template <class T>
 STROBE_INLINE float mean_of(const InputRow<T>& row, int64_t size) {
-  return sum_row<T>(size, [=](auto access, int64_t i, auto& sum) __attribute__((always_inline)) {
-           F32 x[access.kVectors];
-           row.load(access, i, x);
-           for (int u = 0; u < access.kVectors; ++u) sum[u] += x[u];
-         }) / static_cast<float>(size);
+  return sum_row<T>(
+             size,
+             [=](auto access, int64_t i, auto& sum) __attribute__((always_inline)) {
+               F32 x[access.kVectors];
+               row.load(access, i, x);
+               for (int u = 0; u < access.kVectors; ++u) sum[u] += x[u];
+             }) /
+         static_cast<float>(size);
 }
 
-// Two passes over a row, the second from the first-level cache. The first sums differences from the mean of the row's first
-// elements, and their squares: variance = mean square - (mean difference)^2. Plain squares would cancel where the mean is
-// large; these lose at most a factor of hidden / kGuessed, for then the first elements are themselves that far from the others.
+// Two passes over a row, the second from the first-level cache. The first sums differences from the mean of
+// the row's first elements, and their squares: variance = mean square - (mean difference)^2. Plain squares
+// would cancel where the mean is large; these lose at most a factor of hidden / kGuessed, for then the first
+// elements are themselves that far from the others.
 template <class T, class Out>
 void layernorm(const NormRows& rows, int64_t begin, int64_t end) {
   const float* gamma = static_cast<const float*>(rows.weight);
@@ -28,8 +32,8 @@ void layernorm(const NormRows& rows, int64_t begin, int64_t end) {
     const InputRow<T> row(rows, r);
     const float guess = mean_of(row, rows.hidden < kGuessed ? rows.hidden : kGuessed);
     F32 differences[2] = {};
-    const float squares =
-        sum_row<T>(rows.hidden, [=, &differences](auto access, int64_t i, auto& sum) __attribute__((always_inline)) {
+    const float squares = sum_row<T>(
+        rows.hidden, [ =, &differences ](auto access, int64_t i, auto& sum) __attribute__((always_inline)) {
           F32 x[access.kVectors];
           row.load(access, i, x);
           for (int u = 0; u < access.kVectors; ++u) {
@@ -41,12 +45,13 @@ void layernorm(const NormRows& rows, int64_t begin, int64_t end) {
     const float mean = reduce_add(differences[0] + differences[1]) / size;
     const float variance = squares / size - mean * mean;
     const float scale = 1.0f / __builtin_sqrtf((variance < 0 ? 0 : variance) + rows.eps);
-    write_row<T, Out>(rows, r, end, row, [=](auto access, int64_t i, auto& x) __attribute__((always_inline)) {
-      F32 g[access.kVectors], b[access.kVectors];
-      access.load(gamma + i, g);
-      access.load(beta + i, b);
-      for (int u = 0; u < access.kVectors; ++u) x[u] = fma((x[u] - guess - mean) * scale, g[u], b[u]);
-    });
+    write_row<T, Out>(
+        rows, r, end, row, [=](auto access, int64_t i, auto& x) __attribute__((always_inline)) {
+          F32 g[access.kVectors], b[access.kVectors];
+          access.load(gamma + i, g);
+          access.load(beta + i, b);
+          for (int u = 0; u < access.kVectors; ++u) x[u] = fma((x[u] - guess - mean) * scale, g[u], b[u]);
+        });
   }
   if (rows.stream) stream_fence();
 }

@@ -10,8 +10,8 @@ constexpr float kEmpty = -__builtin_inff();  // the s of a state that holds noth
 // 2^(s - maximum); an empty state weighs nothing.
 STROBE_INLINE F32 weight_of(F32 s, F32 maximum) { return select(s == kEmpty, F32{}, exp2(s - maximum)); }
 
-// The s of the merged state, and what its sum of weighted v is multiplied with. `total` is 0 when all states are empty, and NaN
-// when the s of one is NaN or +Inf.
+// The s of the merged state, and what its sum of weighted v is multiplied with. `total` is 0 when all states
+// are empty, and NaN when the s of one is NaN or +Inf.
 STROBE_INLINE F32 merged_s(F32 maximum, F32 total) {
   return select(total > 0.0f, maximum + log2(total), select(total == 0.0f, splat(kEmpty), total));
 }
@@ -42,25 +42,27 @@ void weigh_pairs(const MergePairRows& rows, int64_t first, int count, PairWeight
 // v = a v_a + b v_b; v may be v_a or v_b.
 template <class T>
 void blend(const T* v_a, float a, const T* v_b, float b, T* v, int64_t head_dim) {
-  for_each_vectors<T>(head_dim, [=](auto access, int64_t i) __attribute__((always_inline)) {
-    F32 x[access.kVectors], y[access.kVectors];
-    access.load(v_a + i, x);
-    access.load(v_b + i, y);
-    for (int u = 0; u < access.kVectors; ++u) x[u] = fma(x[u], splat(a), y[u] * b);
-    access.template store<false>(v + i, x);
-  });
+  for_each_vectors<T>(
+      head_dim, [=](auto access, int64_t i) __attribute__((always_inline)) {
+        F32 x[access.kVectors], y[access.kVectors];
+        access.load(v_a + i, x);
+        access.load(v_b + i, y);
+        for (int u = 0; u < access.kVectors; ++u) x[u] = fma(x[u], splat(a), y[u] * b);
+        access.template store<false>(v + i, x);
+      });
 }
 
 // v = weight x, where the other state is empty; 0 without an x. The weight is 1, or NaN.
 template <class T>
 void take(const T* x, float weight, T* v, int64_t head_dim) {
   if (x == v && weight == 1.0f) return;
-  for_each_vectors<T>(head_dim, [=](auto access, int64_t i) __attribute__((always_inline)) {
-    F32 y[access.kVectors] = {};
-    if (x != nullptr) access.load(x + i, y);
-    for (F32& element : y) element *= weight;
-    access.template store<false>(v + i, y);
-  });
+  for_each_vectors<T>(
+      head_dim, [=](auto access, int64_t i) __attribute__((always_inline)) {
+        F32 y[access.kVectors] = {};
+        if (x != nullptr) access.load(x + i, y);
+        for (F32& element : y) element *= weight;
+        access.template store<false>(v + i, y);
+      });
 }
 
 template <class T>
@@ -94,7 +96,9 @@ struct StatesOfRow {
   StatesOfRow(const MergeStatesRows& rows, int64_t row)
       : first_v(static_cast<const T*>(rows.first.v) + row * rows.first.v_stride),
         first_s(rows.first.s + row * rows.first.s_stride),
-        v_stride(rows.state_v_stride), s_stride(rows.state_s_stride), count(rows.num_states) {}
+        v_stride(rows.state_v_stride),
+        s_stride(rows.state_s_stride),
+        count(rows.num_states) {}
   float s(int64_t i) const { return first_s[i * s_stride]; }
   const T* v(int64_t i) const { return first_v + i * v_stride; }
 };
@@ -109,7 +113,8 @@ STROBE_INLINE F32 weigh_states(const StatesOfRow<T>& states, int64_t first, floa
   return weight_of(load(s), splat(maximum));
 }
 
-// What is known of the merged row: the largest s, the weights of the first states (mostly all), 1 / the sum of all weights.
+// What is known of the merged row: the largest s, the weights of the first states (mostly all), 1 / the sum
+// of all weights.
 struct MergedRow {
   float maximum;
   float first_weights[kLanes];
@@ -118,7 +123,8 @@ struct MergedRow {
 
 // kSteps steps of `access` of the merged v, from `column` on.
 template <int kSteps, class T, class Out, class Access>
-STROBE_INLINE void merge_columns(const StatesOfRow<T>& states, const MergedRow& merged, Out* v, int64_t column, Access access) {
+STROBE_INLINE void merge_columns(const StatesOfRow<T>& states, const MergedRow& merged, Out* v,
+                                 int64_t column, Access access) {
   constexpr int kVectors = Access::kVectors, kStep = kVectors * kLanes;
   F32 sum[kSteps][kVectors] = {};
   for (int64_t first = 0; first < states.count; first += kLanes) {
@@ -147,7 +153,8 @@ template <class T, class Out>
 void merge_row(const StatesOfRow<T>& states, Out* v, float* s, int64_t head_dim) {
   MergedRow merged;
   merged.maximum = kEmpty;
-  for (int64_t i = 0; i < states.count; ++i) merged.maximum = states.s(i) > merged.maximum ? states.s(i) : merged.maximum;
+  for (int64_t i = 0; i < states.count; ++i)
+    merged.maximum = states.s(i) > merged.maximum ? states.s(i) : merged.maximum;
   F32 weights = weigh_states(states, 0, merged.maximum);
   store(merged.first_weights, weights);
   for (int64_t first = kLanes; first < states.count; first += kLanes)
@@ -159,7 +166,8 @@ void merge_row(const StatesOfRow<T>& states, Out* v, float* s, int64_t head_dim)
   int64_t column = 0;
   for (; column + 4 * kStep <= head_dim; column += 4 * kStep)
     merge_columns<4>(states, merged, v, column, TwoVectors<T>{});
-  for (; column + kStep <= head_dim; column += kStep) merge_columns<1>(states, merged, v, column, TwoVectors<T>{});
+  for (; column + kStep <= head_dim; column += kStep)
+    merge_columns<1>(states, merged, v, column, TwoVectors<T>{});
   for (; column < head_dim; column += kLanes)
     merge_columns<1>(states, merged, v, column, part_of_vector(head_dim - column));
 }
@@ -167,16 +175,20 @@ void merge_row(const StatesOfRow<T>& states, Out* v, float* s, int64_t head_dim)
 template <class T, class Out>
 void merge_many(const MergeStatesRows& rows, int64_t begin, int64_t end) {
   for (int64_t row = begin; row < end; ++row)
-    merge_row(StatesOfRow<T>(rows, row), static_cast<Out*>(rows.v) + row * rows.v_stride, rows.s + row * rows.s_stride,
-              rows.head_dim);
+    merge_row(StatesOfRow<T>(rows, row), static_cast<Out*>(rows.v) + row * rows.v_stride,
+              rows.s + row * rows.s_stride, rows.head_dim);
 }
 
 void merge_f32_states(const MergeStatesRows& rows, int64_t begin, int64_t end) {
   switch (rows.out_dtype) {
-    case Dtype::kF32: return merge_many<float, float>(rows, begin, end);
-    case Dtype::kF16: return merge_many<float, f16_t>(rows, begin, end);
-    case Dtype::kBf16: return merge_many<float, bf16_t>(rows, begin, end);
-    default: return;
+    case Dtype::kF32:
+      return merge_many<float, float>(rows, begin, end);
+    case Dtype::kF16:
+      return merge_many<float, f16_t>(rows, begin, end);
+    case Dtype::kBf16:
+      return merge_many<float, bf16_t>(rows, begin, end);
+    default:
+      return;
   }
 }
 
@@ -184,19 +196,27 @@ void merge_f32_states(const MergeStatesRows& rows, int64_t begin, int64_t end) {
 
 void merge_pair_rows(const MergePairRows& rows, int64_t begin, int64_t end) {
   switch (rows.dtype) {
-    case Dtype::kF32: return merge_pair<float>(rows, begin, end);
-    case Dtype::kF16: return merge_pair<f16_t>(rows, begin, end);
-    case Dtype::kBf16: return merge_pair<bf16_t>(rows, begin, end);
-    default: return;
+    case Dtype::kF32:
+      return merge_pair<float>(rows, begin, end);
+    case Dtype::kF16:
+      return merge_pair<f16_t>(rows, begin, end);
+    case Dtype::kBf16:
+      return merge_pair<bf16_t>(rows, begin, end);
+    default:
+      return;
   }
 }
 
 void merge_states_rows(const MergeStatesRows& rows, int64_t begin, int64_t end) {
   switch (rows.dtype) {
-    case Dtype::kF32: return merge_f32_states(rows, begin, end);
-    case Dtype::kF16: return merge_many<f16_t, f16_t>(rows, begin, end);
-    case Dtype::kBf16: return merge_many<bf16_t, bf16_t>(rows, begin, end);
-    default: return;
+    case Dtype::kF32:
+      return merge_f32_states(rows, begin, end);
+    case Dtype::kF16:
+      return merge_many<f16_t, f16_t>(rows, begin, end);
+    case Dtype::kBf16:
+      return merge_many<bf16_t, bf16_t>(rows, begin, end);
+    default:
+      return;
   }
 }
 

@@ -8,7 +8,8 @@
 
 namespace strobe::cpu {
 
-// One state of every row: a row of v is `head_dim` contiguous elements, of s one element; `…_stride` elements apart.
+// One state of every row: a row of v is `head_dim` contiguous elements, of s one element; `…_stride` elements
+// apart.
 struct StateRows {
   const void* v;
   const float* s;

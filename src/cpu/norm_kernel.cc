@@ -5,25 +5,27 @@
 namespace strobe::cpu::STROBE_ISA {
 namespace {
 
-// Two passes over a row; the second finds it in the first-level cache. A residual is written in the second, after its last use.
+// Two passes over a row; the second finds it in the first-level cache. A residual is written in the second,
+// after its last use.
 template <class Row, class T, class Out>
 void rmsnorm(const NormRows& rows, int64_t begin, int64_t end) {
   const T* weight = static_cast<const T*>(rows.weight);
   const float offset = rows.weight_offset;
   for (int64_t r = begin; r < end; ++r) {
     const Row row(rows, r);
-    const float squares =
-        sum_row<T>(rows.hidden, [=](auto access, int64_t i, auto& sum) __attribute__((always_inline)) {
+    const float squares = sum_row<T>(
+        rows.hidden, [=](auto access, int64_t i, auto& sum) __attribute__((always_inline)) {
           F32 x[access.kVectors];
           row.load(access, i, x);
           for (int u = 0; u < access.kVectors; ++u) sum[u] = fma(x[u], x[u], sum[u]);
         });
     const float scale = 1.0f / __builtin_sqrtf(squares / static_cast<float>(rows.hidden) + rows.eps);
-    write_row<T, Out>(rows, r, end, row, [=](auto access, int64_t i, auto& x) __attribute__((always_inline)) {
-      F32 w[access.kVectors];
-      access.load(weight + i, w);
-      for (int u = 0; u < access.kVectors; ++u) x[u] = x[u] * scale * (w[u] + offset);
-    });
+    write_row<T, Out>(
+        rows, r, end, row, [=](auto access, int64_t i, auto& x) __attribute__((always_inline)) {
+          F32 w[access.kVectors];
+          access.load(weight + i, w);
+          for (int u = 0; u < access.kVectors; ++u) x[u] = x[u] * scale * (w[u] + offset);
+        });
   }
   if (rows.stream) stream_fence();
 }

@@ -1,4 +1,5 @@
-// What the norm kernels share: where a row's elements come from, how the norm is written, the choice of element types.
+// What the norm kernels share: where a row's elements come from, how the norm is written, the choice of
+// element types.
 #pragma once
 
 #include "cpu/norm_kernel.h"
@@ -10,7 +11,8 @@ namespace strobe::cpu::STROBE_ISA {
 template <class T>
 struct InputRow {
   const T* input;
-  InputRow(const NormRows& rows, int64_t row) : input(static_cast<const T*>(rows.input) + row * rows.input_stride) {}
+  InputRow(const NormRows& rows, int64_t row)
+      : input(static_cast<const T*>(rows.input) + row * rows.input_stride) {}
 
   template <class Access, int kVectors>
   __attribute__((always_inline)) void load(Access access, int64_t i, F32 (&x)[kVectors]) const {
@@ -47,21 +49,23 @@ struct SumRow {
   }
 };
 
-// Writes a row of the norm: normalise(access, i, x) turns the elements x from i on into their norm. Meanwhile the next row is
-// fetched, which the processor would not see coming: the loads and the arithmetic of this row are behind it.
+// Writes a row of the norm: normalise(access, i, x) turns the elements x from i on into their norm. Meanwhile
+// the next row is fetched, which the processor would not see coming: the loads and the arithmetic of this row
+// are behind it.
 template <class T, class Out, bool kStream, class Row, class Normalise>
 STROBE_INLINE void write_row(const NormRows& rows, Out* out, Row row, Row next, Normalise normalise) {
   const float out_factor = rows.out_factor;
-  for_each_vectors<T>(rows.hidden, [=](auto access, int64_t i) __attribute__((always_inline)) {
-    F32 x[access.kVectors];
-    row.load(access, i, x);
-    next.prefetch(i);
-    row.keep(access, i, x);
-    normalise(access, i, x);
-    if constexpr (sizeof(Out) == 1)
-      for (F32& y : x) y *= out_factor;
-    access.template store<kStream>(out + i, x);
-  });
+  for_each_vectors<T>(
+      rows.hidden, [=](auto access, int64_t i) __attribute__((always_inline)) {
+        F32 x[access.kVectors];
+        row.load(access, i, x);
+        next.prefetch(i);
+        row.keep(access, i, x);
+        normalise(access, i, x);
+        if constexpr (sizeof(Out) == 1)
+          for (F32& y : x) y *= out_factor;
+        access.template store<kStream>(out + i, x);
+      });
 }
 
 // The same for row `r`, past the caches if asked for and possible.
@@ -79,18 +83,25 @@ STROBE_INLINE void write_row(const NormRows& rows, int64_t r, int64_t end, Row r
 template <class T, class F>
 STROBE_INLINE void with_out_type(Dtype out, F f) {
   switch (out) {
-    case Dtype::kE4m3: return f(T{}, e4m3_t{});
-    case Dtype::kE5m2: return f(T{}, e5m2_t{});
-    default: return f(T{}, T{});
+    case Dtype::kE4m3:
+      return f(T{}, e4m3_t{});
+    case Dtype::kE5m2:
+      return f(T{}, e5m2_t{});
+    default:
+      return f(T{}, T{});
   }
 }
 template <class F>
 STROBE_INLINE void with_types(const NormRows& rows, F f) {
   switch (rows.dtype) {
-    case Dtype::kF32: return with_out_type<float>(rows.out_dtype, f);
-    case Dtype::kF16: return with_out_type<f16_t>(rows.out_dtype, f);
-    case Dtype::kBf16: return with_out_type<bf16_t>(rows.out_dtype, f);
-    default: return;
+    case Dtype::kF32:
+      return with_out_type<float>(rows.out_dtype, f);
+    case Dtype::kF16:
+      return with_out_type<f16_t>(rows.out_dtype, f);
+    case Dtype::kBf16:
+      return with_out_type<bf16_t>(rows.out_dtype, f);
+    default:
+      return;
   }
 }
 

@@ -50,7 +50,8 @@ STROBE_INLINE uint64_t reverse_bits_of_bytes(uint64_t x) {
 
 }  // namespace
 
-void packbits_bytes(const uint8_t* x, int64_t num_elements, uint8_t* y, int64_t begin, int64_t end, bool big_endian) {
+void packbits_bytes(const uint8_t* x, int64_t num_elements, uint8_t* y, int64_t begin, int64_t end,
+                    bool big_endian) {
   for (int64_t byte = begin; byte < end; byte += kWord / 8) {
     const int bytes = end - byte < kWord / 8 ? static_cast<int>(end - byte) : kWord / 8;
     const uint8_t* from = x + byte * 8;

@@ -76,10 +76,10 @@ STROBE_INLINE U32 narrow_magnitude(F32 a) {
   return select(a < kSmallestNormal, subnormal, normal);
 }
 
-// The magnitude bits of 0 <= a <= the format's largest finite value, rounded to nearest even, in the low 8 bits of each lane; what is
-// above them means nothing. At a's exponent e (of subnormals, the smallest normal one), adding 2^(e + 23 - kMantissa) rounds to
-// kMantissa fraction bits and leaves 2^kMantissa + fraction in the low bits of the sum; e's own bits complete the code up
-// to a constant, which the addend carries along.
+// The magnitude bits of 0 <= a <= the format's largest finite value, rounded to nearest even, in the low 8
+// bits of each lane; what is above them means nothing. At a's exponent e (of subnormals, the smallest normal
+// one), adding 2^(e + 23 - kMantissa) rounds to kMantissa fraction bits and leaves 2^kMantissa + fraction in
+// the low bits of the sum; e's own bits complete the code up to a constant, which the addend carries along.
 template <int kMantissa, int kBias>
 STROBE_INLINE U32 narrow_to_8_bits(F32 a) {
   constexpr float kSmallestNormal = __builtin_bit_cast(float, (127u - kBias + 1) << 23);
@@ -88,8 +88,8 @@ STROBE_INLINE U32 narrow_to_8_bits(F32 a) {
   return bits(a + from_bits(exponent + kAddend)) + (exponent >> (23 - kMantissa));
 }
 
-// Lanes of stored bits as 32-bit lanes, and the low halves of those. Of a conversion to or from 512 bits GCC makes several
-// shuffles where there is one instruction.
+// Lanes of stored bits as 32-bit lanes, and the low halves of those. Of a conversion to or from 512 bits GCC
+// makes several shuffles where there is one instruction.
 STROBE_INLINE U32 to_u32(U16 x) {
 #if defined(STROBE_SIMD_AVX512)
   U32 r;

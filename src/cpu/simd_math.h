@@ -1,5 +1,6 @@
-// exp2, log2, tanh and erf on vectors. Polynomials are near-minimax fits (Chebyshev nodes, 40-digit arithmetic);
-// the bounds stated here are checked against long double by tests/cpu_simd_test.cc. Included by simd.h.
+// exp2, log2, tanh and erf on vectors. Polynomials are near-minimax fits (Chebyshev nodes, 40-digit
+// arithmetic); the bounds stated here are checked against long double by tests/cpu_simd_test.cc. Included by
+// simd.h.
 #pragma once
 
 #include "cpu/simd.h"
@@ -41,10 +42,12 @@ STROBE_INLINE F32 exp2_for_16_bits(F32 x) {
   return exp2_by(kTwice, x);
 }
 
-// Absolute error below 1.2e-7 where |log2 x| < 1, relative error below 2e-7 elsewhere; for normal x > 0. Of x = 2^n m with m in
-// [1/sqrt 2, sqrt 2), log2 m is a series in odd powers of r = (m - 1) / (m + 1): 2 / ln 2 (r + r^3 / 3 + …).
+// Absolute error below 1.2e-7 where |log2 x| < 1, relative error below 2e-7 elsewhere; for normal x > 0. Of x
+// = 2^n m with m in [1/sqrt 2, sqrt 2), log2 m is a series in odd powers of r = (m - 1) / (m + 1): 2 / ln 2
+// (r + r^3 / 3 + …).
 STROBE_INLINE F32 log2(F32 x) {
-  constexpr float kSeries[] = {2.885390082f, 9.617966940e-1f, 5.770780164e-1f, 4.121985831e-1f, 3.205988980e-1f};
+  constexpr float kSeries[] = {2.885390082f, 9.617966940e-1f, 5.770780164e-1f, 4.121985831e-1f,
+                               3.205988980e-1f};
   constexpr uint32_t kRootHalf = 0x3f3504f3u;
   const U32 from_root_half = bits(x) - kRootHalf;
   const F32 exponent = to_f32((I32)from_root_half >> 23);
@@ -65,8 +68,8 @@ STROBE_INLINE F32 tanh(F32 x) {
   return select(a < 0.625f, small, copy_sign(large, x));
 }
 
-// erfc(a) = 2^(a p(a)) for a >= 0. Relative error below 3e-6 up to 4 (the exponent's rounding); absolute error below 1e-13
-// beyond, and 0 from 5 on.
+// erfc(a) = 2^(a p(a)) for a >= 0. Relative error below 3e-6 up to 4 (the exponent's rounding); absolute
+// error below 1e-13 beyond, and 0 from 5 on.
 STROBE_INLINE F32 erfc_of_positive(F32 a) {
   constexpr float kLog2Erfc[] = {-1.627907034f,   -9.184478928e-1f, -1.482706182e-1f, 2.75863288e-2f,
                                  3.72432294e-4f,  -2.630077383e-3f, 1.113587082e-3f,  -2.7135965e-4f,

@@ -1,7 +1,9 @@
-// The walk along a row of elements: two full vectors at a time, then the rest by single, last by part of a vector.
+// The walk along a row of elements: two full vectors at a time, then the rest by single, last by part of a
+// vector.
 //
-// Two vectors of bf16 are loaded and stored as the even and the odd elements (simd_pairs.h), which moves no lane. What is computed element
-// by element does not mind the order, as long as every operand of a step comes and goes through the same access.
+// Two vectors of bf16 are loaded and stored as the even and the odd elements (simd_pairs.h), which moves no
+// lane. What is computed element by element does not mind the order, as long as every operand of a step comes
+// and goes through the same access.
 #pragma once
 
 #include "cpu/simd.h"
@@ -9,7 +11,8 @@
 
 namespace strobe::cpu::STROBE_ISA {
 
-// How a step over a row whose elements are mainly of type T reaches memory: kVectors vectors from an address on.
+// How a step over a row whose elements are mainly of type T reaches memory: kVectors vectors from an address
+// on.
 template <class T>
 struct TwoVectors {
   static constexpr int kVectors = 2;
@@ -67,8 +70,8 @@ STROBE_INLINE void for_each_vectors(int64_t size, Step step) {
   for (; i < size; i += kLanes) step(part_of_vector(size - i), i);
 }
 
-// The sum over all lanes of what term(access, i, sum) adds to `sum`, an array of access's vectors. Four partial sums hide the adder's
-// latency.
+// The sum over all lanes of what term(access, i, sum) adds to `sum`, an array of access's vectors. Four
+// partial sums hide the adder's latency.
 template <class T, class Term>
 STROBE_INLINE float sum_row(int64_t size, Term term) {
   F32 sum[2][2] = {}, rest[1] = {};

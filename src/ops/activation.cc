@@ -20,8 +20,12 @@ using RowKernel = cpu::PerIsa<void(const cpu::ActivationRows&, std::int64_t, std
 
 void run_rows(const RowKernel& kernel, const ActivationArgs& args, const Axes& axes) {
   const op::RowBlocks blocks(args.input, args.out);
-  const cpu::ActivationRows rows{.input = nullptr, .out = nullptr, .input_stride = blocks.stride(0),
-                                 .out_stride = blocks.stride(1), .hidden = axes[kHidden], .dtype = args.input.dtype,
+  const cpu::ActivationRows rows{.input = nullptr,
+                                 .out = nullptr,
+                                 .input_stride = blocks.stride(0),
+                                 .out_stride = blocks.stride(1),
+                                 .hidden = axes[kHidden],
+                                 .dtype = args.input.dtype,
                                  .stream = cpu::writes_past_caches(args.out.bytes())};
   auto* run = *kernel;
   blocks.parallel(3 * rows.hidden * static_cast<std::int64_t>(size_of(rows.dtype)),
@@ -63,8 +67,10 @@ const Operator& activation_operator() {
   const std::string name = Function::kName;
   const std::string function = name.substr(0, name.find("_and_mul"));
   static const Operator op =
-      op::Declare<Args>(name, "activation", function + " of the first half of each row, times the second half.")
-          .formula("out[i, j] = f(input[i, j]) * input[i, hidden + j], f(x) = " + std::string(Function::kFormula))
+      op::Declare<Args>(name, "activation",
+                        function + " of the first half of each row, times the second half.")
+          .formula("out[i, j] = f(input[i, j]) * input[i, hidden + j], f(x) = " +
+                   std::string(Function::kFormula))
           .source(Function::kSource)
           .function("strobe::" + name)
           .axis("num_tokens", 1024, "rows")
@@ -80,9 +86,8 @@ const Operator& activation_operator() {
           .reference([](const Args& args, const Axes&, op::Expected& expected) {
             reference::gated(args, Function::kReference, expected);
           })
-          .backend(Backend::kCpu, [](const Args& args, const Axes& axes, const Launch&) {
-            run_rows(Function::kKernel, args, axes);
-          })
+          .backend(Backend::kCpu, [](const Args& args, const Axes& axes,
+                                     const Launch&) { run_rows(Function::kKernel, args, axes); })
           .build();
   return op;
 }

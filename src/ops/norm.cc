@@ -14,8 +14,8 @@ using op::Cost;
 using op::Declare;
 using op::kFloats;
 using op::operand_bytes;
-using op::run_norm;
 using op::Operator;
+using op::run_norm;
 using op::same_as;
 
 const Operator& rmsnorm_operator() {
@@ -40,10 +40,11 @@ const Operator& rmsnorm_operator() {
           .reference([](const RmsNormArgs& args, const Axes&, op::Expected& expected) {
             reference::rmsnorm(args, expected);
           })
-          .backend(Backend::kCpu, [](const RmsNormArgs& args, const Axes&, const Launch&) {
-            run_norm(cpu::rmsnorm_rows, {.eps = args.eps, .weight_offset = args.gemma ? 1.0f : 0.0f},
-                     {.input = args.input, .weight = args.weight, .out = args.out});
-          })
+          .backend(Backend::kCpu,
+                   [](const RmsNormArgs& args, const Axes&, const Launch&) {
+                     run_norm(cpu::rmsnorm_rows, {.eps = args.eps, .weight_offset = args.gemma ? 1.0f : 0.0f},
+                              {.input = args.input, .weight = args.weight, .out = args.out});
+                   })
           .build();
   return op;
 }
@@ -51,30 +52,39 @@ const Operator& rmsnorm_operator() {
 const Operator& fused_add_rmsnorm_operator() {
   using Args = FusedAddRmsNormArgs;
   static const Operator op =
-      Declare<Args>("fused_add_rmsnorm", "norm", "Adds input to the residual and normalises the sum, in place.")
-          .formula("x = input + residual; residual = x; "
-                   "input[i, j] = x[i, j] / sqrt(mean_j(x[i, j]^2) + eps) * (weight[j] + gemma)")
+      Declare<Args>("fused_add_rmsnorm", "norm",
+                    "Adds input to the residual and normalises the sum, in place.")
+          .formula(
+              "x = input + residual; residual = x; "
+              "input[i, j] = x[i, j] / sqrt(mean_j(x[i, j]^2) + eps) * (weight[j] + gemma)")
           .source("Zhang and Sennrich, Root Mean Square Layer Normalization, 2019; fused as in FlashInfer")
           .function("strobe::fused_add_rmsnorm")
           .axis("num_tokens", 4096, "rows")
           .axis("hidden", 4096, "elements of a row")
-          .inout<&Args::input>("input", "num_tokens..., hidden", kFloats, "rows to add; receives the normalised sum")
-          .inout<&Args::residual>("residual", "num_tokens..., hidden", same_as("input"), "receives the sum, rounded")
+          .inout<&Args::input>("input", "num_tokens..., hidden", kFloats,
+                               "rows to add; receives the normalised sum")
+          .inout<&Args::residual>("residual", "num_tokens..., hidden", same_as("input"),
+                                  "receives the sum, rounded")
           .input<&Args::weight>("weight", "hidden", same_as("input"), "factor of each column")
           .attribute<&Args::eps>("eps", 0, 1, "added to the mean square")
           .attribute<&Args::gemma>("gemma", "multiply by 1 + weight")
           .cost([](const Args& args, const Axes&) {
-            return Cost{.flops = 5 * static_cast<double>(args.input.size()),
-                        .bytes = operand_bytes(args.input, args.input, args.residual, args.residual, args.weight)};
+            return Cost{
+                .flops = 5 * static_cast<double>(args.input.size()),
+                .bytes = operand_bytes(args.input, args.input, args.residual, args.residual, args.weight)};
           })
           .accuracy(op::FusedNormAccuracy{})
           .reference([](const Args& args, const Axes&, op::Expected& expected) {
             reference::fused_add_rmsnorm(args, expected);
           })
-          .backend(Backend::kCpu, [](const Args& args, const Axes&, const Launch&) {
-            run_norm(cpu::rmsnorm_rows, {.eps = args.eps, .weight_offset = args.gemma ? 1.0f : 0.0f},
-                     {.input = args.input, .residual = &args.residual, .weight = args.weight, .out = args.input});
-          })
+          .backend(Backend::kCpu,
+                   [](const Args& args, const Axes&, const Launch&) {
+                     run_norm(cpu::rmsnorm_rows, {.eps = args.eps, .weight_offset = args.gemma ? 1.0f : 0.0f},
+                              {.input = args.input,
+                               .residual = &args.residual,
+                               .weight = args.weight,
+                               .out = args.input});
+                   })
           .build();
   return op;
 }
@@ -83,7 +93,8 @@ const Operator& layernorm_operator() {
   using Args = LayerNormArgs;
   static const Operator op =
       Declare<Args>("layernorm", "norm", "Layer normalisation of rows.")
-          .formula("out[i, j] = (input[i, j] - mean_j(input)) / sqrt(var_j(input) + eps) * gamma[j] + beta[j]")
+          .formula(
+              "out[i, j] = (input[i, j] - mean_j(input)) / sqrt(var_j(input) + eps) * gamma[j] + beta[j]")
           .source("Ba, Kiros and Hinton, Layer Normalization, 2016")
           .function("strobe::layernorm")
           .axis("num_tokens", 4096, "rows")
@@ -99,11 +110,15 @@ const Operator& layernorm_operator() {
                         .bytes = operand_bytes(args.input, args.gamma, args.beta, args.out)};
           })
           .accuracy(op::NormAccuracy{})
-          .reference([](const Args& args, const Axes&, op::Expected& expected) { reference::layernorm(args, expected); })
-          .backend(Backend::kCpu, [](const Args& args, const Axes&, const Launch&) {
-            run_norm(cpu::layernorm_rows, {.eps = args.eps},
-                     {.input = args.input, .weight = args.gamma, .bias = &args.beta, .out = args.out});
+          .reference([](const Args& args, const Axes&, op::Expected& expected) {
+            reference::layernorm(args, expected);
           })
+          .backend(Backend::kCpu,
+                   [](const Args& args, const Axes&, const Launch&) {
+                     run_norm(
+                         cpu::layernorm_rows, {.eps = args.eps},
+                         {.input = args.input, .weight = args.gamma, .bias = &args.beta, .out = args.out});
+                   })
           .build();
   return op;
 }
@@ -114,7 +129,9 @@ void rmsnorm(const RmsNormArgs& args, const Launch& launch) { op::call(rmsnorm_o
 void fused_add_rmsnorm(const FusedAddRmsNormArgs& args, const Launch& launch) {
   op::call(fused_add_rmsnorm_operator(), args, launch);
 }
-void layernorm(const LayerNormArgs& args, const Launch& launch) { op::call(layernorm_operator(), args, launch); }
+void layernorm(const LayerNormArgs& args, const Launch& launch) {
+  op::call(layernorm_operator(), args, launch);
+}
 
 namespace op {
 

@@ -5,8 +5,8 @@
 
 namespace strobe::op {
 
-void run_norm(const cpu::PerIsa<void(const cpu::NormRows&, std::int64_t, std::int64_t)>& kernel, cpu::NormRows rows,
-              const NormOperands& operands) {
+void run_norm(const cpu::PerIsa<void(const cpu::NormRows&, std::int64_t, std::int64_t)>& kernel,
+              cpu::NormRows rows, const NormOperands& operands) {
   const TensorView& input = operands.input;
   const TensorView& out = operands.out;
   const TensorView& residual = operands.residual != nullptr ? *operands.residual : input;
@@ -21,16 +21,19 @@ void run_norm(const cpu::PerIsa<void(const cpu::NormRows&, std::int64_t, std::in
   rows.out_dtype = out.dtype;
   // In place, the lines to write are in the cache already.
   rows.stream = out.data != input.data && cpu::writes_past_caches(out.bytes());
-  const std::size_t bytes = size_of(input.dtype) + (operands.residual != nullptr ? 2 * size_of(residual.dtype) : 0) + size_of(out.dtype);
+  const std::size_t bytes = size_of(input.dtype) +
+                            (operands.residual != nullptr ? 2 * size_of(residual.dtype) : 0) +
+                            size_of(out.dtype);
   auto* run = *kernel;
-  blocks.parallel(rows.hidden * static_cast<std::int64_t>(bytes),
-                  [&](std::int64_t begin, std::int64_t end, void* input_rows, void* residual_rows, void* out_rows) {
-                    cpu::NormRows block = rows;
-                    block.input = input_rows;
-                    block.residual = operands.residual != nullptr ? residual_rows : nullptr;
-                    block.out = out_rows;
-                    run(block, begin, end);
-                  });
+  blocks.parallel(
+      rows.hidden * static_cast<std::int64_t>(bytes),
+      [&](std::int64_t begin, std::int64_t end, void* input_rows, void* residual_rows, void* out_rows) {
+        cpu::NormRows block = rows;
+        block.input = input_rows;
+        block.residual = operands.residual != nullptr ? residual_rows : nullptr;
+        block.out = out_rows;
+        run(block, begin, end);
+      });
 }
 
 }  // namespace strobe::op

@@ -19,9 +19,10 @@ struct NormOperands {
   const TensorView& out;
 };
 
-// Runs a kernel over all rows. `rows` says eps, weight_offset and out_factor; the rest follows from the operands.
-void run_norm(const cpu::PerIsa<void(const cpu::NormRows&, std::int64_t, std::int64_t)>& kernel, cpu::NormRows rows,
-              const NormOperands& operands);
+// Runs a kernel over all rows. `rows` says eps, weight_offset and out_factor; the rest follows from the
+// operands.
+void run_norm(const cpu::PerIsa<void(const cpu::NormRows&, std::int64_t, std::int64_t)>& kernel,
+              cpu::NormRows rows, const NormOperands& operands);
 
 // The norm sums a row; the residual is one addition.
 struct NormAccuracy {

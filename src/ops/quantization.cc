@@ -37,10 +37,11 @@ constexpr std::int64_t kWordBytes = 8;
 void packbits_cpu(const PackbitsArgs& args, const Axes& axes) {
   const std::int64_t bytes = axes[kBytes];
   auto* run = *cpu::packbits_bytes;
-  cpu::parallel_ranges((bytes + kWordBytes - 1) / kWordBytes, 9 * kWordBytes, [&](std::int64_t begin, std::int64_t end) {
-    run(args.x.as<std::uint8_t>(), axes[kElements], args.y.as<std::uint8_t>(), begin * kWordBytes,
-        std::min(bytes, end * kWordBytes), args.bitorder == BitOrder::kBig);
-  });
+  cpu::parallel_ranges(
+      (bytes + kWordBytes - 1) / kWordBytes, 9 * kWordBytes, [&](std::int64_t begin, std::int64_t end) {
+        run(args.x.as<std::uint8_t>(), axes[kElements], args.y.as<std::uint8_t>(), begin * kWordBytes,
+            std::min(bytes, end * kWordBytes), args.bitorder == BitOrder::kBig);
+      });
 }
 
 // Ranges of bytes rather than of segments: the segments of one batch may differ a thousandfold.
@@ -52,16 +53,17 @@ void segment_packbits_cpu(const SegmentPackbitsArgs& args, const Axes& axes) {
   cpu::parallel_ranges(axes[kBytes], 9, [&](std::int64_t begin, std::int64_t end) {
     std::int64_t i = std::upper_bound(packed, packed + segments + 1, begin) - packed - 1;
     for (; i < segments && packed[i] < end; ++i)
-      run(args.x.as<std::uint8_t>() + indptr[i], indptr[i + 1] - indptr[i], args.y.as<std::uint8_t>() + packed[i],
-          std::max<std::int64_t>(begin - packed[i], 0), std::min<std::int64_t>(end, packed[i + 1]) - packed[i],
-          args.bitorder == BitOrder::kBig);
+      run(args.x.as<std::uint8_t>() + indptr[i], indptr[i + 1] - indptr[i],
+          args.y.as<std::uint8_t>() + packed[i], std::max<std::int64_t>(begin - packed[i], 0),
+          std::min<std::int64_t>(end, packed[i + 1]) - packed[i], args.bitorder == BitOrder::kBig);
   });
 }
 
 void check_packbits(const Operator& op, const PackbitsArgs&, const Axes& axes) {
   const std::int64_t bytes = bytes_for(axes[kElements]);
   if (axes[kBytes] != bytes)
-    reject(op, "y", "expected {} bytes for the {} elements of x, got {}", bytes, axes[kElements], axes[kBytes]);
+    reject(op, "y", "expected {} bytes for the {} elements of x, got {}", bytes, axes[kElements],
+           axes[kBytes]);
 }
 
 // The index arrays, where the host can read them.
@@ -74,11 +76,12 @@ void check_segments(const Operator& op, const SegmentPackbitsArgs& args, const A
   if (packed[0] != 0) reject(op, "packed_indptr", "expected 0 at [0], got {}", packed[0]);
   for (std::int64_t i = 0; i < last; ++i) {
     if (indptr[i + 1] < indptr[i])
-      reject(op, "indptr", "expected values that never decrease, got {} at [{}] after {}", indptr[i + 1], i + 1, indptr[i]);
+      reject(op, "indptr", "expected values that never decrease, got {} at [{}] after {}", indptr[i + 1],
+             i + 1, indptr[i]);
     const std::int64_t want = packed[i] + bytes_for(indptr[i + 1] - indptr[i]);
     if (packed[i + 1] != want)
-      reject(op, "packed_indptr", "expected {} at [{}] ({} + {} elements in bytes), got {}", want, i + 1, packed[i],
-             indptr[i + 1] - indptr[i], packed[i + 1]);
+      reject(op, "packed_indptr", "expected {} at [{}] ({} + {} elements in bytes), got {}", want, i + 1,
+             packed[i], indptr[i + 1] - indptr[i], packed[i + 1]);
   }
   if (indptr[last] != axes[kElements])
     reject(op, "indptr", "expected {} (the size of x) at [{}], got {}", axes[kElements], last, indptr[last]);
@@ -92,7 +95,8 @@ Tensor& add_tensor(Problem& problem, Dtype dtype, std::int64_t size) {
 
 // x, y and bitorder, which both operators have.
 template <class Args>
-void make_operands(Problem& problem, Args& args, const Case& values, std::int64_t elements, std::int64_t bytes, Random& random) {
+void make_operands(Problem& problem, Args& args, const Case& values, std::int64_t elements,
+                   std::int64_t bytes, Random& random) {
   args.x = add_tensor(problem, values.dtype("dtype"), elements);
   fill_normal(args.x, random);
   args.y = add_tensor(problem, Dtype::kU8, bytes);
@@ -146,11 +150,17 @@ const Operator& packbits_operator() {
           .output<&Args::y>("y", "num_bytes", Dtype::kU8, "their bits; those beyond the last element are 0")
           .choice<&Args::bitorder>("bitorder", {"big", "little"}, "where the first of eight elements goes")
           .rule("num_bytes = ceil(num_elements / 8)")
-          .check([](const Operator& self, const Args& args, const Axes& axes, Phase) { check_packbits(self, args, axes); })
-          .cost([](const Args& args, const Axes&) { return Cost{.bytes = op::operand_bytes(args.x, args.y)}; })
+          .check([](const Operator& self, const Args& args, const Axes& axes, Phase) {
+            check_packbits(self, args, axes);
+          })
+          .cost(
+              [](const Args& args, const Axes&) { return Cost{.bytes = op::operand_bytes(args.x, args.y)}; })
           .accuracy([](const Args&, const Axes&, int) { return op::Accuracy{}; })
-          .reference([](const Args& args, const Axes&, op::Expected& expected) { reference::packbits(args, expected); })
-          .backend(Backend::kCpu, [](const Args& args, const Axes& axes, const Launch&) { packbits_cpu(args, axes); })
+          .reference([](const Args& args, const Axes&, op::Expected& expected) {
+            reference::packbits(args, expected);
+          })
+          .backend(Backend::kCpu,
+                   [](const Args& args, const Axes& axes, const Launch&) { packbits_cpu(args, axes); })
           .routine({.name = "packbits",
                     .doc = "Packs random booleans.",
                     .parameters = {{"num_elements", "33554432", "booleans"},
@@ -164,7 +174,8 @@ const Operator& packbits_operator() {
 const Operator& segment_packbits_operator() {
   using Args = SegmentPackbitsArgs;
   static const Operator op =
-      Declare<Args>("segment_packbits", "quantization", "Packs segments of booleans, each into bytes of its own.")
+      Declare<Args>("segment_packbits", "quantization",
+                    "Packs segments of booleans, each into bytes of its own.")
           .formula("bit k of y[packed_indptr[i] + j], counted as in packbits, is x[indptr[i] + 8 j + k] != 0")
           .function("strobe::segment_packbits")
           .axis("num_elements", 1 << 25, "booleans of all segments")
@@ -174,11 +185,16 @@ const Operator& segment_packbits_operator() {
           .input<&Args::indptr>("indptr", "batch_size+1", Dtype::kI32, "where the segments begin in x")
           .input<&Args::packed_indptr>("packed_indptr", "batch_size+1", Dtype::kI32,
                                        "where they begin in y, from segment_packbits_indptr")
-          .output<&Args::y>("y", "num_bytes", Dtype::kU8, "their bits; those beyond the end of a segment are 0")
+          .output<&Args::y>("y", "num_bytes", Dtype::kU8,
+                            "their bits; those beyond the end of a segment are 0")
           .choice<&Args::bitorder>("bitorder", {"big", "little"}, "where the first of eight elements goes")
           .rule("indptr begins with 0, never decreases and ends with num_elements")
-          .rule("packed_indptr[i + 1] = packed_indptr[i] + ceil((indptr[i + 1] - indptr[i]) / 8), from 0 to num_bytes")
-          .check([](const Operator& self, const Args& args, const Axes& axes, Phase) { check_segments(self, args, axes); })
+          .rule(
+              "packed_indptr[i + 1] = packed_indptr[i] + ceil((indptr[i + 1] - indptr[i]) / 8), from 0 to "
+              "num_bytes")
+          .check([](const Operator& self, const Args& args, const Axes& axes, Phase) {
+            check_segments(self, args, axes);
+          })
           .cost([](const Args& args, const Axes&) {
             return Cost{.bytes = op::operand_bytes(args.x, args.indptr, args.packed_indptr, args.y)};
           })
@@ -186,16 +202,17 @@ const Operator& segment_packbits_operator() {
           .reference([](const Args& args, const Axes&, op::Expected& expected) {
             reference::segment_packbits(args, expected);
           })
-          .backend(Backend::kCpu, [](const Args& args, const Axes& axes, const Launch&) {
-            segment_packbits_cpu(args, axes);
-          })
-          .routine({.name = "segment_packbits",
-                    .doc = "Packs random booleans in segments between half and one and a half times the mean length.",
-                    .parameters = {{"batch_size", "16", "segments"},
-                                   {"segment_length", "2097152", "mean number of booleans in a segment"},
-                                   {"dtype", "bool", "dtype of x: bool or u8"},
-                                   {"bitorder", "little", "big or little"}},
-                    .make = make_segment_packbits})
+          .backend(Backend::kCpu, [](const Args& args, const Axes& axes,
+                                     const Launch&) { segment_packbits_cpu(args, axes); })
+          .routine(
+              {.name = "segment_packbits",
+               .doc =
+                   "Packs random booleans in segments between half and one and a half times the mean length.",
+               .parameters = {{"batch_size", "16", "segments"},
+                              {"segment_length", "2097152", "mean number of booleans in a segment"},
+                              {"dtype", "bool", "dtype of x: bool or u8"},
+                              {"bitorder", "little", "big or little"}},
+               .make = make_segment_packbits})
           .build();
   return op;
 }
@@ -210,19 +227,21 @@ void segment_packbits(const SegmentPackbitsArgs& args, const Launch& launch) {
 std::int64_t segment_packbits_indptr(const TensorView& indptr, const TensorView& packed_indptr) {
   for (const auto& [name, view] : {std::pair<const char*, const TensorView&>{"indptr", indptr},
                                    std::pair<const char*, const TensorView&>{"packed_indptr", packed_indptr}})
-    if (view.rank != 1 || view.dtype != Dtype::kI32 || !view.is_dense() || view.device.type != DeviceType::kCpu ||
-        view.shape[0] < 1 || view.shape[0] != indptr.shape[0])
-      fail(ErrorKind::kInvalidArgument, "segment_packbits_indptr: {}: expected i32[batch_size + 1] in host memory, got {}", name,
+    if (view.rank != 1 || view.dtype != Dtype::kI32 || !view.is_dense() ||
+        view.device.type != DeviceType::kCpu || view.shape[0] < 1 || view.shape[0] != indptr.shape[0])
+      fail(ErrorKind::kInvalidArgument,
+           "segment_packbits_indptr: {}: expected i32[batch_size + 1] in host memory, got {}", name,
            describe(view));
   const auto* from = indptr.as<std::int32_t>();
   auto* to = packed_indptr.as<std::int32_t>();
-  if (from[0] != 0) fail(ErrorKind::kInvalidArgument, "segment_packbits_indptr: indptr: expected 0 at [0], got {}", from[0]);
+  if (from[0] != 0)
+    fail(ErrorKind::kInvalidArgument, "segment_packbits_indptr: indptr: expected 0 at [0], got {}", from[0]);
   to[0] = 0;
   for (std::int64_t i = 0; i + 1 < indptr.shape[0]; ++i) {
     if (from[i + 1] < from[i])
       fail(ErrorKind::kInvalidArgument,
-           "segment_packbits_indptr: indptr: expected values that never decrease, got {} at [{}] after {}", from[i + 1], i + 1,
-           from[i]);
+           "segment_packbits_indptr: indptr: expected values that never decrease, got {} at [{}] after {}",
+           from[i + 1], i + 1, from[i]);
     to[i + 1] = to[i] + static_cast<std::int32_t>(bytes_for(from[i + 1] - from[i]));
   }
   return to[indptr.shape[0] - 1];

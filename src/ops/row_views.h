@@ -1,5 +1,6 @@
-// Row-wise operators take any number of leading axes with any strides; their kernels take rows at one distance. RowBlocks
-// walks the leading axes so that each block's rows lie at constant strides in every operand.
+// Row-wise operators take any number of leading axes with any strides; their kernels take rows at one
+// distance. RowBlocks walks the leading axes so that each block's rows lie at constant strides in every
+// operand.
 #pragma once
 
 #include <array>
@@ -11,9 +12,9 @@
 
 namespace strobe::op {
 
-// The operands have the same leading axes (all but the innermost). One block: the usual case of a matrix, or of leading axes
-// that merge into one because every operand strides through them evenly. More: a slice of a fused tensor, say, with one
-// block a token whose rows are its heads.
+// The operands have the same leading axes (all but the innermost). One block: the usual case of a matrix, or
+// of leading axes that merge into one because every operand strides through them evenly. More: a slice of a
+// fused tensor, say, with one block a token whose rows are its heads.
 template <int kOperands>
 class RowBlocks {
  public:
@@ -21,17 +22,20 @@ class RowBlocks {
   explicit RowBlocks(const Views&... views)
       : data_{static_cast<char*>(views.data)...}, bytes_{static_cast<std::int64_t>(size_of(views.dtype))...} {
     const TensorView* operands[] = {&views...};
-    for (int axis = 0; axis < operands[0]->rank - 1; ++axis) add_axis(operands, static_cast<std::size_t>(axis));
+    for (int axis = 0; axis < operands[0]->rank - 1; ++axis)
+      add_axis(operands, static_cast<std::size_t>(axis));
   }
 
   // Rows of one block, and of all.
   std::int64_t rows() const { return axes_[row_axis()].extent; }
   std::int64_t all_rows() const { return blocks() * rows(); }
   // Elements between the rows of an operand.
-  std::int64_t stride(int operand) const { return axes_[row_axis()].stride[static_cast<std::size_t>(operand)]; }
+  std::int64_t stride(int operand) const {
+    return axes_[row_axis()].stride[static_cast<std::size_t>(operand)];
+  }
 
-  // Calls f(first row, end row, block's data of operand 0, of operand 1, …) for the blocks that hold the rows [begin, end) of
-  // all; the rows that f gets are counted within its block.
+  // Calls f(first row, end row, block's data of operand 0, of operand 1, …) for the blocks that hold the rows
+  // [begin, end) of all; the rows that f gets are counted within its block.
   template <class F>
   void for_each(std::int64_t begin, std::int64_t end, F f) const {
     for (std::int64_t row = begin; row < end;) {
@@ -86,7 +90,8 @@ class RowBlocks {
     return data_[operand] + offset * bytes_[operand];
   }
   template <class F, std::size_t... kOperand>
-  void call(F& f, std::int64_t first, std::int64_t stop, std::int64_t block, std::index_sequence<kOperand...>) const {
+  void call(F& f, std::int64_t first, std::int64_t stop, std::int64_t block,
+            std::index_sequence<kOperand...>) const {
     f(first, stop, block_data(kOperand, block)...);
   }
 

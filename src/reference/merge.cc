@@ -37,7 +37,8 @@ State merge(const std::vector<State>& states, std::int64_t head_dim) {
   return merged;
 }
 
-// Fills the sampled tokens of the outputs v [num_tokens, num_heads, head_dim] and s with states_at(token, head), merged.
+// Fills the sampled tokens of the outputs v [num_tokens, num_heads, head_dim] and s with states_at(token,
+// head), merged.
 template <class StatesAt>
 void merge_tokens(const TensorView& v, op::Expected& expected, StatesAt states_at) {
   double* v_values = expected[0].values.data();

@@ -32,7 +32,8 @@ double mean_square(const Values& x) {
 template <class Args>
 void rms_row(const Args& args, const Values& x, double* out) {
   const double scale = 1 / std::sqrt(mean_square(x) + static_cast<double>(args.eps));
-  for (std::size_t j = 0; j < x.size(); ++j) out[j] = x[j] * scale * (read(args.weight, j) + (args.gemma ? 1 : 0));
+  for (std::size_t j = 0; j < x.size(); ++j)
+    out[j] = x[j] * scale * (read(args.weight, j) + (args.gemma ? 1 : 0));
 }
 
 template <class Args>
@@ -66,11 +67,13 @@ void fused_add(const Args& args, op::ExpectedOutput& out, op::ExpectedOutput& re
 }  // namespace
 
 void rmsnorm(const RmsNormArgs& args, op::Expected& expected) {
-  for_each_row(args.input, expected[0], [&](const Row& input, double* out) { rms_row(args, values_of(input), out); });
+  for_each_row(args.input, expected[0],
+               [&](const Row& input, double* out) { rms_row(args, values_of(input), out); });
 }
 
 void rmsnorm_quant(const RmsNormQuantArgs& args, op::Expected& expected) {
-  for_each_row(args.input, expected[0], [&](const Row& input, double* out) { rms_row(args, values_of(input), out); });
+  for_each_row(args.input, expected[0],
+               [&](const Row& input, double* out) { rms_row(args, values_of(input), out); });
   quantise(args, expected[0]);
 }
 
@@ -84,11 +87,13 @@ void fused_add_rmsnorm_quant(const FusedAddRmsNormQuantArgs& args, op::Expected&
 }
 
 void layernorm(const LayerNormArgs& args, op::Expected& expected) {
-  for_each_row(args.input, expected[0], [&](const Row& input, double* out) { layer_row(args, values_of(input), out); });
+  for_each_row(args.input, expected[0],
+               [&](const Row& input, double* out) { layer_row(args, values_of(input), out); });
 }
 
 void layernorm_quant(const LayerNormQuantArgs& args, op::Expected& expected) {
-  for_each_row(args.input, expected[0], [&](const Row& input, double* out) { layer_row(args, values_of(input), out); });
+  for_each_row(args.input, expected[0],
+               [&](const Row& input, double* out) { layer_row(args, values_of(input), out); });
   quantise(args, expected[0]);
 }
 

@@ -19,7 +19,8 @@ double packed_byte(const TensorView& x, std::int64_t begin, std::int64_t end, Bi
 
 void packbits(const PackbitsArgs& args, op::Expected& expected) {
   double* y = expected[0].values.data();
-  for (std::int64_t byte : expected[0].rows) *y++ = packed_byte(args.x, byte * 8, args.x.shape[0], args.bitorder);
+  for (std::int64_t byte : expected[0].rows)
+    *y++ = packed_byte(args.x, byte * 8, args.x.shape[0], args.bitorder);
 }
 
 void segment_packbits(const SegmentPackbitsArgs& args, op::Expected& expected) {

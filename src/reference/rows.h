@@ -31,8 +31,8 @@ inline Row row_at(const TensorView& view, std::int64_t outermost, std::int64_t r
   return {view.data, view.dtype, offset, view.shape[static_cast<std::size_t>(view.rank - 1)]};
 }
 
-// Calls f(outermost index, row, expected values of the row) for every row of the sampled outermost indices of an output whose
-// leading axes are those of `view`.
+// Calls f(outermost index, row, expected values of the row) for every row of the sampled outermost indices of
+// an output whose leading axes are those of `view`.
 template <class F>
 void for_each_row_index(const TensorView& view, op::ExpectedOutput& output, F f) {
   const std::int64_t rows = rows_per_index(view);

@@ -1,4 +1,5 @@
-// The problems of sweep.h in other layouts: strided views with gaps that must stay as they are, and outputs in place of inputs.
+// The problems of sweep.h in other layouts: strided views with gaps that must stay as they are, and outputs
+// in place of inputs.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +11,8 @@
 
 namespace strobe::test {
 
-// A copy of a view whose rows lie apart and whose leading axes have changed order in memory; the gaps hold NaN.
+// A copy of a view whose rows lie apart and whose leading axes have changed order in memory; the gaps hold
+// NaN.
 class StridedCopy {
  public:
   // `split`: the first axis becomes two where its extent is even.
@@ -45,7 +47,8 @@ class StridedCopy {
       for_each_element([&](char* element, std::size_t bytes) {
         std::memcpy(before_.as<char>() + (element - memory_.as<char>()), element, bytes);
       });
-    return std::memcmp(before_.as<char>(), memory_.as<char>(), static_cast<std::size_t>(memory_.view().bytes())) == 0;
+    return std::memcmp(before_.as<char>(), memory_.as<char>(),
+                       static_cast<std::size_t>(memory_.view().bytes())) == 0;
   }
 
  private:
@@ -71,37 +74,43 @@ class StridedCopy {
 };
 
 // With every operand a strided copy; leading axes "num_tokens..." of even extent are split in two.
-inline void expect_strided_matches_reference(std::string_view routine_name, Values values, std::uint64_t seed = 1) {
-  for_each_problem(routine_name, values, seed, [](op::Problem& problem, op::Random& random, const std::string& label) {
-    std::vector<StridedCopy> copies;
-    for (const op::Operand& operand : problem.op->operands) {
-      TensorView& view = operand.view(problem.args.get());
-      if (!view.given()) continue;
-      copies.emplace_back(view, operand.axes.any_leading);
-      view = copies.back().view();
-    }
-    problem.axes = {};
-    op::validate(*problem.op, problem.args.get(), op::Phase::kRun, problem.axes);
-    expect_run_matches_reference(problem, random, label + ", strided");
-    std::size_t copy = 0;
-    for (const op::Operand& operand : problem.op->operands) {
-      if (!operand.of(problem.args.get()).given()) continue;
-      EXPECT_TRUE(copies[copy++].kept(operand.written())) << label << ", strided: wrote outside " << operand.name;
-    }
-  });
+inline void expect_strided_matches_reference(std::string_view routine_name, Values values,
+                                             std::uint64_t seed = 1) {
+  for_each_problem(routine_name, values, seed,
+                   [](op::Problem& problem, op::Random& random, const std::string& label) {
+                     std::vector<StridedCopy> copies;
+                     for (const op::Operand& operand : problem.op->operands) {
+                       TensorView& view = operand.view(problem.args.get());
+                       if (!view.given()) continue;
+                       copies.emplace_back(view, operand.axes.any_leading);
+                       view = copies.back().view();
+                     }
+                     problem.axes = {};
+                     op::validate(*problem.op, problem.args.get(), op::Phase::kRun, problem.axes);
+                     expect_run_matches_reference(problem, random, label + ", strided");
+                     std::size_t copy = 0;
+                     for (const op::Operand& operand : problem.op->operands) {
+                       if (!operand.of(problem.args.get()).given()) continue;
+                       EXPECT_TRUE(copies[copy++].kept(operand.written()))
+                           << label << ", strided: wrote outside " << operand.name;
+                     }
+                   });
 }
 
 // With every output that may be an input in that input's place: the last one that it may be.
-inline void expect_in_place_matches_reference(std::string_view routine_name, Values values, std::uint64_t seed = 1) {
-  for_each_problem(routine_name, values, seed, [](op::Problem& problem, op::Random& random, const std::string& label) {
-    void* args = problem.args.get();
-    for (const op::Operand& operand : problem.op->operands)
-      if (!operand.may_alias.empty())
-        operand.view(args) = problem.op->operands[static_cast<std::size_t>(operand.may_alias.back())].of(args);
-    problem.axes = {};
-    op::validate(*problem.op, args, op::Phase::kRun, problem.axes);
-    expect_run_matches_reference(problem, random, label + ", in place");
-  });
+inline void expect_in_place_matches_reference(std::string_view routine_name, Values values,
+                                              std::uint64_t seed = 1) {
+  for_each_problem(
+      routine_name, values, seed, [](op::Problem& problem, op::Random& random, const std::string& label) {
+        void* args = problem.args.get();
+        for (const op::Operand& operand : problem.op->operands)
+          if (!operand.may_alias.empty())
+            operand.view(args) =
+                problem.op->operands[static_cast<std::size_t>(operand.may_alias.back())].of(args);
+        problem.axes = {};
+        op::validate(*problem.op, args, op::Phase::kRun, problem.axes);
+        expect_run_matches_reference(problem, random, label + ", in place");
+      });
 }
 
 }  // namespace strobe::test

@@ -12,6 +12,11 @@ namespace strobe::cpu::STROBE_ISA {
 
 inline constexpr int kDirectChunk = 4;  // rows that share the registers
 
+// Tokens whose dot products run side by side. One: the cache is read in the order of its addresses, and a
+// wide core overlaps the sums itself; narrow vectors need so many instructions for a token that it cannot
+// look far enough ahead.
+inline constexpr int kDirectTogether = kLanes >= 16 ? 1 : 2;
+
 // Scores of kRows rows against `count` tokens.
 template <class Engine, int kRows, class T, class Cached>
 static void direct_scores(const Item& it, int row, const T* const* k, int count, Lookahead<Cached>* ahead) {
@@ -20,22 +25,25 @@ static void direct_scores(const Item& it, int row, const T* const* k, int count,
   const uint32_t* q = it.scratch.q + row * q_stride;
   for (int t = 0; t < count; t += kLanes) {
     F32 dots[kRows][kLanes];
-    // Token by token, so that the cache is read in the order of its addresses; the processor overlaps the
-    // sums itself.
-    for (int u = 0; u < kLanes; ++u) {
-      F32 acc[kRows] = {};
+    for (int u = 0; u < kLanes; u += kDirectTogether) {
+      F32 acc[kDirectTogether][kRows] = {};
       for (int column = 0; column < width; column += kElements) {
-        const U32 kv = row_words<Engine>(k[t + u], column, width);
+        U32 qv[kRows];
 #pragma GCC unroll 4
-        for (int i = 0; i < kRows; ++i) {
-          U32 qv;
-          __builtin_memcpy(&qv, q + i * q_stride + column / Engine::kPerWord, sizeof qv);
-          acc[i] = Engine::step(acc[i], qv, kv);
+        for (int i = 0; i < kRows; ++i)
+          __builtin_memcpy(&qv[i], q + i * q_stride + column / Engine::kPerWord, sizeof qv[i]);
+#pragma GCC unroll 2
+        for (int j = 0; j < kDirectTogether; ++j) {
+          const U32 kv = row_words<Engine>(k[t + u + j], column, width);
+#pragma GCC unroll 4
+          for (int i = 0; i < kRows; ++i) acc[j][i] = Engine::step(acc[j][i], qv[i], kv);
         }
       }
       if (ahead != nullptr) fetch_ahead(ahead, t + u);
+#pragma GCC unroll 2
+      for (int j = 0; j < kDirectTogether; ++j)
 #pragma GCC unroll 4
-      for (int i = 0; i < kRows; ++i) dots[i][u] = acc[i];
+        for (int i = 0; i < kRows; ++i) dots[i][u + j] = acc[j][i];
     }
 #pragma GCC unroll 4
     for (int i = 0; i < kRows; ++i)
