@@ -26,9 +26,15 @@ struct MixedBatch {
     for (std::int32_t page = 0; page < kv_indptr.back(); ++page) kv_indices.push_back(page);
   }
   strobe::AttentionPlanArgs plan(int page_size) {
-    return {.qo_indptr = TensorView::of(qo_indptr), .kv_indptr = TensorView::of(kv_indptr), .kv_indices = TensorView::of(kv_indices),
-            .last_page_len = TensorView::of(last_page_len), .num_qo_heads = 32, .num_kv_heads = 8, .head_dim_qk = 128,
-            .page_size = page_size, .options = {.mask = strobe::MaskMode::kCausal}};
+    return {.qo_indptr = TensorView::of(qo_indptr),
+            .kv_indptr = TensorView::of(kv_indptr),
+            .kv_indices = TensorView::of(kv_indices),
+            .last_page_len = TensorView::of(last_page_len),
+            .num_qo_heads = 32,
+            .num_kv_heads = 8,
+            .head_dim_qk = 128,
+            .page_size = page_size,
+            .options = {.mask = strobe::MaskMode::kCausal}};
   }
 };
 
@@ -39,28 +45,37 @@ void plan_mixed_batch(benchmark::State& state) {
   const strobe::AttentionPlanArgs args = batch.plan(page_size);
   for (auto _ : state) attention.plan(args);
 }
-BENCHMARK(plan_mixed_batch)->ArgNames({"requests", "page_size"})->Args({256, 16})->Args({256, 64})->Args({256, 1})->Args({16, 16})->Unit(benchmark::kMicrosecond);
+BENCHMARK(plan_mixed_batch)
+    ->ArgNames({"requests", "page_size"})
+    ->Args({256, 16})
+    ->Args({256, 64})
+    ->Args({256, 1})
+    ->Args({16, 16})
+    ->Unit(benchmark::kMicrosecond);
 
 void run_empty_attention(benchmark::State& state) {
   MixedBatch batch(0, 16);
   batch.kv_indices = {};
   strobe::BatchAttention attention;
   attention.plan(batch.plan(16));
-  const strobe::Tensor q(strobe::Dtype::kBf16, {0, 32, 128}), k(strobe::Dtype::kBf16, {4, 16, 8, 128}), v(strobe::Dtype::kBf16, {4, 16, 8, 128}),
-      out(strobe::Dtype::kBf16, {0, 32, 128}), lse(strobe::Dtype::kF32, {0, 32});
+  const strobe::Tensor q(strobe::Dtype::kBf16, {0, 32, 128}), k(strobe::Dtype::kBf16, {4, 16, 8, 128}),
+      v(strobe::Dtype::kBf16, {4, 16, 8, 128}), out(strobe::Dtype::kBf16, {0, 32, 128}),
+      lse(strobe::Dtype::kF32, {0, 32});
   for (auto _ : state) attention.run({.q = q, .k = k, .v = v, .sinks = {}, .out = out, .lse = lse});
 }
 BENCHMARK(run_empty_attention);
 
 void rmsnorm_of_no_tokens(benchmark::State& state) {
-  const strobe::Tensor x(strobe::Dtype::kBf16, {0, 4096}), weight(strobe::Dtype::kBf16, {4096}), y(strobe::Dtype::kBf16, {0, 4096});
+  const strobe::Tensor x(strobe::Dtype::kBf16, {0, 4096}), weight(strobe::Dtype::kBf16, {4096}),
+      y(strobe::Dtype::kBf16, {0, 4096});
   for (auto _ : state) strobe::rmsnorm({.input = x, .weight = weight, .out = y});
 }
 BENCHMARK(rmsnorm_of_no_tokens);
 
 void rmsnorm_of_one_token(benchmark::State& state) {
   strobe::op::Random random(1);
-  const strobe::Tensor x(strobe::Dtype::kBf16, {1, 64}), weight(strobe::Dtype::kBf16, {64}), y(strobe::Dtype::kBf16, {1, 64});
+  const strobe::Tensor x(strobe::Dtype::kBf16, {1, 64}), weight(strobe::Dtype::kBf16, {64}),
+      y(strobe::Dtype::kBf16, {1, 64});
   strobe::op::fill_normal(x, random);
   strobe::op::fill_normal(weight, random);
   for (auto _ : state) strobe::rmsnorm({.input = x, .weight = weight, .out = y});

@@ -1,4 +1,5 @@
-// One step of a serving engine over a paged KV cache: request 0 decodes its 20th token, request 1 prefills its first 5.
+// One step of a serving engine over a paged KV cache: request 0 decodes its 20th token, request 1 prefills
+// its first 5.
 #include <strobe/strobe.h>
 
 #include <algorithm>
@@ -26,7 +27,8 @@ int main() {
 
   // What the layer's projection made of the step's tokens. Their keys and values go into the cache first.
   const Tensor q = filled({kTokens, kQoHeads, kHeadDim}, 1.0f);
-  const Tensor k = filled({kTokens, kKvHeads, kHeadDim}, 0.5f), v = filled({kTokens, kKvHeads, kHeadDim}, 2.0f);
+  const Tensor k = filled({kTokens, kKvHeads, kHeadDim}, 0.5f),
+               v = filled({kTokens, kKvHeads, kHeadDim}, 2.0f);
   std::vector<std::int32_t> batch_indices(kTokens), positions(kTokens);
   strobe::get_batch_indices_positions({.append_indptr = TensorView::of(qo_indptr),
                                        .seq_lens = TensorView::of(seq_lens),

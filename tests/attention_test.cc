@@ -24,19 +24,31 @@ TEST(SingleDecode, MatchesTheReference) {
   for (const char* dtype : {"f32", "f16", "bf16"})
     for (const char* layout : {"NHD", "HND"})
       for (const char* kv_len : {"1", "63", "64", "300"})
-        expect_matches_reference("single_decode", {{"dtype", dtype}, {"kv_layout", layout}, {"kv_len", kv_len}, {"num_qo_heads", "8"}, {"num_kv_heads", "2"}});
+        expect_matches_reference("single_decode", {{"dtype", dtype},
+                                                   {"kv_layout", layout},
+                                                   {"kv_len", kv_len},
+                                                   {"num_qo_heads", "8"},
+                                                   {"num_kv_heads", "2"}});
 }
 
 TEST(SinglePrefill, MatchesTheReferenceOverHeadDims) {
   for (const char* dtype : {"f32", "f16", "bf16"})
-    for (auto [qk, vo] : {std::pair{"8", "8"}, {"64", "64"}, {"72", "40"}, {"192", "128"}, {"256", "256"}, {"512", "512"}})
-      expect_matches_reference("single_prefill", {{"dtype", dtype}, {"head_dim_qk", qk}, {"head_dim_vo", vo}, {"qo_len", "33"}, {"kv_len", "97"},
-                                                  {"num_qo_heads", "4"}, {"num_kv_heads", "2"}});
+    for (auto [qk, vo] :
+         {std::pair{"8", "8"}, {"64", "64"}, {"72", "40"}, {"192", "128"}, {"256", "256"}, {"512", "512"}})
+      expect_matches_reference("single_prefill", {{"dtype", dtype},
+                                                  {"head_dim_qk", qk},
+                                                  {"head_dim_vo", vo},
+                                                  {"qo_len", "33"},
+                                                  {"kv_len", "97"},
+                                                  {"num_qo_heads", "4"},
+                                                  {"num_kv_heads", "2"}});
 }
 
 TEST(SinglePrefill, QueryLongerThanKvHasRowsThatSeeNothing) {
-  expect_matches_reference("single_prefill", {{"qo_len", "40"}, {"kv_len", "10"}, {"num_qo_heads", "4"}, {"num_kv_heads", "4"}});
-  expect_matches_reference("single_prefill", {{"qo_len", "5"}, {"kv_len", "0"}, {"num_qo_heads", "4"}, {"num_kv_heads", "4"}});
+  expect_matches_reference(
+      "single_prefill", {{"qo_len", "40"}, {"kv_len", "10"}, {"num_qo_heads", "4"}, {"num_kv_heads", "4"}});
+  expect_matches_reference("single_prefill",
+                           {{"qo_len", "5"}, {"kv_len", "0"}, {"num_qo_heads", "4"}, {"num_kv_heads", "4"}});
 }
 
 TEST(BatchAttention, DecodeMatchesTheReferenceOverPagesAndGroups) {
@@ -44,29 +56,53 @@ TEST(BatchAttention, DecodeMatchesTheReferenceOverPagesAndGroups) {
     for (const char* page_size : {"1", "3", "16", "64"})
       for (const char* layout : {"NHD", "HND"})
         for (auto [heads, kv_heads] : {std::pair{"4", "4"}, {"6", "2"}, {"7", "1"}, {"16", "1"}})
-          expect_matches_reference("batch_decode_paged", {{"batch_size", "3"}, {"kv_len", "150"}, {"lengths", "random"}, {"kv_dtype", kv_dtype},
-                                                          {"page_size", page_size}, {"kv_layout", layout}, {"num_qo_heads", heads},
-                                                          {"num_kv_heads", kv_heads}, {"head_dim_qk", "64"}, {"head_dim_vo", "64"}});
+          expect_matches_reference("batch_decode_paged", {{"batch_size", "3"},
+                                                          {"kv_len", "150"},
+                                                          {"lengths", "random"},
+                                                          {"kv_dtype", kv_dtype},
+                                                          {"page_size", page_size},
+                                                          {"kv_layout", layout},
+                                                          {"num_qo_heads", heads},
+                                                          {"num_kv_heads", kv_heads},
+                                                          {"head_dim_qk", "64"},
+                                                          {"head_dim_vo", "64"}});
 }
 
 TEST(BatchAttention, MixedBatchMatchesTheReference) {
   for (const char* dtype : {"f32", "f16", "bf16"})
     for (const char* deterministic : {"false", "true"})
-      expect_matches_reference("batch_mixed_paged", {{"dtype", dtype}, {"batch_size", "5"}, {"num_prefill", "2"}, {"qo_len", "70"}, {"kv_len", "400"},
-                                                     {"num_qo_heads", "4"}, {"num_kv_heads", "2"}, {"deterministic", deterministic}});
+      expect_matches_reference("batch_mixed_paged", {{"dtype", dtype},
+                                                     {"batch_size", "5"},
+                                                     {"num_prefill", "2"},
+                                                     {"qo_len", "70"},
+                                                     {"kv_len", "400"},
+                                                     {"num_qo_heads", "4"},
+                                                     {"num_kv_heads", "2"},
+                                                     {"deterministic", deterministic}});
 }
 
 TEST(BatchAttention, RaggedPrefillMatchesTheReference) {
   for (const char* layout : {"NHD", "HND"})
     for (const char* causal : {"true", "false"})
-      expect_matches_reference("batch_prefill_ragged", {{"batch_size", "3"}, {"qo_len", "37"}, {"kv_len", "90"}, {"lengths", "random"}, {"causal", causal},
-                                                        {"kv_layout", layout}, {"num_qo_heads", "6"}, {"num_kv_heads", "2"}});
+      expect_matches_reference("batch_prefill_ragged", {{"batch_size", "3"},
+                                                        {"qo_len", "37"},
+                                                        {"kv_len", "90"},
+                                                        {"lengths", "random"},
+                                                        {"causal", causal},
+                                                        {"kv_layout", layout},
+                                                        {"num_qo_heads", "6"},
+                                                        {"num_kv_heads", "2"}});
 }
 
 TEST(BatchAttention, LongKvIsSplitAndMerged) {
   for (const char* deterministic : {"false", "true"})
-    expect_matches_reference("batch_decode_paged", {{"batch_size", "2"}, {"kv_len", "9000"}, {"lengths", "skewed"}, {"num_qo_heads", "2"},
-                                                    {"num_kv_heads", "1"}, {"sinks", "true"}, {"deterministic", deterministic}});
+    expect_matches_reference("batch_decode_paged", {{"batch_size", "2"},
+                                                    {"kv_len", "9000"},
+                                                    {"lengths", "skewed"},
+                                                    {"num_qo_heads", "2"},
+                                                    {"num_kv_heads", "1"},
+                                                    {"sinks", "true"},
+                                                    {"deterministic", deterministic}});
 }
 
 TEST(BatchAttention, FeaturesMatchTheReference) {
@@ -74,14 +110,25 @@ TEST(BatchAttention, FeaturesMatchTheReference) {
     for (const char* cap : {"0", "30"})
       for (const char* position : {"none", "alibi", "rope"})
         for (const char* sinks : {"false", "true"})
-          expect_matches_reference("batch_mixed_paged", {{"batch_size", "3"}, {"num_prefill", "1"}, {"qo_len", "40"}, {"kv_len", "130"}, {"window_left", window},
-                                                         {"logits_soft_cap", cap}, {"pos_encoding", position}, {"sinks", sinks}, {"num_qo_heads", "6"},
-                                                         {"num_kv_heads", "2"}, {"head_dim_qk", "64"}, {"head_dim_vo", "64"}, {"dtype", "f32"}});
+          expect_matches_reference("batch_mixed_paged", {{"batch_size", "3"},
+                                                         {"num_prefill", "1"},
+                                                         {"qo_len", "40"},
+                                                         {"kv_len", "130"},
+                                                         {"window_left", window},
+                                                         {"logits_soft_cap", cap},
+                                                         {"pos_encoding", position},
+                                                         {"sinks", sinks},
+                                                         {"num_qo_heads", "6"},
+                                                         {"num_kv_heads", "2"},
+                                                         {"head_dim_qk", "64"},
+                                                         {"head_dim_vo", "64"},
+                                                         {"dtype", "f32"}});
 }
 
 TEST(BatchAttention, CustomMaskWithWindowAndWithout) {
   for (int window : {-1, 20}) {
-    AttentionBatch batch({{.qo_len = 9, .kv_len = 33}, {.qo_len = 1, .kv_len = 7}, {.qo_len = 30, .kv_len = 100}});
+    AttentionBatch batch(
+        {{.qo_len = 9, .kv_len = 33}, {.qo_len = 1, .kv_len = 7}, {.qo_len = 30, .kv_len = 100}});
     batch.plan.options.window_left = window;
     batch.set_random_custom_mask();
     batch.expect_matches();
@@ -89,7 +136,8 @@ TEST(BatchAttention, CustomMaskWithWindowAndWithout) {
 }
 
 TEST(BatchAttention, KvLenMayReplaceLastPageLen) {
-  AttentionBatch batch({{.qo_len = 2, .kv_len = 33}, {.qo_len = 1, .kv_len = 0}, {.qo_len = 3, .kv_len = 16}});
+  AttentionBatch batch(
+      {{.qo_len = 2, .kv_len = 33}, {.qo_len = 1, .kv_len = 0}, {.qo_len = 3, .kv_len = 16}});
   std::vector<std::int32_t> kv_len = {33, 0, 16};
   batch.plan.last_page_len = {};
   batch.plan.kv_len = TensorView::of(kv_len);
@@ -140,7 +188,8 @@ TEST(BatchAttention, DeterministicBitsDependOnTheRequestAlone) {
   for (int round = 0; round < 6; ++round) {
     std::vector<test::RequestShape> shapes = {request};
     for (int i = 0; i < 3 * round; ++i)
-      shapes.push_back({.qo_len = static_cast<int>(random.integer(1, 30)), .kv_len = static_cast<int>(random.integer(30, 2000))});
+      shapes.push_back({.qo_len = static_cast<int>(random.integer(1, 30)),
+                        .kv_len = static_cast<int>(random.integer(30, 2000))});
     AttentionBatch batch(shapes, {.seed = static_cast<std::uint64_t>(round)});
     batch.plan.options.deterministic = true;
     batch.copy_request(0, AttentionBatch({request}, {.seed = 99}));
@@ -212,34 +261,41 @@ class BatchAttentionErrors : public testing::Test {
 
 TEST_F(BatchAttentionErrors, HeadDim) {
   batch_.plan.head_dim_qk = 20;
-  EXPECT_THAT(plan_error(), HasSubstr("batch_attention_paged: head_dim_qk: expected a multiple of 8 from 8 to 512, got 20"));
+  EXPECT_THAT(
+      plan_error(),
+      HasSubstr("batch_attention_paged: head_dim_qk: expected a multiple of 8 from 8 to 512, got 20"));
   batch_.plan.head_dim_qk = 520;
   EXPECT_THAT(plan_error(), AllOf(HasSubstr("head_dim_qk"), HasSubstr("520")));
 }
 
 TEST_F(BatchAttentionErrors, GroupSize) {
   batch_.plan.num_qo_heads = 5;
-  EXPECT_THAT(plan_error(), HasSubstr("num_qo_heads: expected a positive multiple of num_kv_heads = 2, got 5"));
+  EXPECT_THAT(plan_error(),
+              HasSubstr("num_qo_heads: expected a positive multiple of num_kv_heads = 2, got 5"));
 }
 
 TEST_F(BatchAttentionErrors, Indptr) {
   batch_.qo_indptr[1] = 9;
-  EXPECT_THAT(plan_error(), HasSubstr("qo_indptr: expected values that do not decrease, got 5 after 9 at index 2"));
+  EXPECT_THAT(plan_error(),
+              HasSubstr("qo_indptr: expected values that do not decrease, got 5 after 9 at index 2"));
   batch_.qo_indptr = {1, 4, 5};
   batch_.refresh();
   EXPECT_THAT(plan_error(), HasSubstr("qo_indptr: expected to start at 0, got 1"));
   batch_.qo_indptr = {0, 4};
   batch_.refresh();
-  EXPECT_THAT(plan_error(), AllOf(HasSubstr("kv_indptr"), HasSubstr("batch_size+1 = 2"), HasSubstr("i32[3]")));
+  EXPECT_THAT(plan_error(),
+              AllOf(HasSubstr("kv_indptr"), HasSubstr("batch_size+1 = 2"), HasSubstr("i32[3]")));
 }
 
 TEST_F(BatchAttentionErrors, PageTable) {
   batch_.kv_indices[2] = 1000;
-  EXPECT_THAT(run_error(), AllOf(HasSubstr("kv_indices: expected page numbers in [0, num_pages = "), HasSubstr("got 1000")));
+  EXPECT_THAT(run_error(), AllOf(HasSubstr("kv_indices: expected page numbers in [0, num_pages = "),
+                                 HasSubstr("got 1000")));
   batch_.kv_indices[2] = -1;
   EXPECT_THAT(run_error(), AllOf(HasSubstr("kv_indices"), HasSubstr("got -1")));
   batch_.last_page_len[1] = 0;
-  EXPECT_THAT(plan_error(), HasSubstr("last_page_len: expected 1 to page_size = 16 for request 1 with 3 pages, got 0"));
+  EXPECT_THAT(plan_error(),
+              HasSubstr("last_page_len: expected 1 to page_size = 16 for request 1 with 3 pages, got 0"));
   batch_.last_page_len[1] = 17;
   EXPECT_THAT(plan_error(), HasSubstr("got 17"));
   batch_.plan.last_page_len = {};
@@ -253,7 +309,9 @@ TEST_F(BatchAttentionErrors, DtypesAndShapesOtherThanPlanned) {
   batch_.run.q.dtype = Dtype::kI32;
   EXPECT_THAT(run_error(), HasSubstr("q: expected dtype f32, f16 or bf16, got i32"));
   batch_.run.q = q.slice(0, 0, 4);
-  EXPECT_THAT(run_error(), HasSubstr("q: expected shape [nnz_qo = 5, num_qo_heads = 4, head_dim_qk = 64], got bf16[4, 4, 64]"));
+  EXPECT_THAT(
+      run_error(),
+      HasSubstr("q: expected shape [nnz_qo = 5, num_qo_heads = 4, head_dim_qk = 64], got bf16[4, 4, 64]"));
   batch_.run.q = q.select(1, 0);
   EXPECT_THAT(run_error(), HasSubstr("q: expected 3 axes"));
   batch_.run.q = q;
@@ -272,7 +330,8 @@ TEST_F(BatchAttentionErrors, OutputOnInput) {
 }
 
 TEST_F(BatchAttentionErrors, RunWithoutPlan) {
-  EXPECT_THAT(error_message([&] { attention_.run(batch_.run); }), HasSubstr("run: expected a successful plan before it, got none"));
+  EXPECT_THAT(error_message([&] { attention_.run(batch_.run); }),
+              HasSubstr("run: expected a successful plan before it, got none"));
   batch_.plan.num_qo_heads = 5;
   plan_error();
   EXPECT_THAT(error_message([&] { attention_.run(batch_.run); }), HasSubstr("successful plan"));
@@ -292,11 +351,13 @@ TEST_F(BatchAttentionErrors, MaskAndOptions) {
 
 TEST_F(BatchAttentionErrors, UnservedBackend) {
   attention_.plan(batch_.plan);
-  EXPECT_THAT(error_message([&] { attention_.run(batch_.run, Backend::kCudaSm90); }), HasSubstr("backend 'cuda/sm90'"));
+  EXPECT_THAT(error_message([&] { attention_.run(batch_.run, Backend::kCudaSm90); }),
+              HasSubstr("backend 'cuda/sm90'"));
 }
 
 TEST(AlibiSlopes, PowersOfTwoAndOthers) {
-  EXPECT_THAT(alibi_slopes(8), testing::ElementsAre(0.5f, 0.25f, 0.125f, 0.0625f, 0.03125f, 0.015625f, 0.0078125f, 0.00390625f));
+  EXPECT_THAT(alibi_slopes(8), testing::ElementsAre(0.5f, 0.25f, 0.125f, 0.0625f, 0.03125f, 0.015625f,
+                                                    0.0078125f, 0.00390625f));
   const std::vector<float> six = alibi_slopes(6);
   EXPECT_THAT(six, testing::ElementsAre(0.25f, 0.0625f, 0.015625f, 0.00390625f, 0.5f, 0.125f));
 }

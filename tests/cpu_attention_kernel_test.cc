@@ -1,7 +1,6 @@
-// The CPU attention kernel at every ISA level of this machine against a plain FP64 reference: dtypes, layouts, groups, head
-// dims, masks, transforms, tails, splits; rows that must not influence each other; negative controls.
-#include "cpu/attention/attention_kernel.h"
-
+// The CPU attention kernel at every ISA level of this machine against a plain FP64 reference: dtypes,
+// layouts, groups, head dims, masks, transforms, tails, splits; rows that must not influence each other;
+// negative controls.
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 
@@ -16,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "cpu/attention/attention_kernel.h"
 #include "op/tolerance.h"
 
 namespace strobe::cpu {
@@ -27,20 +27,35 @@ constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 float get(const void* data, Dtype dtype, std::int64_t i) {
   switch (dtype) {
-    case Dtype::kF32: return static_cast<const float*>(data)[i];
-    case Dtype::kF16: return static_cast<float>(static_cast<const F16*>(data)[i]);
-    case Dtype::kBf16: return static_cast<float>(static_cast<const Bf16*>(data)[i]);
-    case Dtype::kE4m3: return static_cast<float>(static_cast<const E4m3*>(data)[i]);
-    default: return static_cast<float>(static_cast<const E5m2*>(data)[i]);
+    case Dtype::kF32:
+      return static_cast<const float*>(data)[i];
+    case Dtype::kF16:
+      return static_cast<float>(static_cast<const F16*>(data)[i]);
+    case Dtype::kBf16:
+      return static_cast<float>(static_cast<const Bf16*>(data)[i]);
+    case Dtype::kE4m3:
+      return static_cast<float>(static_cast<const E4m3*>(data)[i]);
+    default:
+      return static_cast<float>(static_cast<const E5m2*>(data)[i]);
   }
 }
 void set(void* data, Dtype dtype, std::int64_t i, float value) {
   switch (dtype) {
-    case Dtype::kF32: static_cast<float*>(data)[i] = value; return;
-    case Dtype::kF16: static_cast<F16*>(data)[i] = F16(value); return;
-    case Dtype::kBf16: static_cast<Bf16*>(data)[i] = Bf16(value); return;
-    case Dtype::kE4m3: static_cast<E4m3*>(data)[i] = E4m3(value); return;
-    default: static_cast<E5m2*>(data)[i] = E5m2(value); return;
+    case Dtype::kF32:
+      static_cast<float*>(data)[i] = value;
+      return;
+    case Dtype::kF16:
+      static_cast<F16*>(data)[i] = F16(value);
+      return;
+    case Dtype::kBf16:
+      static_cast<Bf16*>(data)[i] = Bf16(value);
+      return;
+    case Dtype::kE4m3:
+      static_cast<E4m3*>(data)[i] = E4m3(value);
+      return;
+    default:
+      static_cast<E5m2*>(data)[i] = E5m2(value);
+      return;
   }
 }
 
@@ -50,7 +65,8 @@ class Guarded {
   Guarded(Dtype dtype, std::int64_t count) : dtype_(dtype) {
     const std::size_t bytes = static_cast<std::size_t>(count) * size_of(dtype);
     mapped_ = (bytes + kPage - 1) / kPage * kPage + kPage;
-    base_ = static_cast<char*>(mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    base_ = static_cast<char*>(
+        mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
     mprotect(base_ + mapped_ - kPage, kPage, PROT_NONE);
     data_ = base_ + mapped_ - kPage - bytes;
     std::memset(data_, 0xff, bytes);  // NaN in every format here
@@ -88,17 +104,17 @@ struct Case {
   int rotary_dim = 0;
   bool interleave = false;
   std::vector<std::pair<int, int>> requests = {{1, 100}};  // query tokens, KV tokens
-  int item_tokens = 1 << 20;                                // query tokens of an item
-  int parts = 1;                                            // pieces of the KV range
+  int item_tokens = 1 << 20;                               // query tokens of an item
+  int parts = 1;                                           // pieces of the KV range
   unsigned seed = 1;
 
   std::string text() const {
     std::ostringstream s;
-    s << "q " << name(q) << " kv " << name(kv) << " out " << name(out) << " page " << page_size << (hnd ? " HND" : " NHD")
-      << " heads " << kv_heads << "x" << group << " dims " << dim_qk << "/" << dim_vo << " mask " << static_cast<int>(mask)
-      << " window " << window_left << " cap " << soft_cap << " alibi " << alibi << " sinks " << sinks << " rope "
-      << rotary_dim << (interleave ? "i" : "") << " item_tokens " << item_tokens << " parts " << parts << " seed " << seed
-      << " requests";
+    s << "q " << name(q) << " kv " << name(kv) << " out " << name(out) << " page " << page_size
+      << (hnd ? " HND" : " NHD") << " heads " << kv_heads << "x" << group << " dims " << dim_qk << "/"
+      << dim_vo << " mask " << static_cast<int>(mask) << " window " << window_left << " cap " << soft_cap
+      << " alibi " << alibi << " sinks " << sinks << " rope " << rotary_dim << (interleave ? "i" : "")
+      << " item_tokens " << item_tokens << " parts " << parts << " seed " << seed << " requests";
     for (auto [qo, len] : requests) s << " " << qo << ":" << len;
     return s.str();
   }
@@ -118,7 +134,8 @@ struct Data {
   std::unique_ptr<Guarded> q, k, v;
 
   std::int64_t kv_row(int request, int kv, bool value) const {  // element offset of head 0
-    const std::int64_t token = value ? token_stride_v : token_stride_k, page = value ? page_stride_v : page_stride;
+    const std::int64_t token = value ? token_stride_v : token_stride_k,
+                       page = value ? page_stride_v : page_stride;
     if (c.page_size == 0) return (kv_indptr[request] + kv) * token;
     return kv_indices[kv_indptr[request] + kv / c.page_size] * page + kv % c.page_size * token;
   }
@@ -161,7 +178,8 @@ Data::Data(const Case& the_case) : c(the_case), heads(c.kv_heads * c.group) {
   for (int r = 0; r < static_cast<int>(c.requests.size()); ++r)
     for (int t = 0; t < kv_len[r]; ++t)
       for (int h = 0; h < c.kv_heads; ++h) {
-        for (int d = 0; d < c.dim_qk; ++d) k->put(kv_row(r, t, false) + h * head_stride_k + d, normal(random));
+        for (int d = 0; d < c.dim_qk; ++d)
+          k->put(kv_row(r, t, false) + h * head_stride_k + d, normal(random));
         for (int d = 0; d < c.dim_vo; ++d) v->put(kv_row(r, t, true) + h * head_stride_v + d, normal(random));
       }
   mask_bytes.resize(static_cast<std::size_t>(mask_indptr.back()));
@@ -187,9 +205,12 @@ bool Data::attends(int request, int qo, int kv) const {
 
 AttentionProblem Data::problem() const {
   AttentionProblem p{};
-  p.q = q->data(), p.q_stride_token = std::int64_t{heads} * c.dim_qk, p.q_stride_head = c.dim_qk, p.q_dtype = c.q;
-  p.k = k->data(), p.k_stride_page = page_stride, p.k_stride_token = token_stride_k, p.k_stride_head = head_stride_k;
-  p.v = v->data(), p.v_stride_page = page_stride_v, p.v_stride_token = token_stride_v, p.v_stride_head = head_stride_v;
+  p.q = q->data(), p.q_stride_token = std::int64_t{heads} * c.dim_qk, p.q_stride_head = c.dim_qk,
+  p.q_dtype = c.q;
+  p.k = k->data(), p.k_stride_page = page_stride, p.k_stride_token = token_stride_k,
+  p.k_stride_head = head_stride_k;
+  p.v = v->data(), p.v_stride_page = page_stride_v, p.v_stride_token = token_stride_v,
+  p.v_stride_head = head_stride_v;
   p.kv_dtype = c.kv;
   p.qo_indptr = qo_indptr.data(), p.kv_indptr = kv_indptr.data(), p.kv_indices = kv_indices.data();
   p.page_size = c.page_size, p.kv_len = kv_len.data();
@@ -215,7 +236,8 @@ std::vector<double> rotated(const Data& d, const Guarded& from, std::int64_t off
   std::vector<double> x(static_cast<std::size_t>(d.c.dim_qk));
   for (int i = 0; i < d.c.dim_qk; ++i) x[i] = from.at(offset + i);
   for (int i = 0; i < d.c.rotary_dim / 2; ++i) {
-    const int first = d.c.interleave ? 2 * i : i, second = d.c.interleave ? 2 * i + 1 : i + d.c.rotary_dim / 2;
+    const int first = d.c.interleave ? 2 * i : i,
+              second = d.c.interleave ? 2 * i + 1 : i + d.c.rotary_dim / 2;
     const double angle = position * static_cast<double>(d.inv_freq[i]), a = x[first], b = x[second];
     x[first] = a * std::cos(angle) - b * std::sin(angle);
     x[second] = b * std::cos(angle) + a * std::sin(angle);
@@ -263,13 +285,16 @@ Result reference(const Data& d) {
       for (int t = 0; t < d.kv_len[request]; ++t) {
         keys.push_back(rotated(d, *d.k, d.kv_row(request, t, false) + kv_head * d.head_stride_k, t));
         std::vector<double> value(static_cast<std::size_t>(d.c.dim_vo));
-        for (int i = 0; i < d.c.dim_vo; ++i) value[i] = d.v->at(d.kv_row(request, t, true) + kv_head * d.head_stride_v + i);
+        for (int i = 0; i < d.c.dim_vo; ++i)
+          value[i] = d.v->at(d.kv_row(request, t, true) + kv_head * d.head_stride_v + i);
         values.push_back(std::move(value));
       }
       for (int qo = 0; qo < d.c.requests[request].first; ++qo)
         for (int g = 0; g < d.c.group; ++g) {
-          const std::size_t row = static_cast<std::size_t>(d.qo_indptr[request] + qo) * d.heads + kv_head * d.c.group + g;
-          reference_row(d, request, qo, kv_head * d.c.group + g, keys, values, &r.out[row * d.c.dim_vo], &r.lse[row]);
+          const std::size_t row =
+              static_cast<std::size_t>(d.qo_indptr[request] + qo) * d.heads + kv_head * d.c.group + g;
+          reference_row(d, request, qo, kv_head * d.c.group + g, keys, values, &r.out[row * d.c.dim_vo],
+                        &r.lse[row]);
         }
     }
   return r;
@@ -281,16 +306,19 @@ struct FreeDeleter {
   void operator()(void* p) const { std::free(p); }
 };
 
-// Runs `p`, whose shapes are those of `d`, as the planner would: items of some query tokens and pieces of the KV range.
+// Runs `p`, whose shapes are those of `d`, as the planner would: items of some query tokens and pieces of the
+// KV range.
 Result run(const Data& d, AttentionProblem p, int level) {
   const int width = d.c.dim_vo, parts = d.c.parts;
   const std::size_t rows = static_cast<std::size_t>(d.tokens) * d.heads;
   Guarded out(d.c.out, static_cast<std::int64_t>(rows) * width);
   std::vector<float> lse(rows, NAN);
-  p.out = out.data(), p.out_stride_token = std::int64_t{d.heads} * width, p.out_stride_head = width, p.out_dtype = d.c.out;
+  p.out = out.data(), p.out_stride_token = std::int64_t{d.heads} * width, p.out_stride_head = width,
+  p.out_dtype = d.c.out;
   p.lse = lse.data(), p.lse_stride_token = d.heads, p.lse_stride_head = 1;
   int max_rows = 1;
-  for (auto [qo, len] : d.c.requests) max_rows = std::max(max_rows, std::min(qo, d.c.item_tokens) * d.c.group);
+  for (auto [qo, len] : d.c.requests)
+    max_rows = std::max(max_rows, std::min(qo, d.c.item_tokens) * d.c.group);
   std::vector<float> partial_out(static_cast<std::size_t>(parts) * d.c.kv_heads * max_rows * width, NAN);
   std::vector<float> partial_lse(static_cast<std::size_t>(parts) * d.c.kv_heads * max_rows, NAN);
   p.partial_out = partial_out.data(), p.partial_lse = partial_lse.data(), p.partial_rows = max_rows;
@@ -322,10 +350,11 @@ Result run(const Data& d, AttentionProblem p, int level) {
 
 // ---- Comparison ----
 
-// By the library's rule (op/tolerance.h): P is rounded to bf16 where the bf16 dot engine runs; sums run over the head dim and the
-// KV tokens.
+// By the library's rule (op/tolerance.h): P is rounded to bf16 where the bf16 dot engine runs; sums run over
+// the head dim and the KV tokens.
 op::Tolerance tolerance(const Case& c) {
-  const bool bf16_dot = c.q == Dtype::kBf16 && c.kv != Dtype::kF16 && c.kv != Dtype::kF32 && c.rotary_dim == 0;
+  const bool bf16_dot =
+      c.q == Dtype::kBf16 && c.kv != Dtype::kF16 && c.kv != Dtype::kF32 && c.rotary_dim == 0;
   int longest = 0;
   for (auto [qo, len] : c.requests) longest = std::max(longest, len);
   return op::tolerance(c.out, {bf16_dot ? Dtype::kBf16 : Dtype::kF32, c.dim_qk + longest});
@@ -346,13 +375,16 @@ double excess(const Data& d, const Result& result, const Result& expected) {
   const std::size_t width = static_cast<std::size_t>(d.c.dim_vo);
   double worst = 0;
   for (std::size_t row = 0; row < expected.lse.size(); ++row) {
-    worst = std::max(worst, excess_of(result.lse[row], expected.lse[row], kLse * (1 + std::abs(expected.lse[row]) / 8)));
+    worst = std::max(
+        worst, excess_of(result.lse[row], expected.lse[row], kLse * (1 + std::abs(expected.lse[row]) / 8)));
     double squares = 0;
-    for (std::size_t i = 0; i < width; ++i) squares += expected.out[row * width + i] * expected.out[row * width + i];
+    for (std::size_t i = 0; i < width; ++i)
+      squares += expected.out[row * width + i] * expected.out[row * width + i];
     const double rms = std::sqrt(squares / static_cast<double>(width));
     for (std::size_t i = 0; i < width; ++i) {
       const double e = expected.out[row * width + i];
-      worst = std::max(worst, excess_of(result.out[row * width + i], e, t.relative * std::abs(e) + t.of_rms * rms + t.absolute));
+      worst = std::max(worst, excess_of(result.out[row * width + i], e,
+                                        t.relative * std::abs(e) + t.of_rms * rms + t.absolute));
     }
   }
   return worst;
@@ -375,10 +407,10 @@ void check(const Case& c) {
 
 // ---- Sweeps ----
 
-const std::pair<Dtype, Dtype> kDtypePairs[] = {
-    {Dtype::kF32, Dtype::kF32},   {Dtype::kF16, Dtype::kF16},   {Dtype::kBf16, Dtype::kBf16},
-    {Dtype::kBf16, Dtype::kE4m3}, {Dtype::kBf16, Dtype::kE5m2}, {Dtype::kF16, Dtype::kE4m3},
-    {Dtype::kF32, Dtype::kE5m2},  {Dtype::kF32, Dtype::kBf16}};
+const std::pair<Dtype, Dtype> kDtypePairs[] = {{Dtype::kF32, Dtype::kF32},   {Dtype::kF16, Dtype::kF16},
+                                               {Dtype::kBf16, Dtype::kBf16}, {Dtype::kBf16, Dtype::kE4m3},
+                                               {Dtype::kBf16, Dtype::kE5m2}, {Dtype::kF16, Dtype::kE4m3},
+                                               {Dtype::kF32, Dtype::kE5m2},  {Dtype::kF32, Dtype::kBf16}};
 
 TEST(AttentionKernel, DtypesAndOutputs) {
   for (auto [q, kv] : kDtypePairs)
@@ -391,16 +423,26 @@ TEST(AttentionKernel, Layouts) {
   for (int page_size : {0, 1, 3, 16, 64})
     for (bool hnd : {false, true})
       for (int qo : {1, 9})
-        check({.page_size = page_size, .hnd = hnd, .kv_heads = 3, .requests = {{qo, 77}, {qo + 1, 130}, {2, 1}}});
+        check({.page_size = page_size,
+               .hnd = hnd,
+               .kv_heads = 3,
+               .requests = {{qo, 77}, {qo + 1, 130}, {2, 1}}});
 }
 
 TEST(AttentionKernel, GroupsAndHeadDims) {
-  const std::pair<int, int> dims[] = {{64, 64}, {128, 128}, {80, 80}, {8, 8}, {192, 128}, {256, 256}, {512, 512}, {72, 24}};
+  const std::pair<int, int> dims[] = {{64, 64},   {128, 128}, {80, 80},   {8, 8},
+                                      {192, 128}, {256, 256}, {512, 512}, {72, 24}};
   for (int group : {1, 2, 3, 4, 7, 8, 16})
     for (auto [qk, vo] : dims)
       for (Dtype dtype : {Dtype::kBf16, Dtype::kF32})
-        check({.q = dtype, .kv = dtype, .kv_heads = 1, .group = group, .dim_qk = qk, .dim_vo = vo,
-               .mask = AttentionMask::kCausal, .requests = {{3, 70}}});
+        check({.q = dtype,
+               .kv = dtype,
+               .kv_heads = 1,
+               .group = group,
+               .dim_qk = qk,
+               .dim_vo = vo,
+               .mask = AttentionMask::kCausal,
+               .requests = {{3, 70}}});
 }
 
 TEST(AttentionKernel, QueryLengths) {
@@ -411,7 +453,8 @@ TEST(AttentionKernel, QueryLengths) {
 TEST(AttentionKernel, KvTails) {
   for (int len = 0; len <= 34; ++len)
     for (int base : {0, 112, 240})
-      for (int qo : {1, 6}) check({.page_size = 0, .kv_heads = 1, .group = 2, .requests = {{qo, base + len}}});
+      for (int qo : {1, 6})
+        check({.page_size = 0, .kv_heads = 1, .group = 2, .requests = {{qo, base + len}}});
 }
 
 TEST(AttentionKernel, MasksAndTransforms) {
@@ -421,8 +464,17 @@ TEST(AttentionKernel, MasksAndTransforms) {
         for (bool alibi : {false, true})
           for (bool sinks : {false, true})
             for (int qo : {1, 40})
-              check({.q = Dtype::kF32, .kv = Dtype::kF32, .kv_heads = 1, .group = 2, .dim_qk = 32, .dim_vo = 16,
-                     .mask = mask, .window_left = window, .soft_cap = cap, .alibi = alibi, .sinks = sinks,
+              check({.q = Dtype::kF32,
+                     .kv = Dtype::kF32,
+                     .kv_heads = 1,
+                     .group = 2,
+                     .dim_qk = 32,
+                     .dim_vo = 16,
+                     .mask = mask,
+                     .window_left = window,
+                     .soft_cap = cap,
+                     .alibi = alibi,
+                     .sinks = sinks,
                      .requests = {{qo, 170}}});
 }
 
@@ -431,8 +483,14 @@ TEST(AttentionKernel, Rope) {
     for (bool interleave : {false, true})
       for (int rotary_dim : {128, 64})
         for (int qo : {1, 40})
-          check({.q = dtype, .kv = dtype, .kv_heads = 1, .dim_qk = 128, .mask = AttentionMask::kCausal,
-                 .rotary_dim = rotary_dim, .interleave = interleave, .requests = {{qo, 300}}});
+          check({.q = dtype,
+                 .kv = dtype,
+                 .kv_heads = 1,
+                 .dim_qk = 128,
+                 .mask = AttentionMask::kCausal,
+                 .rotary_dim = rotary_dim,
+                 .interleave = interleave,
+                 .requests = {{qo, 300}}});
 }
 
 TEST(AttentionKernel, MoreQueriesThanKeys) {
@@ -447,7 +505,11 @@ TEST(AttentionKernel, SplitsMerge) {
     for (int parts : {2, 3, 7})
       for (int qo : {1, 30})
         for (bool sinks : {false, true})
-          check({.q = dtype, .kv = dtype, .mask = AttentionMask::kCausal, .sinks = sinks, .requests = {{qo, 331}, {qo, 40}},
+          check({.q = dtype,
+                 .kv = dtype,
+                 .mask = AttentionMask::kCausal,
+                 .sinks = sinks,
+                 .requests = {{qo, 331}, {qo, 40}},
                  .parts = parts});
 }
 
@@ -461,11 +523,22 @@ TEST(AttentionKernel, RandomCases) {
   for (int i = 0; i < 150; ++i) {
     const auto [q, kv] = kDtypePairs[random() % std::size(kDtypePairs)];
     const int dim = pick(8, 16, 40, 64, 80, 96, 128);
-    Case c{.q = q, .kv = kv, .out = pick(Dtype::kF32, Dtype::kF16, Dtype::kBf16), .page_size = pick(0, 1, 3, 5, 16, 64),
-           .hnd = pick(true, false), .kv_heads = pick(1, 2, 3), .group = pick(1, 2, 3, 5, 8), .dim_qk = dim,
-           .dim_vo = pick(dim, dim, 48), .mask = pick(AttentionMask::kNone, AttentionMask::kCausal, AttentionMask::kCustom),
-           .window_left = pick(-1, -1, 5, 100), .soft_cap = pick(0.0f, 0.0f, 5.0f), .alibi = pick(false, false, true),
-           .sinks = pick(false, true), .rotary_dim = pick(0, 0, dim / 8 * 8), .interleave = pick(false, true)};
+    Case c{.q = q,
+           .kv = kv,
+           .out = pick(Dtype::kF32, Dtype::kF16, Dtype::kBf16),
+           .page_size = pick(0, 1, 3, 5, 16, 64),
+           .hnd = pick(true, false),
+           .kv_heads = pick(1, 2, 3),
+           .group = pick(1, 2, 3, 5, 8),
+           .dim_qk = dim,
+           .dim_vo = pick(dim, dim, 48),
+           .mask = pick(AttentionMask::kNone, AttentionMask::kCausal, AttentionMask::kCustom),
+           .window_left = pick(-1, -1, 5, 100),
+           .soft_cap = pick(0.0f, 0.0f, 5.0f),
+           .alibi = pick(false, false, true),
+           .sinks = pick(false, true),
+           .rotary_dim = pick(0, 0, dim / 8 * 8),
+           .interleave = pick(false, true)};
     c.requests.clear();
     for (unsigned n = 1 + random() % 3; n > 0; --n)
       c.requests.push_back({pick(1, 1, 2, 5, 17, 33), static_cast<int>(random() % 300)});
@@ -483,7 +556,11 @@ TEST(AttentionKernel, RowsDoNotDependOnTheirTile) {
   for (Dtype dtype : {Dtype::kBf16, Dtype::kF32})
     for (int window : {-1, 40})
       for (int rotary_dim : {0, 64}) {
-        Case c{.q = dtype, .kv = dtype, .mask = AttentionMask::kCausal, .window_left = window, .rotary_dim = rotary_dim,
+        Case c{.q = dtype,
+               .kv = dtype,
+               .mask = AttentionMask::kCausal,
+               .window_left = window,
+               .rotary_dim = rotary_dim,
                .requests = {{90, 400}}};
         const Data whole(c);
         for (int tokens : {4, 7, 31}) {
@@ -517,7 +594,8 @@ TEST(AttentionKernel, MaskedNanDoesNotMatter) {
         const Result expected = reference(d);
         ASSERT_TRUE(std::isfinite(expected.out[0]) || mask != AttentionMask::kCausal || qo == 2);
         for (int level : levels())
-          EXPECT_LE(excess(d, run(d, d.problem(), level), expected), 1.0) << level_name(level) << ": " << d.c.text();
+          EXPECT_LE(excess(d, run(d, d.problem(), level), expected), 1.0)
+              << level_name(level) << ": " << d.c.text();
       }
 }
 
@@ -533,7 +611,8 @@ TEST(AttentionKernel, AttendedNanPropagates) {
       ASSERT_EQ(expected.out[9], INFINITY);
       ASSERT_TRUE(std::isfinite(expected.out[10]));
       for (int level : levels())
-        EXPECT_LE(excess(d, run(d, d.problem(), level), expected), 1.0) << level_name(level) << ": " << d.c.text();
+        EXPECT_LE(excess(d, run(d, d.problem(), level), expected), 1.0)
+            << level_name(level) << ": " << d.c.text();
     }
 }
 
@@ -556,14 +635,15 @@ TEST(AttentionKernel, WrongProblemsFail) {
 
         p = d.problem();
         p.q = static_cast<const char*>(p.q) + d.c.dim_qk * size_of(dtype);  // head h reads head h + 1
-        p.q_stride_head = -d.c.dim_qk;                                       // and h + 1 reads h (heads 0 and 1)
+        p.q_stride_head = -d.c.dim_qk;  // and h + 1 reads h (heads 0 and 1)
         Case two = d.c;
         two.kv_heads = 1, two.group = 2;
         const Data pair(two);
         AttentionProblem swapped = pair.problem();
         swapped.q = static_cast<const char*>(swapped.q) + two.dim_qk * size_of(dtype);
         swapped.q_stride_head = -two.dim_qk;
-        EXPECT_GT(excess(pair, run(pair, swapped, level), reference(pair)), 1.0) << "query heads swapped, " << where;
+        EXPECT_GT(excess(pair, run(pair, swapped, level), reference(pair)), 1.0)
+            << "query heads swapped, " << where;
 
         p = d.problem();
         std::vector<std::int32_t> pages = d.kv_indices;

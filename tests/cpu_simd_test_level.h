@@ -7,7 +7,17 @@
 #include "strobe/dtype.h"
 
 namespace strobe::cpu {
-enum class SimdFunction { kExp2, kExp2For16Bits, kLog2, kTanh, kErfcOfPositive, kErf, kSqrt, kRsqrt, kRoundEven };
+enum class SimdFunction {
+  kExp2,
+  kExp2For16Bits,
+  kLog2,
+  kTanh,
+  kErfcOfPositive,
+  kErf,
+  kSqrt,
+  kRsqrt,
+  kRoundEven
+};
 enum class SimdStore { kFull, kStream };
 }  // namespace strobe::cpu
 

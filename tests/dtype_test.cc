@@ -12,7 +12,8 @@
 namespace strobe {
 namespace {
 
-// The nearest value of a format by search over all its finite values; on a tie the one with the even last bit.
+// The nearest value of a format by search over all its finite values; on a tie the one with the even last
+// bit.
 template <class Format>
 float nearest(float x, unsigned patterns) {
   float best = 0;
@@ -37,7 +38,8 @@ template <class Format>
 void expect_rounds_to_nearest(unsigned patterns, float largest) {
   op::Random random(1);
   for (int i = 0; i < 2000; ++i) {
-    const auto x = static_cast<float>(std::ldexp(random.uniform() * 2 - 1, static_cast<int>(random.integer(-30, 16))));
+    const auto x =
+        static_cast<float>(std::ldexp(random.uniform() * 2 - 1, static_cast<int>(random.integer(-30, 16))));
     if (std::abs(x) > largest) continue;
     EXPECT_EQ(static_cast<float>(Format(x)), nearest<Format>(x, patterns)) << x;
   }
@@ -65,16 +67,24 @@ TEST(Dtype, EveryPatternSurvivesARoundTrip) {
     half.bits = static_cast<std::uint16_t>(bits);
     Bf16 brain;
     brain.bits = static_cast<std::uint16_t>(bits);
-    if (!std::isnan(static_cast<float>(half))) { EXPECT_EQ(F16(static_cast<float>(half)).bits, bits); }
-    if (!std::isnan(static_cast<float>(brain))) { EXPECT_EQ(Bf16(static_cast<float>(brain)).bits, bits); }
+    if (!std::isnan(static_cast<float>(half))) {
+      EXPECT_EQ(F16(static_cast<float>(half)).bits, bits);
+    }
+    if (!std::isnan(static_cast<float>(brain))) {
+      EXPECT_EQ(Bf16(static_cast<float>(brain)).bits, bits);
+    }
   }
   for (unsigned bits = 0; bits < 256; ++bits) {
     E4m3 a;
     a.bits = static_cast<std::uint8_t>(bits);
     E5m2 b;
     b.bits = static_cast<std::uint8_t>(bits);
-    if (!std::isnan(static_cast<float>(a))) { EXPECT_EQ(E4m3(static_cast<float>(a)).bits, bits); }
-    if (!std::isnan(static_cast<float>(b))) { EXPECT_EQ(E5m2(static_cast<float>(b)).bits, bits); }
+    if (!std::isnan(static_cast<float>(a))) {
+      EXPECT_EQ(E4m3(static_cast<float>(a)).bits, bits);
+    }
+    if (!std::isnan(static_cast<float>(b))) {
+      EXPECT_EQ(E5m2(static_cast<float>(b)).bits, bits);
+    }
   }
 }
 
@@ -91,7 +101,8 @@ TEST(Dtype, KnownValues) {
 }
 
 TEST(Dtype, OverflowNanAndInfinity) {
-  constexpr float kInf = std::numeric_limits<float>::infinity(), kNan = std::numeric_limits<float>::quiet_NaN();
+  constexpr float kInf = std::numeric_limits<float>::infinity(),
+                  kNan = std::numeric_limits<float>::quiet_NaN();
   EXPECT_EQ(static_cast<float>(E4m3(1e9f)), 448.0f);
   EXPECT_EQ(static_cast<float>(E4m3(-kInf)), -448.0f);
   EXPECT_EQ(static_cast<float>(E5m2(1e9f)), 57344.0f);
@@ -104,9 +115,11 @@ TEST(Dtype, OverflowNanAndInfinity) {
 }
 
 TEST(Dtype, NamesParse) {
-  for (int i = 0; i < kDtypeCount; ++i) EXPECT_EQ(parse_dtype(name(static_cast<Dtype>(i))), static_cast<Dtype>(i));
+  for (int i = 0; i < kDtypeCount; ++i)
+    EXPECT_EQ(parse_dtype(name(static_cast<Dtype>(i))), static_cast<Dtype>(i));
   EXPECT_EQ(parse_dtype("float8_e4m3fn"), Dtype::kE4m3);
-  EXPECT_THAT(test::error_message([] { parse_dtype("fp4"); }), testing::HasSubstr("expected one of f32, f16, bf16, e4m3"));
+  EXPECT_THAT(test::error_message([] { parse_dtype("fp4"); }),
+              testing::HasSubstr("expected one of f32, f16, bf16, e4m3"));
 }
 
 }  // namespace

@@ -10,8 +10,8 @@
 
 #include "core/env.h"
 #include "core/log.h"
-#include "op/declare.h"
 #include "op/call.h"
+#include "op/declare.h"
 #include "strobe/norm.h"
 #include "support/sweep.h"
 
@@ -42,12 +42,15 @@ TEST(Env, FindsMisspeltVariables) {
 
 TEST(Env, TableFollowsTheEnumerators) {
   int number = 0;
-  for (const env::Entry& entry : env::table()) EXPECT_EQ(static_cast<int>(entry.variable), number++) << entry.name;
+  for (const env::Entry& entry : env::table())
+    EXPECT_EQ(static_cast<int>(entry.variable), number++) << entry.name;
 }
 
 class Log : public testing::Test {
  protected:
-  Log() : path_(std::filesystem::temp_directory_path() / ("strobe_log_" + std::to_string(getpid()))) { std::filesystem::remove(path_); }
+  Log() : path_(std::filesystem::temp_directory_path() / ("strobe_log_" + std::to_string(getpid()))) {
+    std::filesystem::remove(path_);
+  }
   ~Log() override {
     log::configure(0, "stdout");
     std::filesystem::remove(path_);
@@ -76,7 +79,8 @@ TEST_F(Log, LevelOneNamesTheCall) {
 TEST_F(Log, LevelThreeShowsOperandsAndAttributes) {
   log::configure(3, path_.string());
   call_rmsnorm();
-  EXPECT_THAT(text(), AllOf(HasSubstr("in input: f32[2, 4] cpu"), HasSubstr("out out: f32[2, 4]"), HasSubstr("eps = 1e-06"), Not(HasSubstr("min "))));
+  EXPECT_THAT(text(), AllOf(HasSubstr("in input: f32[2, 4] cpu"), HasSubstr("out out: f32[2, 4]"),
+                            HasSubstr("eps = 1e-06"), Not(HasSubstr("min "))));
 }
 
 TEST_F(Log, LevelFiveAddsStatistics) {
@@ -104,16 +108,17 @@ struct CrashArgs {
 };
 
 const op::Operator& crashing_operator() {
-  static const op::Operator op = op::Declare<CrashArgs>("crash", "test", "Kills the process.")
-                                     .formula("-")
-                                     .function("-")
-                                     .axis("n", 1, "elements")
-                                     .input<&CrashArgs::input>("input", "n", op::kFloats, "anything")
-                                     .cost([](const CrashArgs&, const op::Axes&) { return op::Cost{}; })
-                                     .accuracy([](const CrashArgs&, const op::Axes&, int) { return op::Accuracy{}; })
-                                     .reference([](const CrashArgs&, const op::Axes&, op::Expected&) {})
-                                     .backend(Backend::kCpu, [](const CrashArgs&, const op::Axes&, const Launch&) { _exit(3); })
-                                     .build();
+  static const op::Operator op =
+      op::Declare<CrashArgs>("crash", "test", "Kills the process.")
+          .formula("-")
+          .function("-")
+          .axis("n", 1, "elements")
+          .input<&CrashArgs::input>("input", "n", op::kFloats, "anything")
+          .cost([](const CrashArgs&, const op::Axes&) { return op::Cost{}; })
+          .accuracy([](const CrashArgs&, const op::Axes&, int) { return op::Accuracy{}; })
+          .reference([](const CrashArgs&, const op::Axes&, op::Expected&) {})
+          .backend(Backend::kCpu, [](const CrashArgs&, const op::Axes&, const Launch&) { _exit(3); })
+          .build();
   return op;
 }
 

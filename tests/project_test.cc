@@ -52,7 +52,8 @@ bool contains(const std::vector<std::string>& list, const std::string& item) {
 
 // The words of a `set(NAME …)` in CMakeLists.txt.
 std::vector<std::string> cmake_list(const std::string& name) {
-  const std::vector<std::string> body = matches(read(kRoot / "CMakeLists.txt"), ("set\\(" + name + "\\s+([^)]*)\\)").c_str());
+  const std::vector<std::string> body =
+      matches(read(kRoot / "CMakeLists.txt"), ("set\\(" + name + "\\s+([^)]*)\\)").c_str());
   EXPECT_EQ(body.size(), 1u) << name;
   return body.empty() ? body : matches(body[0], "(\\S+)");
 }
@@ -85,13 +86,15 @@ TEST(Project, FilesThatDeclareOperatorsAreFamilies) {
 TEST(Project, EveryFamilyDeclaresOperators) {
   for (const std::string& family : cmake_list("STROBE_OPERATOR_FAMILIES")) {
     const auto operators = op::registry().all();
-    EXPECT_TRUE(std::any_of(operators.begin(), operators.end(), [&](const op::Operator* op) { return op->family == family; }))
+    EXPECT_TRUE(std::any_of(operators.begin(), operators.end(),
+                            [&](const op::Operator* op) { return op->family == family; }))
         << "no operator says that src/ops/" << family << ".cc declares it";
   }
 }
 
 TEST(Project, CMakeNamesEveryTest) {
-  const std::vector<std::string> named = matches(read(kRoot / "tests/CMakeLists.txt"), "([A-Za-z0-9_]+_test[A-Za-z0-9_]*)");
+  const std::vector<std::string> named =
+      matches(read(kRoot / "tests/CMakeLists.txt"), "([A-Za-z0-9_]+_test[A-Za-z0-9_]*)");
   for (const std::string& path : files("tests", {".cc"}))
     if (path.find("_test") != std::string::npos) {
       EXPECT_TRUE(contains(named, fs::path(path).stem())) << path << " is not built";
@@ -99,10 +102,12 @@ TEST(Project, CMakeNamesEveryTest) {
 }
 
 TEST(Project, StrobeHeaderIncludesEveryPublicHeader) {
-  const std::vector<std::string> included = matches(read(kRoot / "include/strobe/strobe.h"), "#include \"(strobe/[^\"]+)\"");
+  const std::vector<std::string> included =
+      matches(read(kRoot / "include/strobe/strobe.h"), "#include \"(strobe/[^\"]+)\"");
   for (const std::string& path : files("include/strobe", {".h"})) {
     const std::string name = fs::path(path).lexically_relative("include").generic_string();
-    EXPECT_TRUE(name == "strobe/strobe.h" || contains(included, name)) << name << " is missing in strobe/strobe.h";
+    EXPECT_TRUE(name == "strobe/strobe.h" || contains(included, name))
+        << name << " is missing in strobe/strobe.h";
   }
 }
 
@@ -112,7 +117,8 @@ TEST(Project, PublicHeadersIncludeOnlyPublicHeaders) {
       EXPECT_TRUE(name.starts_with("strobe/")) << path << " includes " << name;
 }
 
-// One table knows every variable: nobody else asks the environment for one, and no text names one that is not there.
+// One table knows every variable: nobody else asks the environment for one, and no text names one that is not
+// there.
 TEST(Project, EnvironmentVariablesComeFromTheTable) {
   std::vector<std::string> known;
   for (const env::Entry& entry : env::table()) {
@@ -129,7 +135,8 @@ TEST(Project, EnvironmentVariablesComeFromTheTable) {
 }
 
 TEST(Project, TheReadmeShowsTheExample) {
-  EXPECT_NE(read(kRoot / "README.md").find("```cpp\n" + read(kRoot / "examples/quickstart.cc") + "```"), std::string::npos)
+  EXPECT_NE(read(kRoot / "README.md").find("```cpp\n" + read(kRoot / "examples/quickstart.cc") + "```"),
+            std::string::npos)
       << "the cpp block of README.md and examples/quickstart.cc differ";
 }
 
@@ -139,10 +146,12 @@ TEST(Project, DocumentsNameWhatExists) {
   for (const char* document : {"README.md", "HACKING.md", "docs/quickstart.md", "docs/attention.md"}) {
     const std::string text = read(kRoot / document);
     for (const std::string& target : matches(text, "`make ([a-z0-9-]+)"))
-      EXPECT_TRUE(std::regex_search(makefile, std::regex("\n(\\S+ )*" + target + "( \\S+)*:"))) << document << " names `make " << target << "`";
+      EXPECT_TRUE(std::regex_search(makefile, std::regex("\n(\\S+ )*" + target + "( \\S+)*:")))
+          << document << " names `make " << target << "`";
     for (const std::string& link : matches(text, "\\]\\(([^)#:]+)\\)"))
       EXPECT_TRUE(fs::exists((kRoot / document).parent_path() / link)) << document << " links to " << link;
-    for (const std::string& path : matches(text, "`((?:src|include|tests|cmake|scripts|examples|docs)/[A-Za-z0-9_./]*)`"))
+    for (const std::string& path :
+         matches(text, "`((?:src|include|tests|cmake|scripts|examples|docs)/[A-Za-z0-9_./]*)`"))
       EXPECT_TRUE(fs::exists(kRoot / path)) << document << " names " << path;
   }
 }
@@ -155,7 +164,8 @@ TEST(Project, ListingFollowsTheRegistry) {
   std::vector<std::string> routines = routine_names();
   EXPECT_GE(routines.size(), names.size());
   std::sort(routines.begin(), routines.end());
-  EXPECT_EQ(std::adjacent_find(routines.begin(), routines.end()), routines.end()) << "two routines have one name";
+  EXPECT_EQ(std::adjacent_find(routines.begin(), routines.end()), routines.end())
+      << "two routines have one name";
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
-// The long sweep: every routine of every operator on hundreds of randomly drawn small shapes, dtypes, layouts and options, at every
-// instruction-set level, against the FP64 reference. A new operator takes part without being named here.
+// The long sweep: every routine of every operator on hundreds of randomly drawn small shapes, dtypes, layouts
+// and options, at every instruction-set level, against the FP64 reference. A new operator takes part without
+// being named here.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -24,7 +25,8 @@ Choices range(int low, int high, int step = 1) {
   return choices;
 }
 
-// What is drawn for a parameter of that name. The others keep their defaults; query heads follow the KV heads, below.
+// What is drawn for a parameter of that name. The others keep their defaults; query heads follow the KV
+// heads, below.
 const std::map<std::string_view, Choices>& choices() {
   static const std::map<std::string_view, Choices> table = {
       {"num_tokens", range(1, 40)},
@@ -79,7 +81,8 @@ std::string pick(const Choices& from, op::Random& random) {
 
 // Inputs of 16 and 32 bits, or 0/1 where the routine's default says so.
 std::string draw_dtype(const op::Parameter& parameter, op::Random& random) {
-  return parameter.default_value == "bool" ? pick({"bool", "u8"}, random) : pick({"f32", "f16", "bf16"}, random);
+  return parameter.default_value == "bool" ? pick({"bool", "u8"}, random)
+                                           : pick({"f32", "f16", "bf16"}, random);
 }
 
 test::Values draw(const op::Routine& routine, op::Random& random) {

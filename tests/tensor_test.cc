@@ -42,13 +42,23 @@ TEST(TensorView, DescribesItself) {
 
 TEST(TensorView, RejectsWhatIsOutOfRange) {
   Tensor tensor(Dtype::kF32, {3, 4});
-  EXPECT_THAT(error_message([&] { tensor.view().slice(2, 0, 1); }), HasSubstr("expected an axis in [0, 2), got 2"));
-  EXPECT_THAT(error_message([&] { tensor.view().slice(0, 2, 5); }), HasSubstr("expected 0 <= begin <= end <= 3, got [2, 5)"));
-  EXPECT_THAT(error_message([&] { tensor.view().select(1, 4); }), HasSubstr("expected an index in [0, 4), got 4"));
+  EXPECT_THAT(error_message([&] { tensor.view().slice(2, 0, 1); }),
+              HasSubstr("expected an axis in [0, 2), got 2"));
+  EXPECT_THAT(error_message([&] { tensor.view().slice(0, 2, 5); }),
+              HasSubstr("expected 0 <= begin <= end <= 3, got [2, 5)"));
+  EXPECT_THAT(error_message([&] { tensor.view().select(1, 4); }),
+              HasSubstr("expected an index in [0, 4), got 4"));
   EXPECT_THAT(error_message([&] { tensor.view().permute({0, 0}); }), HasSubstr("axis 0 is named twice"));
-  EXPECT_THAT(error_message([&] { tensor.view().permute({1, 0}).reshape({12}); }), HasSubstr("expected a dense view of 12 elements"));
-  EXPECT_THAT(error_message([] { TensorView(nullptr, Dtype::kF32, {-1}); }), HasSubstr("expected extents >= 0, got -1 on axis 0"));
-  EXPECT_THAT(error_message([] { TensorView(nullptr, Dtype::kF32, {1, 1, 1, 1, 1, 1, 1}); }), HasSubstr("expected at most 6 axes"));
+  EXPECT_THAT(error_message([&] {
+                tensor.view().permute({1, 0}).reshape({12});
+              }),
+              HasSubstr("expected a dense view of 12 elements"));
+  EXPECT_THAT(error_message([] { TensorView(nullptr, Dtype::kF32, {-1}); }),
+              HasSubstr("expected extents >= 0, got -1 on axis 0"));
+  EXPECT_THAT(error_message([] {
+                TensorView(nullptr, Dtype::kF32, {1, 1, 1, 1, 1, 1, 1});
+              }),
+              HasSubstr("expected at most 6 axes"));
 }
 
 TEST(Tensor, OwnsAlignedMemoryAndCopies) {

@@ -24,7 +24,8 @@ struct Batch {
 Batch random_batch(op::Random& random, int requests) {
   Batch batch;
   for (int r = 0; r < requests; ++r) {
-    const auto kv = static_cast<std::int32_t>(random.integer(0, 1) ? random.integer(0, 300) : random.integer(0, 20000));
+    const auto kv =
+        static_cast<std::int32_t>(random.integer(0, 1) ? random.integer(0, 300) : random.integer(0, 20000));
     const auto qo = static_cast<std::int32_t>(random.integer(0, 2) ? 1 : random.integer(0, 700));
     batch.add(qo, kv);
   }
@@ -37,28 +38,34 @@ WorkList work_list(const Batch& batch, const WorkListOptions& options) {
   return list;
 }
 
-// Every (request, query token) is covered by disjoint KV ranges that join to what the token's tile attends to.
+// Every (request, query token) is covered by disjoint KV ranges that join to what the token's tile attends
+// to.
 void expect_covers(const Batch& batch, const WorkListOptions& options, const WorkList& list) {
   std::map<std::pair<std::int32_t, std::int32_t>, std::vector<WorkItem>> by_tile;
   for (const WorkItem& item : list.items) by_tile[{item.request, item.q_begin}].push_back(item);
   for (std::int32_t request = 0; request < static_cast<std::int32_t>(batch.kv_len.size()); ++request) {
     const auto index = static_cast<std::size_t>(request);
-    const std::int32_t qo_len = batch.qo_indptr[index + 1] - batch.qo_indptr[index], kv_len = batch.kv_len[index];
+    const std::int32_t qo_len = batch.qo_indptr[index + 1] - batch.qo_indptr[index],
+                       kv_len = batch.kv_len[index];
     for (std::int32_t q = 0; q < qo_len;) {
       auto found = by_tile.find({request, q});
       ASSERT_NE(found, by_tile.end()) << "request " << request << " token " << q;
       std::vector<WorkItem>& items = found->second;
-      std::sort(items.begin(), items.end(), [](const WorkItem& a, const WorkItem& b) { return a.kv_begin < b.kv_begin; });
+      std::sort(items.begin(), items.end(),
+                [](const WorkItem& a, const WorkItem& b) { return a.kv_begin < b.kv_begin; });
       for (std::size_t i = 0; i < items.size(); ++i) {
         EXPECT_EQ(items[i].q_end, items[0].q_end);
         EXPECT_LE(items[i].kv_begin, items[i].kv_end);
         EXPECT_EQ(items[i].slot >= 0, items.size() > 1);
-        if (i > 0) { EXPECT_EQ(items[i].kv_begin, items[i - 1].kv_end); }
+        if (i > 0) {
+          EXPECT_EQ(items[i].kv_begin, items[i - 1].kv_end);
+        }
       }
       for (std::int32_t token = q; token < items[0].q_end; ++token) {
         const std::int32_t position = kv_len - qo_len + token;
         const std::int32_t end = options.causal ? std::clamp(position + 1, 0, kv_len) : kv_len;
-        const std::int32_t begin = options.window_left >= 0 ? std::clamp(position - options.window_left, 0, end) : 0;
+        const std::int32_t begin =
+            options.window_left >= 0 ? std::clamp(position - options.window_left, 0, end) : 0;
         if (begin >= end) continue;
         EXPECT_LE(items.front().kv_begin, begin);
         EXPECT_GE(items.back().kv_end, end);
@@ -127,7 +134,8 @@ TEST(WorkList, DeterministicSplitsDependOnTheRequestAlone) {
     Batch batch;
     batch.add(1, 30000);
     for (int i = 0; i < neighbours; ++i) batch.add(1, 10 + 977 * i);
-    WorkList list = work_list(batch, {.num_kv_heads = 8, .group_size = 4, .workers = workers, .deterministic = true});
+    WorkList list =
+        work_list(batch, {.num_kv_heads = 8, .group_size = 4, .workers = workers, .deterministic = true});
     std::vector<std::pair<std::int32_t, std::int32_t>> ranges;
     for (const WorkItem& part : list.parts)
       if (part.request == 0) ranges.emplace_back(part.kv_begin, part.kv_end);

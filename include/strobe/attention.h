@@ -1,21 +1,22 @@
 // Attention over dense, ragged and paged KV: decode, prefill, append and mixed batches are one description.
 //
-// For query token i of a request (qo_len query tokens, kv_len KV tokens), at position p = kv_len - qo_len + i, and query head h, which
-// reads KV head h / (num_qo_heads / num_kv_heads):
+// For query token i of a request (qo_len query tokens, kv_len KV tokens), at position p = kv_len - qo_len +
+// i, and query head h, which reads KV head h / (num_qo_heads / num_kv_heads):
 //
-//   x[j]   = q[i, h] . k[j] * sm_scale * q_scale * k_scale           RoPE, if on, turns q[i, h] to position p and k[j] to position j first
-//   x[j]  += slope[h] * (j - p)                                       ALiBi
-//   x[j]   = logits_soft_cap * tanh(x[j] / logits_soft_cap)           soft cap
-//   A      = the j < kv_len that mask and window let through
-//   out    = v_scale * sum_{j in A} exp(x[j]) v[j] / (sum_{j in A} exp(x[j]) + exp(sink[h]))        (no sink: no such term)
-//   lse    = log2(sum_{j in A} exp(x[j]) + exp(sink[h]))              base 2, f32
+//   x[j]   = q[i, h] . k[j] * sm_scale * q_scale * k_scale           RoPE, if on, turns q[i, h] to position p
+//   and k[j] to position j first x[j]  += slope[h] * (j - p)                                       ALiBi x[j]
+//   = logits_soft_cap * tanh(x[j] / logits_soft_cap)           soft cap A      = the j < kv_len that mask and
+//   window let through out    = v_scale * sum_{j in A} exp(x[j]) v[j] / (sum_{j in A} exp(x[j]) +
+//   exp(sink[h]))        (no sink: no such term) lse    = log2(sum_{j in A} exp(x[j]) + exp(sink[h])) base 2,
+//   f32
 //
 // An empty A gives out = 0 and lse = -inf (with a sink: out = 0, lse = sink * log2 e).
 //
-// Sums are kept in f32. Where the machine has bf16 dot products and Q is bf16, probabilities are rounded to bf16 before they meet V.
+// Sums are kept in f32. Where the machine has bf16 dot products and Q is bf16, probabilities are rounded to
+// bf16 before they meet V.
 //
-// NaN and Inf: those in q and in the k and v rows of A propagate as IEEE arithmetic; k and v rows outside A never matter, whatever they
-// hold. Memory beyond kv_len (the unused end of a last page) is never read.
+// NaN and Inf: those in q and in the k and v rows of A propagate as IEEE arithmetic; k and v rows outside A
+// never matter, whatever they hold. Memory beyond kv_len (the unused end of a last page) is never read.
 #pragma once
 
 #include <cstddef>
@@ -53,22 +54,25 @@ struct AttentionOptions {
   PosEncoding pos_encoding = PosEncoding::kNone;
   RopeScaling rope;
   bool rope_interleave = false;
-  // The bits of a request's result depend on the request alone: not on its neighbours in the batch, the number of threads or the
-  // order of execution. Without it a long request may be split differently in another company. (Results never depend on
-  // the order of execution.)
+  // The bits of a request's result depend on the request alone: not on its neighbours in the batch, the
+  // number of threads or the order of execution. Without it a long request may be split differently in
+  // another company. (Results never depend on the order of execution.)
   bool deterministic = false;
 };
 
-// The slopes of Press, Smith and Lewis, "Train Short, Test Long", 2021, for any number of heads: with n the largest power of two up to
-// num_heads, head h < n gets 2^(-8 (h + 1) / n), the others 2^(-4 (2 (h - n) + 1) / n).
+// The slopes of Press, Smith and Lewis, "Train Short, Test Long", 2021, for any number of heads: with n the
+// largest power of two up to num_heads, head h < n gets 2^(-8 (h + 1) / n), the others 2^(-4 (2 (h - n) + 1)
+// / n).
 STROBE_API std::vector<float> alibi_slopes(int num_heads);
 
 // One request, dense KV. head_dim_qk and head_dim_vo are multiples of 8 up to 512.
 struct SinglePrefillArgs {
-  TensorView q;             // [qo_len, num_qo_heads, head_dim_qk]; f32, f16, bf16
-  TensorView k;             // NHD: [kv_len, num_kv_heads, head_dim_qk]; HND: [num_kv_heads, kv_len, head_dim_qk]; dtype of q, e4m3 or e5m2
-  TensorView v;             // like k, with head_dim_vo
-  TensorView custom_mask;   // u8 [mask_bytes]: bit i * kv_len + j, little endian, 1 = attend; with MaskMode::kCustom
+  TensorView q;  // [qo_len, num_qo_heads, head_dim_qk]; f32, f16, bf16
+  TensorView k;  // NHD: [kv_len, num_kv_heads, head_dim_qk]; HND: [num_kv_heads, kv_len, head_dim_qk]; dtype
+                 // of q, e4m3 or e5m2
+  TensorView v;  // like k, with head_dim_vo
+  TensorView
+      custom_mask;  // u8 [mask_bytes]: bit i * kv_len + j, little endian, 1 = attend; with MaskMode::kCustom
   TensorView alibi_slopes;  // f32 [num_qo_heads]; optional
   TensorView sinks;         // f32 [num_qo_heads]; optional
   TensorView out;           // [qo_len, num_qo_heads, head_dim_vo]; f32, f16, bf16
@@ -78,8 +82,8 @@ struct SinglePrefillArgs {
 };
 STROBE_API void single_prefill(const SinglePrefillArgs& args, const Launch& launch = {});
 
-// One query token: q [num_qo_heads, head_dim_qk], out [num_qo_heads, head_dim_vo], lse [num_qo_heads]; the rest as above. Its position is
-// kv_len - 1. `options.mask` is kNone or kCausal, which are the same here.
+// One query token: q [num_qo_heads, head_dim_qk], out [num_qo_heads, head_dim_vo], lse [num_qo_heads]; the
+// rest as above. Its position is kv_len - 1. `options.mask` is kNone or kCausal, which are the same here.
 struct SingleDecodeArgs {
   TensorView q;
   TensorView k;
@@ -93,15 +97,17 @@ struct SingleDecodeArgs {
 };
 STROBE_API void single_decode(const SingleDecodeArgs& args, const Launch& launch = {});
 
-// What `BatchAttention::plan` needs to know: who attends to which KV rows, and the shapes that `run` will bring. Index arrays are i32
-// in host memory; plan copies them.
+// What `BatchAttention::plan` needs to know: who attends to which KV rows, and the shapes that `run` will
+// bring. Index arrays are i32 in host memory; plan copies them.
 struct AttentionPlanArgs {
-  TensorView qo_indptr;      // [batch_size + 1]: request r has the query rows [qo_indptr[r], qo_indptr[r + 1])
-  TensorView kv_indptr;      // [batch_size + 1]: paged: its range of kv_indices; ragged: its range of KV rows
-  TensorView kv_indices;     // [num_page_indices]: page numbers; paged only
-  TensorView last_page_len;  // [batch_size]: tokens in the last page, 1 … page_size (0 for a request without pages); paged only
-  TensorView kv_len;         // [batch_size]: tokens of each request, instead of last_page_len; paged only
-  TensorView custom_mask;         // u8 [mask_bytes], not copied: must live until the last run; with MaskMode::kCustom
+  TensorView qo_indptr;   // [batch_size + 1]: request r has the query rows [qo_indptr[r], qo_indptr[r + 1])
+  TensorView kv_indptr;   // [batch_size + 1]: paged: its range of kv_indices; ragged: its range of KV rows
+  TensorView kv_indices;  // [num_page_indices]: page numbers; paged only
+  TensorView last_page_len;  // [batch_size]: tokens in the last page, 1 … page_size (0 for a request without
+                             // pages); paged only
+  TensorView kv_len;  // [batch_size]: tokens of each request, instead of last_page_len; paged only
+  TensorView
+      custom_mask;  // u8 [mask_bytes], not copied: must live until the last run; with MaskMode::kCustom
   TensorView custom_mask_indptr;  // [batch_size + 1], bytes
   TensorView alibi_slopes;        // f32 [num_qo_heads], not copied; optional
   int num_qo_heads = 0;
@@ -116,10 +122,11 @@ struct AttentionPlanArgs {
 };
 
 struct AttentionRunArgs {
-  TensorView q;      // [nnz_qo, num_qo_heads, head_dim_qk]
-  TensorView k;      // paged NHD: [num_pages, page_size, num_kv_heads, head_dim_qk], HND: [num_pages, num_kv_heads, page_size, head_dim_qk];
-                     // ragged: [nnz_kv, num_kv_heads, head_dim_qk], HND: [num_kv_heads, nnz_kv, head_dim_qk]. Any strides but the innermost
-  TensorView v;      // like k, with head_dim_vo
+  TensorView q;  // [nnz_qo, num_qo_heads, head_dim_qk]
+  TensorView k;  // paged NHD: [num_pages, page_size, num_kv_heads, head_dim_qk], HND: [num_pages,
+                 // num_kv_heads, page_size, head_dim_qk]; ragged: [nnz_kv, num_kv_heads, head_dim_qk], HND:
+                 // [num_kv_heads, nnz_kv, head_dim_qk]. Any strides but the innermost
+  TensorView v;  // like k, with head_dim_vo
   TensorView sinks;  // f32 [num_qo_heads]; optional
   TensorView out;    // [nnz_qo, num_qo_heads, head_dim_vo]; f32, f16, bf16
   TensorView lse;    // f32 [nnz_qo, num_qo_heads]; optional
@@ -128,16 +135,17 @@ struct AttentionRunArgs {
 // Attention of a batch of requests: decode (one query token each), prefill, append and any mixture.
 //
 //   BatchAttention attention;
-//   attention.plan({.qo_indptr = …, .kv_indptr = …, .kv_indices = …, .last_page_len = …, .num_qo_heads = 32, …});
-//   for (each layer) attention.run({.q = q, .k = k_cache, .v = v_cache, .out = out});
+//   attention.plan({.qo_indptr = …, .kv_indptr = …, .kv_indices = …, .last_page_len = …, .num_qo_heads = 32,
+//   …}); for (each layer) attention.run({.q = q, .k = k_cache, .v = v_cache, .out = out});
 //
-// `plan` turns shapes and indices into a work list and sizes the workspace exactly; it may be called again and again and keeps its
-// memory. `run` allocates nothing, takes no lock and may be called any number of times after one plan. One object serves one
-// thread at a time; different objects are independent.
+// `plan` turns shapes and indices into a work list and sizes the workspace exactly; it may be called again
+// and again and keeps its memory. `run` allocates nothing, takes no lock and may be called any number of
+// times after one plan. One object serves one thread at a time; different objects are independent.
 //
-// Errors (Error, kInvalidArgument): anything that contradicts the shapes above; num_qo_heads not a multiple of num_kv_heads; head
-// dimensions other than multiples of 8 up to 512; indptr that does not start at 0 or decreases; page numbers that the cache of `run` does not
-// have; last_page_len outside 1 … page_size; `run` before `plan`, or with other shapes or dtypes than planned.
+// Errors (Error, kInvalidArgument): anything that contradicts the shapes above; num_qo_heads not a multiple
+// of num_kv_heads; head dimensions other than multiples of 8 up to 512; indptr that does not start at 0 or
+// decreases; page numbers that the cache of `run` does not have; last_page_len outside 1 … page_size; `run`
+// before `plan`, or with other shapes or dtypes than planned.
 class STROBE_API BatchAttention {
  public:
   BatchAttention();

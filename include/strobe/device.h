@@ -20,8 +20,8 @@ struct Device {
 // "cpu", "cuda:0".
 STROBE_API std::string to_string(Device device);
 
-// Work queue of the device on which the tensors of a call live: a CUstream for CUDA (null: the default stream). The CPU has
-// none; a CPU call has finished when it returns.
+// Work queue of the device on which the tensors of a call live: a CUstream for CUDA (null: the default
+// stream). The CPU has none; a CPU call has finished when it returns.
 struct Stream {
   void* handle = nullptr;
 };
@@ -38,7 +38,7 @@ struct Launch {
   Stream stream;
   Backend backend = Backend::kAuto;
   Launch() = default;
-  Launch(Stream stream) : stream(stream) {}  // NOLINT: implicit by design
+  Launch(Stream stream) : stream(stream) {}      // NOLINT: implicit by design
   Launch(Backend backend) : backend(backend) {}  // NOLINT: implicit by design
   Launch(Stream stream, Backend backend) : stream(stream), backend(backend) {}
 };

@@ -18,13 +18,14 @@ namespace strobe {
 
 inline constexpr int kMaxRank = 6;
 
-// A strided window on memory that somebody else owns. Operators take it by reference and keep no copy beyond the call (a plan
-// says which arrays it keeps). A default-constructed view means "not given". Views of inputs are never written through.
+// A strided window on memory that somebody else owns. Operators take it by reference and keep no copy beyond
+// the call (a plan says which arrays it keeps). A default-constructed view means "not given". Views of inputs
+// are never written through.
 struct STROBE_API TensorView {
   void* data = nullptr;
   Dtype dtype = Dtype::kF32;
   Device device;
-  std::int32_t rank = -1;                       // -1: not given; 0: a scalar
+  std::int32_t rank = -1;                        // -1: not given; 0: a scalar
   std::array<std::int64_t, kMaxRank> shape{};    // elements
   std::array<std::int64_t, kMaxRank> strides{};  // elements, may be anything that stays inside the memory
 
@@ -33,8 +34,8 @@ struct STROBE_API TensorView {
   TensorView(void* data, Dtype dtype, std::span<const std::int64_t> shape, Device device = {});
   TensorView(void* data, Dtype dtype, std::initializer_list<std::int64_t> shape, Device device = {})
       : TensorView(data, dtype, std::span(shape.begin(), shape.size()), device) {}
-  TensorView(void* data, Dtype dtype, std::span<const std::int64_t> shape, std::span<const std::int64_t> strides,
-             Device device = {});
+  TensorView(void* data, Dtype dtype, std::span<const std::int64_t> shape,
+             std::span<const std::int64_t> strides, Device device = {});
 
   // A dense one-dimensional view of a contiguous container, for index arrays: TensorView::of(indptr).
   template <class Container>
@@ -79,7 +80,8 @@ struct STROBE_API TensorView {
 // "bf16[4, 32, 128]" and, when the view is not dense, " strides [8192, 256, 1]".
 STROBE_API std::string describe(const TensorView& view);
 
-// Memory of its own on the CPU: aligned to 64 bytes (to huge pages when large), uninitialised. Move-only; converts to a view.
+// Memory of its own on the CPU: aligned to 64 bytes (to huge pages when large), uninitialised. Move-only;
+// converts to a view.
 class STROBE_API Tensor {
  public:
   Tensor() = default;

@@ -12,8 +12,8 @@ namespace {
 struct Format {
   int exponent_bits;
   int mantissa_bits;
-  bool has_infinity;          // false: the all-ones exponent holds numbers, and only the all-ones pattern is NaN
-  bool saturates;             // finite values beyond the largest become the largest
+  bool has_infinity;  // false: the all-ones exponent holds numbers, and only the all-ones pattern is NaN
+  bool saturates;     // finite values beyond the largest become the largest
   constexpr int bias() const { return (1 << (exponent_bits - 1)) - 1; }
   constexpr unsigned sign_bit() const { return 1u << (exponent_bits + mantissa_bits); }
   constexpr unsigned infinity() const { return ((1u << exponent_bits) - 1) << mantissa_bits; }
@@ -44,12 +44,14 @@ unsigned encode(float value, Format format) {
     if (fraction != 0) return sign | format.nan();
     return sign | (format.has_infinity ? format.infinity() : format.largest());
   }
-  // value = mantissa * 2^(scale - 23); the format's step is 2^(e - bias - mantissa_bits) at biased exponent e >= 1.
+  // value = mantissa * 2^(scale - 23); the format's step is 2^(e - bias - mantissa_bits) at biased exponent e
+  // >= 1.
   const std::uint64_t mantissa = exponent == 0 ? fraction : fraction | 0x800000;
   const int biased = std::max(exponent, 1) - 127 + format.bias();
   const int shift = 23 - format.mantissa_bits + (biased < 1 ? 1 - biased : 0);
   const std::uint64_t rounded = shift > 40 ? 0 : round_shift(mantissa, shift);
-  // In units of the step a normal number has the implicit bit at mantissa_bits, so adding (biased - 1) exponents carries.
+  // In units of the step a normal number has the implicit bit at mantissa_bits, so adding (biased - 1)
+  // exponents carries.
   const std::uint64_t magnitude =
       rounded + (biased < 1 ? 0 : static_cast<std::uint64_t>(biased - 1) << format.mantissa_bits);
   if (magnitude > format.largest())
@@ -57,7 +59,9 @@ unsigned encode(float value, Format format) {
   return sign | static_cast<unsigned>(magnitude);
 }
 
-constexpr float power_of_two(int exponent) { return std::bit_cast<float>(static_cast<std::uint32_t>(exponent + 127) << 23); }
+constexpr float power_of_two(int exponent) {
+  return std::bit_cast<float>(static_cast<std::uint32_t>(exponent + 127) << 23);
+}
 
 float decode(unsigned bits, Format format) {
   const bool negative = bits & format.sign_bit();
@@ -70,7 +74,8 @@ float decode(unsigned bits, Format format) {
   else if (exponent == 0)
     value = static_cast<float>(fraction) * power_of_two(1 - format.bias() - format.mantissa_bits);
   else
-    value = std::bit_cast<float>((magnitude << (23 - format.mantissa_bits)) + (static_cast<unsigned>(127 - format.bias()) << 23));
+    value = std::bit_cast<float>((magnitude << (23 - format.mantissa_bits)) +
+                                 (static_cast<unsigned>(127 - format.bias()) << 23));
   return negative ? -value : value;
 }
 
@@ -99,10 +104,10 @@ struct Spelling {
 };
 
 constexpr Spelling kSpellings[] = {
-    {"float32", Dtype::kF32},          {"float", Dtype::kF32},          {"float16", Dtype::kF16},
-    {"half", Dtype::kF16},             {"bfloat16", Dtype::kBf16},      {"float8_e4m3fn", Dtype::kE4m3},
-    {"fp8_e4m3", Dtype::kE4m3},        {"float8_e5m2", Dtype::kE5m2},   {"fp8_e5m2", Dtype::kE5m2},
-    {"int8", Dtype::kI8},              {"uint8", Dtype::kU8},           {"int32", Dtype::kI32},
+    {"float32", Dtype::kF32},   {"float", Dtype::kF32},        {"float16", Dtype::kF16},
+    {"half", Dtype::kF16},      {"bfloat16", Dtype::kBf16},    {"float8_e4m3fn", Dtype::kE4m3},
+    {"fp8_e4m3", Dtype::kE4m3}, {"float8_e5m2", Dtype::kE5m2}, {"fp8_e5m2", Dtype::kE5m2},
+    {"int8", Dtype::kI8},       {"uint8", Dtype::kU8},         {"int32", Dtype::kI32},
     {"int64", Dtype::kI64},
 };
 

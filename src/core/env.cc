@@ -13,13 +13,15 @@ namespace strobe::env {
 namespace {
 
 constexpr Entry kTable[] = {
-    {Variable::kCpuIsa, "STROBE_CPU_ISA", "portable, avx2, avx512, avx512_bf16; neon, neon_bf16", "the best level of this machine",
-     "forces an instruction-set level of the CPU backend"},
-    {Variable::kLogDest, "STROBE_LOGDEST", "stdout, stderr or a file (appended; %i becomes the process id)", "stdout",
-     "where the call log goes"},
+    {Variable::kCpuIsa, "STROBE_CPU_ISA", "portable, avx2, avx512, avx512_bf16; neon, neon_bf16",
+     "the best level of this machine", "forces an instruction-set level of the CPU backend"},
+    {Variable::kLogDest, "STROBE_LOGDEST", "stdout, stderr or a file (appended; %i becomes the process id)",
+     "stdout", "where the call log goes"},
     {Variable::kLogLevel, "STROBE_LOGLEVEL", "0, 1, 3, 5", "0",
-     "call log: 0 off; 1 names; 3 also shapes, dtypes, strides, devices, attributes; 5 also minimum, maximum, mean, NaN and Inf counts"},
-    {Variable::kNumThreads, "STROBE_NUM_THREADS", "1 to 1024", "the CPUs this process may use", "threads of the CPU backend"},
+     "call log: 0 off; 1 names; 3 also shapes, dtypes, strides, devices, attributes; 5 also minimum, "
+     "maximum, mean, NaN and Inf counts"},
+    {Variable::kNumThreads, "STROBE_NUM_THREADS", "1 to 1024", "the CPUs this process may use",
+     "threads of the CPU backend"},
     {Variable::kSpinUs, "STROBE_SPIN_US", "0 to 1000000", "100",
      "microseconds that an idle worker of the CPU backend polls before it sleeps"},
 };
@@ -43,7 +45,8 @@ int integer(Variable variable, int low, int high, int fallback) {
   const char* end = value->data() + value->size();
   const auto result = std::from_chars(value->data(), end, number);
   if (result.ec != std::errc{} || result.ptr != end || number < low || number > high)
-    fail(ErrorKind::kInvalidArgument, "{}: expected an integer in [{}, {}], got '{}'", entry(variable).name, low, high, *value);
+    fail(ErrorKind::kInvalidArgument, "{}: expected an integer in [{}, {}], got '{}'", entry(variable).name,
+         low, high, *value);
   return number;
 }
 
@@ -53,7 +56,8 @@ std::vector<std::string> unknown() {
     const std::string_view text = *variable;
     const std::string_view name = text.substr(0, text.find('='));
     const auto is_name = [&](const Entry& known) { return known.name == name; };
-    if (name.starts_with("STROBE_") && std::none_of(std::begin(kTable), std::end(kTable), is_name)) names.emplace_back(name);
+    if (name.starts_with("STROBE_") && std::none_of(std::begin(kTable), std::end(kTable), is_name))
+      names.emplace_back(name);
   }
   return names;
 }

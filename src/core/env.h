@@ -26,7 +26,8 @@ const Entry& entry(Variable variable);
 // The variable's text now; nothing when unset or empty.
 std::optional<std::string> text(Variable variable);
 
-// The variable as an integer in [low, high], or `fallback` when unset; Error(kInvalidArgument) names variable, range and finding.
+// The variable as an integer in [low, high], or `fallback` when unset; Error(kInvalidArgument) names
+// variable, range and finding.
 int integer(Variable variable, int low, int high, int fallback);
 
 // STROBE_* variables of this process that the table does not know: likely misspelt.

@@ -35,7 +35,8 @@ std::shared_ptr<spdlog::logger> logger;
 // %i becomes the process id.
 std::string expand(std::string_view destination) {
   std::string path(destination);
-  for (std::size_t at; (at = path.find("%i")) != std::string::npos;) path.replace(at, 2, std::to_string(getpid()));
+  for (std::size_t at; (at = path.find("%i")) != std::string::npos;)
+    path.replace(at, 2, std::to_string(getpid()));
   return path;
 }
 
@@ -49,8 +50,9 @@ std::shared_ptr<spdlog::logger> open(std::string_view destination) {
     try {
       sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>(expand(destination));
     } catch (const spdlog::spdlog_ex& error) {
-      fail(ErrorKind::kIo, "STROBE_LOGDEST: expected stdout, stderr or a file that can be written, got '{}' ({})", destination,
-           error.what());
+      fail(ErrorKind::kIo,
+           "STROBE_LOGDEST: expected stdout, stderr or a file that can be written, got '{}' ({})",
+           destination, error.what());
     }
   }
   auto result = std::make_shared<spdlog::logger>("strobe", sink);

@@ -1,5 +1,5 @@
-// Where log records go. A record is on its way to the operating system (written and flushed) when `write` returns, so that a crash
-// of the call that it announces cannot lose it.
+// Where log records go. A record is on its way to the operating system (written and flushed) when `write`
+// returns, so that a crash of the call that it announces cannot lose it.
 #pragma once
 
 #include <atomic>

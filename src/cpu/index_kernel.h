@@ -6,4 +6,5 @@
 #include "cpu/isa.h"
 
 // Copies n >= 0 indices and reports the lowest of them and 0, and the highest of them and -1.
-STROBE_CPU_KERNEL(void, copy_indices, (const int32_t* from, int32_t* to, int64_t n, int32_t* lowest, int32_t* highest))
+STROBE_CPU_KERNEL(void, copy_indices,
+                  (const int32_t* from, int32_t* to, int64_t n, int32_t* lowest, int32_t* highest))

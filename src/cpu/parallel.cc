@@ -7,12 +7,14 @@
 namespace strobe::cpu {
 namespace {
 
-// A range costs about 10 us at 25 GB/s: long against the microsecond of handing it out, short enough to balance.
+// A range costs about 10 us at 25 GB/s: long against the microsecond of handing it out, short enough to
+// balance.
 constexpr std::int64_t kRangeBytes = 256 << 10;
 
 }  // namespace
 
-void parallel_ranges(std::int64_t count, std::int64_t bytes_each, FunctionRef<void(std::int64_t, std::int64_t)> body) {
+void parallel_ranges(std::int64_t count, std::int64_t bytes_each,
+                     FunctionRef<void(std::int64_t, std::int64_t)> body) {
   const std::int64_t rows = std::max<std::int64_t>(1, kRangeBytes / std::max<std::int64_t>(1, bytes_each));
   const std::int64_t ranges = (count + rows - 1) / rows;
   if (ranges <= 1) {
@@ -26,6 +28,8 @@ void parallel_ranges(std::int64_t count, std::int64_t bytes_each, FunctionRef<vo
   });
 }
 
-bool writes_past_caches(std::int64_t bytes) { return bytes > static_cast<std::int64_t>(cache_info().llc / 2); }
+bool writes_past_caches(std::int64_t bytes) {
+  return bytes > static_cast<std::int64_t>(cache_info().llc / 2);
+}
 
 }  // namespace strobe::cpu

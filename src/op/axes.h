@@ -1,4 +1,5 @@
-// Named axes: how an operand's shape is written in a declaration, and the sizes that a call binds to the names.
+// Named axes: how an operand's shape is written in a declaration, and the sizes that a call binds to the
+// names.
 #pragma once
 
 #include <array>
@@ -13,16 +14,16 @@ namespace strobe::op {
 
 inline constexpr int kMaxAxes = 20;
 
-// One extent of a shape: scale * axis + offset, or the constant `offset` when `axis` is -1. Written "head_dim", "2*hidden",
-// "batch_size+1", "3".
+// One extent of a shape: scale * axis + offset, or the constant `offset` when `axis` is -1. Written
+// "head_dim", "2*hidden", "batch_size+1", "3".
 struct AxisTerm {
   int axis = -1;
   std::int64_t scale = 1;
   std::int64_t offset = 0;
 };
 
-// A shape in axis names: "num_tokens, num_qo_heads, head_dim". A first term "num_tokens..." stands for any number (at least
-// one) of leading axes, the same for every operand that has it; their product is num_tokens.
+// A shape in axis names: "num_tokens, num_qo_heads, head_dim". A first term "num_tokens..." stands for any
+// number (at least one) of leading axes, the same for every operand that has it; their product is num_tokens.
 struct AxisList {
   std::string text;
   bool any_leading = false;  // terms[0] is then the product of the leading axes

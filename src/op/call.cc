@@ -20,7 +20,9 @@ Device device_of(const Operator& op, const void* args) {
 }
 
 Backend select_backend(const Operator& op, Device device, Backend wanted) {
-  if (wanted != Backend::kAuto && op.backends[static_cast<std::size_t>(wanted)] != nullptr && serves(wanted, device)) return wanted;
+  if (wanted != Backend::kAuto && op.backends[static_cast<std::size_t>(wanted)] != nullptr &&
+      serves(wanted, device))
+    return wanted;
   std::string available;
   for (int i = kBackendCount - 1; i > 0; --i) {
     if (op.backends[static_cast<std::size_t>(i)] == nullptr) continue;
@@ -28,8 +30,8 @@ Backend select_backend(const Operator& op, Device device, Backend wanted) {
     if (wanted == Backend::kAuto && serves(backend, device)) return backend;
     available += fmt::format("{}{}", available.empty() ? "" : ", ", strobe::name(backend));
   }
-  fail(ErrorKind::kUnsupported, "{}: backend '{}' does not serve tensors on {}; this operator has: {}", op.name, strobe::name(wanted),
-       to_string(device), available);
+  fail(ErrorKind::kUnsupported, "{}: backend '{}' does not serve tensors on {}; this operator has: {}",
+       op.name, strobe::name(wanted), to_string(device), available);
 }
 
 void call_erased(const Operator& op, const void* args, const Launch& launch) {

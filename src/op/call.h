@@ -6,7 +6,8 @@
 
 namespace strobe::op {
 
-// The backend that serves a call on `device`: the one asked for, or the best. Throws Error(kUnsupported) that says what there is.
+// The backend that serves a call on `device`: the one asked for, or the best. Throws Error(kUnsupported) that
+// says what there is.
 Backend select_backend(const Operator& op, Device device, Backend wanted);
 
 // The device of the first operand given.

@@ -18,23 +18,28 @@ std::atomic<std::uint64_t> call_count{0};
 
 std::string timestamp() {
   const auto now = std::chrono::system_clock::now();
-  const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch()).count() % 1000;
-  return fmt::format("{:%Y-%m-%d %H:%M:%S}.{:03}", fmt::localtime(std::chrono::system_clock::to_time_t(now)), ms);
+  const auto ms =
+      std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch()).count() % 1000;
+  return fmt::format("{:%Y-%m-%d %H:%M:%S}.{:03}", fmt::localtime(std::chrono::system_clock::to_time_t(now)),
+                     ms);
 }
 
 const char* role_text(const Operand& operand) {
   switch (operand.role) {
-    case Role::kInput: return "in";
-    case Role::kOutput: return "out";
-    case Role::kInOut: return "in/out";
+    case Role::kInput:
+      return "in";
+    case Role::kOutput:
+      return "out";
+    case Role::kInOut:
+      return "in/out";
   }
   return "";
 }
 
 std::string operand_line(const Operand& operand, const TensorView& view) {
   if (!view.given()) return fmt::format("\n  {} {}: not given", role_text(operand), operand.name);
-  return fmt::format("\n  {} {}: {} {} at {}", role_text(operand), operand.name, describe(view), to_string(view.device),
-                     fmt::ptr(view.data));
+  return fmt::format("\n  {} {}: {} {} at {}", role_text(operand), operand.name, describe(view),
+                     to_string(view.device), fmt::ptr(view.data));
 }
 
 }  // namespace
@@ -56,7 +61,8 @@ std::string statistics(const TensorView& view) {
     }
   });
   if (finite == 0) return fmt::format("no finite element, nan {} inf {}", nan, inf);
-  return fmt::format("min {:.6g} max {:.6g} mean {:.6g} nan {} inf {}", low, high, sum / static_cast<double>(finite), nan, inf);
+  return fmt::format("min {:.6g} max {:.6g} mean {:.6g} nan {} inf {}", low, high,
+                     sum / static_cast<double>(finite), nan, inf);
 }
 
 void log_call(const Operator& op, const void* args, Phase phase, Backend backend) {
@@ -71,7 +77,8 @@ void log_call(const Operator& op, const void* args, Phase phase, Backend backend
       if (level >= 5 && view.given() && operand.role != Role::kOutput) record += ", " + statistics(view);
     }
     for (const Attribute& attribute : op.attributes)
-      if (attribute.phase == phase) record += fmt::format("\n  {} = {}", attribute.name, attribute.text(args));
+      if (attribute.phase == phase)
+        record += fmt::format("\n  {} = {}", attribute.name, attribute.text(args));
   }
   log::write(record);
 }

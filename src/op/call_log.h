@@ -7,8 +7,8 @@
 
 namespace strobe::op {
 
-// Writes the record of a call that is about to run (level >= 1): level 1 its name; 3 also operands and attributes of the phase; 5
-// also statistics of what it reads.
+// Writes the record of a call that is about to run (level >= 1): level 1 its name; 3 also operands and
+// attributes of the phase; 5 also statistics of what it reads.
 void log_call(const Operator& op, const void* args, Phase phase, Backend backend);
 
 // At level 5, the statistics of what it has written.

@@ -22,7 +22,8 @@ std::string_view trim(std::string_view text) {
 std::int64_t parse_number(const Operator& op, std::string_view text) {
   std::int64_t value = 0;
   const auto result = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (result.ec != std::errc{} || result.ptr != text.data() + text.size()) broken(op, fmt::format("'{}' is not a number", text));
+  if (result.ec != std::errc{} || result.ptr != text.data() + text.size())
+    broken(op, fmt::format("'{}' is not a number", text));
   return value;
 }
 
@@ -91,7 +92,8 @@ void DeclareBase::add_attribute(Attribute attribute, std::string name, std::stri
 
 Operator DeclareBase::build() {
   if (op_.axes.size() > kMaxAxes) broken(op_, "too many axes");
-  if (op_.summary.empty() || op_.formula.empty() || op_.function.empty()) broken(op_, "summary, formula and function are needed");
+  if (op_.summary.empty() || op_.formula.empty() || op_.function.empty())
+    broken(op_, "summary, formula and function are needed");
   if (op_.cost == nullptr || op_.accuracy == nullptr || op_.reference == nullptr)
     broken(op_, "cost, accuracy and reference are needed");
   bool implemented = !op_.routines.empty();

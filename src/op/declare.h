@@ -4,14 +4,15 @@
 //       .formula("out[i, j] = …")
 //       .axis("hidden", 4096, "elements of a row")
 //       .input<&RmsNormArgs::input>("input", "num_tokens..., hidden", kFloats, "rows to normalise")
-//       .output<&RmsNormArgs::out>("out", "num_tokens..., hidden", same_as("input"), "normalised rows").may_alias("input")
-//       .attribute<&RmsNormArgs::eps>("eps", 0, 1, "added to the mean square")
+//       .output<&RmsNormArgs::out>("out", "num_tokens..., hidden", same_as("input"), "normalised
+//       rows").may_alias("input") .attribute<&RmsNormArgs::eps>("eps", 0, 1, "added to the mean square")
 //       .cost([](const RmsNormArgs& args, const Axes& axes) { return Cost{…}; })
 //       …
 //       .build();
 //
-// A member inside a member is named by its path: input<&Args::run, &RunArgs::q>("q", …). Modifiers (optional, dense, host, may_alias,
-// hnd, fill, plan) apply to the operand or attribute before them. Hooks are captureless lambdas.
+// A member inside a member is named by its path: input<&Args::run, &RunArgs::q>("q", …). Modifiers (optional,
+// dense, host, may_alias, hnd, fill, plan) apply to the operand or attribute before them. Hooks are
+// captureless lambdas.
 #pragma once
 
 #include <string>
@@ -174,7 +175,8 @@ class Declare : public DeclareBase {
   }
   template <class F>
   Declare& backend(Backend backend, F) {
-    op_.backends[static_cast<std::size_t>(backend)] = [](const void* args, const Axes& axes, const Launch& launch) {
+    op_.backends[static_cast<std::size_t>(backend)] = [](const void* args, const Axes& axes,
+                                                         const Launch& launch) {
       F{}(*static_cast<const Args*>(args), axes, launch);
     };
     return *this;
@@ -190,7 +192,8 @@ class Declare : public DeclareBase {
     return *this;
   }
   template <auto... Path>
-  Declare& operand(std::string name, Role role, const std::string& axes, const SameAs& same, std::string doc) {
+  Declare& operand(std::string name, Role role, const std::string& axes, const SameAs& same,
+                   std::string doc) {
     operand<Path...>(std::move(name), role, axes, DtypeSet{}, std::move(doc));
     last_operand().same_dtype_as = op_.operand(same.operand);
     last_operand().dtypes = op_.operands[static_cast<std::size_t>(last_operand().same_dtype_as)].dtypes;
@@ -200,13 +203,17 @@ class Declare : public DeclareBase {
   static Attribute accessors() {
     using Value = MemberType<Path...>;
     Attribute attribute;
-    attribute.get = [](const void* args) { return static_cast<double>(member<Path...>(*static_cast<const Args*>(args))); };
-    attribute.set = [](void* args, double value) { member<Path...>(*static_cast<Args*>(args)) = static_cast<Value>(value); };
+    attribute.get = [](const void* args) {
+      return static_cast<double>(member<Path...>(*static_cast<const Args*>(args)));
+    };
+    attribute.set = [](void* args, double value) {
+      member<Path...>(*static_cast<Args*>(args)) = static_cast<Value>(value);
+    };
     return attribute;
   }
   template <auto... Path, class A>
   static auto& member(A& args) {
-    return (args .* ... .* Path);
+    return (args.*....*Path);
   }
   template <auto... Path>
   using MemberType = std::remove_cvref_t<decltype(member<Path...>(std::declval<Args&>()))>;

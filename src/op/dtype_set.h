@@ -23,7 +23,8 @@ struct DtypeSet {
 
 inline constexpr DtypeSet kFloats = {Dtype::kF32, Dtype::kF16, Dtype::kBf16};
 inline constexpr DtypeSet kFp8 = {Dtype::kE4m3, Dtype::kE5m2};
-inline constexpr DtypeSet kFloatsAndFp8 = {Dtype::kF32, Dtype::kF16, Dtype::kBf16, Dtype::kE4m3, Dtype::kE5m2};
+inline constexpr DtypeSet kFloatsAndFp8 = {Dtype::kF32, Dtype::kF16, Dtype::kBf16, Dtype::kE4m3,
+                                           Dtype::kE5m2};
 
 std::string to_string(DtypeSet set);  // "f32, f16 or bf16"
 

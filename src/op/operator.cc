@@ -25,9 +25,12 @@ std::string to_string(DtypeSet set) {
 std::string Attribute::text(const void* args) const {
   const double value = get(args);
   switch (kind) {
-    case AttributeKind::kBool: return value != 0 ? "true" : "false";
-    case AttributeKind::kInt: return fmt::format("{}", static_cast<std::int64_t>(value));
-    case AttributeKind::kFloat: return fmt::format("{}", static_cast<float>(value));
+    case AttributeKind::kBool:
+      return value != 0 ? "true" : "false";
+    case AttributeKind::kInt:
+      return fmt::format("{}", static_cast<std::int64_t>(value));
+    case AttributeKind::kFloat:
+      return fmt::format("{}", static_cast<float>(value));
     case AttributeKind::kEnum: {
       const auto index = static_cast<std::size_t>(value);
       return index < choices.size() ? std::string(choices[index]) : fmt::format("#{}", index);

@@ -1,6 +1,6 @@
-// The declaration of an operator, from which validation, call log, cost, benchmark routine, reference check and documentation
-// derive. A declaration is plain data and function pointers, built once by the builder in declare.h; everything that uses it
-// (validate.h, call.h, routine.h, the bench, docs) reads these fields.
+// The declaration of an operator, from which validation, call log, cost, benchmark routine, reference check
+// and documentation derive. A declaration is plain data and function pointers, built once by the builder in
+// declare.h; everything that uses it (validate.h, call.h, routine.h, the bench, docs) reads these fields.
 #pragma once
 
 #include <array>
@@ -36,11 +36,11 @@ struct Operand {
   Role role = Role::kInput;
   Phase phase = Phase::kRun;
   AxisList axes;
-  AxisList axes_hnd;       // the shape under KvLayout::kHnd, when it differs
+  AxisList axes_hnd;  // the shape under KvLayout::kHnd, when it differs
   DtypeSet dtypes;
   int same_dtype_as = -1;  // operand number; `dtypes` is then what that one may have
   bool optional = false;
-  bool on_host = false;    // an index array that plan reads on the host, wherever the tensors live
+  bool on_host = false;  // an index array that plan reads on the host, wherever the tensors live
   Strides strides = Strides::kRows;
   std::vector<int> may_alias;  // inputs that this output may be, as the very same view
   TensorView& (*view)(void* args) = nullptr;
@@ -58,8 +58,8 @@ struct Attribute {
   std::string doc;
   AttributeKind kind = AttributeKind::kFloat;
   Phase phase = Phase::kRun;
-  double low = 0, high = 0;                    // inclusive range for kInt and kFloat
-  std::vector<std::string_view> choices;       // names of a kEnum's values 0, 1, …
+  double low = 0, high = 0;               // inclusive range for kInt and kFloat
+  std::vector<std::string_view> choices;  // names of a kEnum's values 0, 1, …
   double (*get)(const void* args) = nullptr;
   void (*set)(void* args, double value) = nullptr;
 
@@ -72,33 +72,35 @@ struct Axis {
   std::int64_t default_size = 1;  // the benchmark's
 };
 
-// What one call has to do, at the least. `math` names the arithmetic that bounds the FLOPs: kBf16 may use bf16 dot products
-// where the machine has them, kF32 may not.
+// What one call has to do, at the least. `math` names the arithmetic that bounds the FLOPs: kBf16 may use
+// bf16 dot products where the machine has them, kF32 may not.
 struct Cost {
   double flops = 0;
   double bytes = 0;  // each operand's bytes once: read, written, or both
   Dtype math = Dtype::kF32;
 };
 
-// How an output is computed, for its tolerance (tolerance.h): the narrowest format that intermediate values are rounded to, and how
-// many terms are summed.
+// How an output is computed, for its tolerance (tolerance.h): the narrowest format that intermediate values
+// are rounded to, and how many terms are summed.
 struct Accuracy {
   Dtype intermediate = Dtype::kF32;
   std::int64_t reduction = 1;
 };
 
-// What a call should write, in FP64, for some rows (indices of the outermost axis) of one output: [rows, remaining axes], dense.
+// What a call should write, in FP64, for some rows (indices of the outermost axis) of one output: [rows,
+// remaining axes], dense.
 struct ExpectedOutput {
   int operand = 0;
   std::vector<std::int64_t> rows;
   std::vector<double> values;
 };
-using Expected = std::vector<ExpectedOutput>;  // one for each written operand that is given, in the order of declaration
+using Expected =
+    std::vector<ExpectedOutput>;  // one for each written operand that is given, in the order of declaration
 
 struct Operator {
   std::string name;
-  std::string family;    // the file under src/ops that declares it
-  std::string summary;   // one sentence
+  std::string family;   // the file under src/ops that declares it
+  std::string summary;  // one sentence
   std::string formula;
   std::string source;    // paper or origin
   std::string function;  // the public C++ call
@@ -114,9 +116,11 @@ struct Operator {
   void (*check)(const Operator& op, const void* args, const Axes& axes, Phase phase) = nullptr;
   Cost (*cost)(const void* args, const Axes& axes) = nullptr;
   Accuracy (*accuracy)(const void* args, const Axes& axes, int operand) = nullptr;
-  // Reads the arguments as they are before the call and fills the values of every expected output (sized, zero).
+  // Reads the arguments as they are before the call and fills the values of every expected output (sized,
+  // zero).
   void (*reference)(const void* args, const Axes& axes, Expected& expected) = nullptr;
-  // The implementations, by Backend; null where there is none. Operators with a plan are run through their class instead.
+  // The implementations, by Backend; null where there is none. Operators with a plan are run through their
+  // class instead.
   std::array<void (*)(const void* args, const Axes& axes, const Launch& launch), kBackendCount> backends{};
   // Benchmark routines of its own; when empty, one is derived from axes, dtypes and attributes (routine.h).
   std::vector<Routine> routines;

@@ -27,7 +27,8 @@ void for_each(const TensorView& view, F f) {
   std::array<std::int64_t, kMaxRank> index{};
   for (;;) {
     std::int64_t offset = 0;
-    for (int i = 0; i < view.rank; ++i) offset += index[static_cast<std::size_t>(i)] * view.strides[static_cast<std::size_t>(i)];
+    for (int i = 0; i < view.rank; ++i)
+      offset += index[static_cast<std::size_t>(i)] * view.strides[static_cast<std::size_t>(i)];
     Element* element = view.as<Element>() + offset;
     const auto last = static_cast<std::size_t>(view.rank > 0 ? view.rank - 1 : 0);
     const std::int64_t run = view.rank > 0 ? view.shape[last] : 1;
@@ -75,32 +76,49 @@ void fill_value(const TensorView& view, Element value) {
 
 void fill_normal(const TensorView& view, Random& random, double mean, double deviation) {
   switch (view.dtype) {
-    case Dtype::kF32: return fill_floats<float>(view, random, mean, deviation);
-    case Dtype::kF16: return fill_floats<F16>(view, random, mean, deviation);
-    case Dtype::kBf16: return fill_floats<Bf16>(view, random, mean, deviation);
-    case Dtype::kE4m3: return fill_floats<E4m3>(view, random, mean, deviation);
-    case Dtype::kE5m2: return fill_floats<E5m2>(view, random, mean, deviation);
+    case Dtype::kF32:
+      return fill_floats<float>(view, random, mean, deviation);
+    case Dtype::kF16:
+      return fill_floats<F16>(view, random, mean, deviation);
+    case Dtype::kBf16:
+      return fill_floats<Bf16>(view, random, mean, deviation);
+    case Dtype::kE4m3:
+      return fill_floats<E4m3>(view, random, mean, deviation);
+    case Dtype::kE5m2:
+      return fill_floats<E5m2>(view, random, mean, deviation);
     case Dtype::kI8:
     case Dtype::kU8:
-    case Dtype::kBool: return fill_bits<std::uint8_t>(view, random);
-    case Dtype::kI32: return fill_bits<std::int32_t>(view, random);
-    case Dtype::kI64: return fill_bits<std::int64_t>(view, random);
+    case Dtype::kBool:
+      return fill_bits<std::uint8_t>(view, random);
+    case Dtype::kI32:
+      return fill_bits<std::int32_t>(view, random);
+    case Dtype::kI64:
+      return fill_bits<std::int64_t>(view, random);
   }
 }
 
 void fill_poison(const TensorView& view) {
   constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
   switch (view.dtype) {
-    case Dtype::kF32: return fill_value(view, kNan);
-    case Dtype::kF16: return fill_value(view, F16(kNan));
-    case Dtype::kBf16: return fill_value(view, Bf16(kNan));
-    case Dtype::kE4m3: return fill_value(view, E4m3(kNan));
-    case Dtype::kE5m2: return fill_value(view, E5m2(kNan));
-    case Dtype::kI8: return fill_value(view, std::numeric_limits<std::int8_t>::max());
+    case Dtype::kF32:
+      return fill_value(view, kNan);
+    case Dtype::kF16:
+      return fill_value(view, F16(kNan));
+    case Dtype::kBf16:
+      return fill_value(view, Bf16(kNan));
+    case Dtype::kE4m3:
+      return fill_value(view, E4m3(kNan));
+    case Dtype::kE5m2:
+      return fill_value(view, E5m2(kNan));
+    case Dtype::kI8:
+      return fill_value(view, std::numeric_limits<std::int8_t>::max());
     case Dtype::kU8:
-    case Dtype::kBool: return fill_value(view, std::numeric_limits<std::uint8_t>::max());
-    case Dtype::kI32: return fill_value(view, std::numeric_limits<std::int32_t>::max());
-    case Dtype::kI64: return fill_value(view, std::numeric_limits<std::int64_t>::max());
+    case Dtype::kBool:
+      return fill_value(view, std::numeric_limits<std::uint8_t>::max());
+    case Dtype::kI32:
+      return fill_value(view, std::numeric_limits<std::int32_t>::max());
+    case Dtype::kI64:
+      return fill_value(view, std::numeric_limits<std::int64_t>::max());
   }
 }
 

@@ -28,11 +28,12 @@ class Random {
   std::uint64_t state_;
 };
 
-// Fills any view of a float or integer dtype: floats from N(mean, deviation), integers and bool uniformly over {0, 1}.
-// Large views draw from a table of 2^16 normal values, so that filling is quick.
+// Fills any view of a float or integer dtype: floats from N(mean, deviation), integers and bool uniformly
+// over {0, 1}. Large views draw from a table of 2^16 normal values, so that filling is quick.
 void fill_normal(const TensorView& view, Random& random, double mean = 0, double deviation = 1);
 
-// Fills every element with NaN (floats) or the largest value (integers): what an output holds before a checked call.
+// Fills every element with NaN (floats) or the largest value (integers): what an output holds before a
+// checked call.
 void fill_poison(const TensorView& view);
 
 }  // namespace strobe::op

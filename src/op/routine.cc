@@ -22,7 +22,8 @@ void Case::set(std::string_view name, std::string value) {
     }
   std::vector<std::string> names;
   for (const auto& entry : values_) names.push_back(entry.first);
-  fail(ErrorKind::kInvalidArgument, "unknown parameter '{}'; this routine has: {}", name, fmt::join(names, ", "));
+  fail(ErrorKind::kInvalidArgument, "unknown parameter '{}'; this routine has: {}", name,
+       fmt::join(names, ", "));
 }
 
 const std::string& Case::text(std::string_view name) const {
@@ -44,7 +45,8 @@ double Case::number(std::string_view name) const {
   const std::string& value = text(name);
   char* end = nullptr;
   const double number = std::strtod(value.c_str(), &end);
-  if (value.empty() || *end != '\0') fail(ErrorKind::kInvalidArgument, "{}: expected a number, got '{}'", name, value);
+  if (value.empty() || *end != '\0')
+    fail(ErrorKind::kInvalidArgument, "{}: expected a number, got '{}'", name, value);
   return number;
 }
 
@@ -65,7 +67,9 @@ Dtype Case::dtype(std::string_view name) const {
 
 namespace {
 
-bool has_free_dtype(const Operand& operand) { return operand.same_dtype_as < 0 && operand.dtypes.count() > 1; }
+bool has_free_dtype(const Operand& operand) {
+  return operand.same_dtype_as < 0 && operand.dtypes.count() > 1;
+}
 
 // The first operand whose dtype is free; null when there is none.
 const Operand* leading_dtype(const Operator& op) {
@@ -78,11 +82,13 @@ std::string dtype_parameter(const Operator& op, const Operand& operand) {
   return leading_dtype(op) == &operand ? "dtype" : operand.name + "_dtype";
 }
 
-// bf16 where it is allowed; empty, which follows `dtype`, for a further operand that may have every dtype of the first.
+// bf16 where it is allowed; empty, which follows `dtype`, for a further operand that may have every dtype of
+// the first.
 std::string default_dtype(const Operator& op, const Operand& operand) {
   const Operand* leading = leading_dtype(op);
   if (leading != &operand && (operand.dtypes.bits & leading->dtypes.bits) == leading->dtypes.bits) return "";
-  return std::string(strobe::name(operand.dtypes.contains(Dtype::kBf16) ? Dtype::kBf16 : operand.dtypes.first()));
+  return std::string(
+      strobe::name(operand.dtypes.contains(Dtype::kBf16) ? Dtype::kBf16 : operand.dtypes.first()));
 }
 
 Dtype free_dtype(const Operator& op, const Operand& operand, const Case& values) {
@@ -92,15 +98,20 @@ Dtype free_dtype(const Operator& op, const Operand& operand, const Case& values)
 
 double parse_attribute(const Attribute& attribute, const Case& values) {
   switch (attribute.kind) {
-    case AttributeKind::kBool: return values.flag(attribute.name);
-    case AttributeKind::kInt: return static_cast<double>(values.integer(attribute.name, static_cast<std::int64_t>(attribute.low)));
-    case AttributeKind::kFloat: return values.number(attribute.name);
-    case AttributeKind::kEnum: break;
+    case AttributeKind::kBool:
+      return values.flag(attribute.name);
+    case AttributeKind::kInt:
+      return static_cast<double>(values.integer(attribute.name, static_cast<std::int64_t>(attribute.low)));
+    case AttributeKind::kFloat:
+      return values.number(attribute.name);
+    case AttributeKind::kEnum:
+      break;
   }
-  const auto found = std::find(attribute.choices.begin(), attribute.choices.end(), values.text(attribute.name));
+  const auto found =
+      std::find(attribute.choices.begin(), attribute.choices.end(), values.text(attribute.name));
   if (found == attribute.choices.end())
-    fail(ErrorKind::kInvalidArgument, "{}: expected one of {}, got '{}'", attribute.name, fmt::join(attribute.choices, ", "),
-         values.text(attribute.name));
+    fail(ErrorKind::kInvalidArgument, "{}: expected one of {}, got '{}'", attribute.name,
+         fmt::join(attribute.choices, ", "), values.text(attribute.name));
   return static_cast<double>(found - attribute.choices.begin());
 }
 
@@ -112,7 +123,8 @@ Tensor allocate(const Operand& operand, Dtype dtype, const Axes& axes, bool hnd)
   return Tensor(dtype, shape);
 }
 
-// Allocates and fills every operand that is not optional; an output that may alias an input gets memory of its own.
+// Allocates and fills every operand that is not optional; an output that may alias an input gets memory of
+// its own.
 Problem make_derived(const Operator& op, const Case& values, Random& random) {
   Problem problem;
   problem.op = &op;
@@ -124,9 +136,10 @@ Problem make_derived(const Operator& op, const Case& values, Random& random) {
   const bool hnd = op.is_hnd != nullptr && op.is_hnd(args);
   for (const Operand& operand : op.operands) {
     if (operand.optional) continue;
-    const Dtype dtype = operand.same_dtype_as >= 0 ? op.operands[static_cast<std::size_t>(operand.same_dtype_as)].of(args).dtype
-                        : has_free_dtype(operand)  ? free_dtype(op, operand, values)
-                                                   : operand.dtypes.first();
+    const Dtype dtype = operand.same_dtype_as >= 0
+                            ? op.operands[static_cast<std::size_t>(operand.same_dtype_as)].of(args).dtype
+                        : has_free_dtype(operand) ? free_dtype(op, operand, values)
+                                                  : operand.dtypes.first();
     problem.tensors.push_back(allocate(operand, dtype, axes, hnd));
     operand.view(args) = problem.tensors.back();
     if (operand.fill != nullptr)
@@ -146,7 +159,8 @@ Routine derive(const Operator& op) {
   routine.name = op.name;
   routine.doc = op.summary;
   routine.make = &make_derived;
-  for (const Axis& axis : op.axes) routine.parameters.push_back({axis.name, std::to_string(axis.default_size), axis.doc});
+  for (const Axis& axis : op.axes)
+    routine.parameters.push_back({axis.name, std::to_string(axis.default_size), axis.doc});
   for (const Operand& operand : op.operands)
     if (!operand.optional && has_free_dtype(operand))
       routine.parameters.push_back({dtype_parameter(op, operand), default_dtype(op, operand),
@@ -159,7 +173,9 @@ Routine derive(const Operator& op) {
 
 }  // namespace
 
-std::vector<Routine> routines_of(const Operator& op) { return op.routines.empty() ? std::vector{derive(op)} : op.routines; }
+std::vector<Routine> routines_of(const Operator& op) {
+  return op.routines.empty() ? std::vector{derive(op)} : op.routines;
+}
 
 NamedRoutine find_routine(std::string_view name) {
   std::vector<std::string> names;

@@ -1,4 +1,5 @@
-// Benchmark routines: how the inputs of one case are made. Every operator has at least one; most get theirs derived.
+// Benchmark routines: how the inputs of one case are made. Every operator has at least one; most get theirs
+// derived.
 #pragma once
 
 #include <cstdint>
@@ -48,12 +49,12 @@ class Case {
 // Arguments with memory of their own, ready to run.
 struct Problem {
   const Operator* op = nullptr;
-  std::shared_ptr<void> args;         // the operator's argument struct
-  Axes axes;                          // bound by validation
-  std::vector<Tensor> tensors;        // what the operands point into
-  std::shared_ptr<void> state;        // a plan, where the operator has one
-  std::function<void()> plan;         // empty where the operator has none
-  std::function<void()> run;          // the timed call
+  std::shared_ptr<void> args;   // the operator's argument struct
+  Axes axes;                    // bound by validation
+  std::vector<Tensor> tensors;  // what the operands point into
+  std::shared_ptr<void> state;  // a plan, where the operator has one
+  std::function<void()> plan;   // empty where the operator has none
+  std::function<void()> run;    // the timed call
 };
 
 struct Routine {
@@ -63,8 +64,9 @@ struct Routine {
   Problem (*make)(const Operator& op, const Case& values, Random& random) = nullptr;
 };
 
-// The routines of an operator: its own, or the one derived from its declaration. A derived routine has a parameter for each axis,
-// `dtype` for the first operand whose dtype is free, `<operand>_dtype` for further ones (empty: that of `dtype`), and one for each attribute.
+// The routines of an operator: its own, or the one derived from its declaration. A derived routine has a
+// parameter for each axis, `dtype` for the first operand whose dtype is free, `<operand>_dtype` for further
+// ones (empty: that of `dtype`), and one for each attribute.
 std::vector<Routine> routines_of(const Operator& op);
 
 // A routine by name over all operators; Error(kInvalidArgument) lists the known ones.

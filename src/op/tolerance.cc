@@ -12,12 +12,18 @@ struct Rounding {
 
 Rounding rounding(Dtype dtype) {
   switch (dtype) {
-    case Dtype::kF32: return {0x1p-24, 0x1p-149};
-    case Dtype::kF16: return {0x1p-11, 0x1p-24};
-    case Dtype::kBf16: return {0x1p-8, 0x1p-133};
-    case Dtype::kE4m3: return {0x1p-4, 0x1p-9};
-    case Dtype::kE5m2: return {0x1p-3, 0x1p-16};
-    default: return {0, 0};
+    case Dtype::kF32:
+      return {0x1p-24, 0x1p-149};
+    case Dtype::kF16:
+      return {0x1p-11, 0x1p-24};
+    case Dtype::kBf16:
+      return {0x1p-8, 0x1p-133};
+    case Dtype::kE4m3:
+      return {0x1p-4, 0x1p-9};
+    case Dtype::kE5m2:
+      return {0x1p-3, 0x1p-16};
+    default:
+      return {0, 0};
   }
 }
 

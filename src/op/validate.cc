@@ -17,7 +17,8 @@ std::string expected_shape(const Operator& op, const AxisList& list, const Axes&
       text += op.axes[static_cast<std::size_t>(term.axis)].name + "...";
       if (axes.leading != nullptr)
         for (int axis = 0; axis < axes.leading_rank; ++axis)
-          text += fmt::format("{}{}", axis == 0 ? " = " : " x ", axes.leading->shape[static_cast<std::size_t>(axis)]);
+          text += fmt::format("{}{}", axis == 0 ? " = " : " x ",
+                              axes.leading->shape[static_cast<std::size_t>(axis)]);
       continue;
     }
     if (term.axis < 0) {
@@ -34,11 +35,12 @@ std::string expected_shape(const Operator& op, const AxisList& list, const Axes&
 }
 
 const AxisList& shape_of(const Operator& op, const Operand& operand, const void* args) {
-  return op.is_hnd != nullptr && !operand.axes_hnd.terms.empty() && op.is_hnd(args) ? operand.axes_hnd : operand.axes;
+  return op.is_hnd != nullptr && !operand.axes_hnd.terms.empty() && op.is_hnd(args) ? operand.axes_hnd
+                                                                                    : operand.axes;
 }
 
-[[noreturn]] void reject_shape(const Operator& op, const Operand& operand, const AxisList& list, const TensorView& view,
-                               const Axes& axes) {
+[[noreturn]] void reject_shape(const Operator& op, const Operand& operand, const AxisList& list,
+                               const TensorView& view, const Axes& axes) {
   reject(op, operand.name, "expected shape {}, got {}", expected_shape(op, list, axes), describe(view));
 }
 
@@ -66,14 +68,16 @@ bool bind(const AxisTerm& term, std::int64_t extent, Axes& axes) {
   return true;
 }
 
-void check_shape(const Operator& op, const Operand& operand, const void* args, const TensorView& view, Axes& axes) {
+void check_shape(const Operator& op, const Operand& operand, const void* args, const TensorView& view,
+                 Axes& axes) {
   const AxisList& list = shape_of(op, operand, args);
   const int terms = static_cast<int>(list.terms.size());
   const int leading = list.any_leading ? view.rank - (terms - 1) : 0;
   if (list.any_leading ? leading < 1 : view.rank != terms)
     reject(op, operand.name, "expected {}{} axes {}, got {}", list.any_leading ? "at least " : "", terms,
            expected_shape(op, list, axes), describe(view));
-  if (list.any_leading && !bind_leading(view, leading, list.terms[0], axes)) reject_shape(op, operand, list, view, axes);
+  if (list.any_leading && !bind_leading(view, leading, list.terms[0], axes))
+    reject_shape(op, operand, list, view, axes);
   for (int i = list.any_leading ? 1 : 0; i < terms; ++i) {
     const int axis = list.any_leading ? leading + i - 1 : i;
     if (!bind(list.terms[static_cast<std::size_t>(i)], view.shape[static_cast<std::size_t>(axis)], axes))
@@ -86,7 +90,8 @@ void check_dtype(const Operator& op, const Operand& operand, const void* args, c
     const Operand& other = op.operands[static_cast<std::size_t>(operand.same_dtype_as)];
     const TensorView& pattern = other.of(args);
     if (pattern.given() && view.dtype != pattern.dtype)
-      reject(op, operand.name, "expected dtype {} (that of {}), got {}", strobe::name(pattern.dtype), other.name, describe(view));
+      reject(op, operand.name, "expected dtype {} (that of {}), got {}", strobe::name(pattern.dtype),
+             other.name, describe(view));
   }
   if (!operand.dtypes.contains(view.dtype))
     reject(op, operand.name, "expected dtype {}, got {}", to_string(operand.dtypes), describe(view));
@@ -94,7 +99,8 @@ void check_dtype(const Operator& op, const Operand& operand, const void* args, c
 
 void check_strides(const Operator& op, const Operand& operand, const TensorView& view) {
   if (operand.strides == Strides::kDense) {
-    if (!view.is_dense()) reject(op, operand.name, "expected a dense row-major tensor, got {}", describe(view));
+    if (!view.is_dense())
+      reject(op, operand.name, "expected a dense row-major tensor, got {}", describe(view));
     return;
   }
   const auto last = static_cast<std::size_t>(view.rank - 1);
@@ -110,16 +116,18 @@ struct Extent {
 Extent extent_of(const TensorView& view) {
   std::int64_t low = 0, high = 0;
   for (int i = 0; i < view.rank; ++i) {
-    const std::int64_t reach = (view.shape[static_cast<std::size_t>(i)] - 1) * view.strides[static_cast<std::size_t>(i)];
+    const std::int64_t reach =
+        (view.shape[static_cast<std::size_t>(i)] - 1) * view.strides[static_cast<std::size_t>(i)];
     (reach < 0 ? low : high) += reach;
   }
   const auto base = reinterpret_cast<std::uintptr_t>(view.data);
   const auto bytes = static_cast<std::int64_t>(size_of(view.dtype));
-  return {base + static_cast<std::uintptr_t>(low * bytes), base + static_cast<std::uintptr_t>((high + 1) * bytes)};
+  return {base + static_cast<std::uintptr_t>(low * bytes),
+          base + static_cast<std::uintptr_t>((high + 1) * bytes)};
 }
 
-// Whether two views that interleave on one outer pitch (slices of one fused tensor, such as q and k of a qkv projection) keep
-// apart inside it.
+// Whether two views that interleave on one outer pitch (slices of one fused tensor, such as q and k of a qkv
+// projection) keep apart inside it.
 bool apart_within_pitch(const TensorView& a, const TensorView& b) {
   if (a.rank < 2 || b.rank < 2) return false;
   const auto bytes = static_cast<std::int64_t>(size_of(a.dtype));
@@ -137,7 +145,8 @@ bool same_view(const TensorView& a, const TensorView& b) {
   if (a.data != b.data || a.rank != b.rank || a.dtype != b.dtype) return false;
   for (int i = 0; i < a.rank; ++i) {
     const auto axis = static_cast<std::size_t>(i);
-    if (a.shape[axis] != b.shape[axis] || (a.shape[axis] != 1 && a.strides[axis] != b.strides[axis])) return false;
+    if (a.shape[axis] != b.shape[axis] || (a.shape[axis] != 1 && a.strides[axis] != b.strides[axis]))
+      return false;
   }
   return true;
 }
@@ -156,12 +165,16 @@ void check_aliasing(const Operator& op, const void* args) {
     for (std::size_t j = 0; j < op.operands.size(); ++j) {
       const Operand& other = op.operands[j];
       const TensorView& view = other.of(args);
-      if (j == i || (other.written() && j < i) || !view.given() || view.size() == 0 || view.device != written.device) continue;
+      if (j == i || (other.written() && j < i) || !view.given() || view.size() == 0 ||
+          view.device != written.device)
+        continue;
       if (!overlap(written, view)) continue;
-      const bool allowed = std::find(output.may_alias.begin(), output.may_alias.end(), static_cast<int>(j)) != output.may_alias.end();
+      const bool allowed = std::find(output.may_alias.begin(), output.may_alias.end(), static_cast<int>(j)) !=
+                           output.may_alias.end();
       if (allowed && same_view(written, view)) continue;
       reject(op, output.name, "expected memory {}, got {} that overlaps it",
-             allowed ? "apart from " + other.name + " or exactly its view" : "apart from " + other.name, describe(written));
+             allowed ? "apart from " + other.name + " or exactly its view" : "apart from " + other.name,
+             describe(written));
     }
   }
 }
@@ -170,7 +183,8 @@ void check_attribute(const Operator& op, const Attribute& attribute, const void*
   const double value = attribute.get(args);
   if (attribute.kind == AttributeKind::kBool || (value >= attribute.low && value <= attribute.high)) return;
   if (attribute.kind == AttributeKind::kEnum)
-    reject(op, attribute.name, "expected one of {}, got enumerator {}", fmt::join(attribute.choices, ", "), value);
+    reject(op, attribute.name, "expected one of {}, got enumerator {}", fmt::join(attribute.choices, ", "),
+           value);
   reject(op, attribute.name, "expected a value in [{}, {}], got {}", attribute.low, attribute.high, value);
 }
 
@@ -186,19 +200,22 @@ void validate(const Operator& op, const void* args, Phase phase, Axes& axes) {
     const TensorView& view = operand.of(args);
     if (!view.given()) {
       if (operand.optional) continue;
-      reject(op, operand.name, "expected {} of dtype {}, got nothing", expected_shape(op, shape_of(op, operand, args), axes),
-             to_string(operand.dtypes));
+      reject(op, operand.name, "expected {} of dtype {}, got nothing",
+             expected_shape(op, shape_of(op, operand, args), axes), to_string(operand.dtypes));
     }
     check_dtype(op, operand, args, view);
     check_shape(op, operand, args, view, axes);
     check_strides(op, operand, view);
-    if (view.data == nullptr && view.size() > 0) reject(op, operand.name, "expected data, got a null pointer with {}", describe(view));
+    if (view.data == nullptr && view.size() > 0)
+      reject(op, operand.name, "expected data, got a null pointer with {}", describe(view));
     if (operand.on_host) {
-      if (view.device.type != DeviceType::kCpu) reject(op, operand.name, "expected host memory, got {}", describe(view));
+      if (view.device.type != DeviceType::kCpu)
+        reject(op, operand.name, "expected host memory, got {}", describe(view));
       continue;
     }
     if (device != nullptr && *device != view.device)
-      reject(op, operand.name, "expected device {} (that of {}), got {}", to_string(*device), device_operand->name, describe(view));
+      reject(op, operand.name, "expected device {} (that of {}), got {}", to_string(*device),
+             device_operand->name, describe(view));
     device = &view.device;
     device_operand = &operand;
   }

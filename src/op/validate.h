@@ -11,14 +11,16 @@
 
 namespace strobe::op {
 
-// Checks the operands and attributes of `phase`: given, dtype, rank, shape relations, strides, device, aliasing, ranges; then runs
-// the operator's own check. Binds axis sizes in `axes`; a run phase goes on with what its plan has bound, so that other
-// shapes than planned are an error. Allocates nothing unless it throws.
+// Checks the operands and attributes of `phase`: given, dtype, rank, shape relations, strides, device,
+// aliasing, ranges; then runs the operator's own check. Binds axis sizes in `axes`; a run phase goes on with
+// what its plan has bound, so that other shapes than planned are an error. Allocates nothing unless it
+// throws.
 void validate(const Operator& op, const void* args, Phase phase, Axes& axes);
 
 // Throws Error(kInvalidArgument) "<operator>: <argument>: expected <expectation>, got <finding>".
 template <class... Args>
-[[noreturn]] void reject(const Operator& op, std::string_view argument, fmt::format_string<Args...> format, Args&&... args) {
+[[noreturn]] void reject(const Operator& op, std::string_view argument, fmt::format_string<Args...> format,
+                         Args&&... args) {
   throw Error(ErrorKind::kInvalidArgument,
               fmt::format("{}: {}: {}", op.name, argument, fmt::format(format, std::forward<Args>(args)...)));
 }

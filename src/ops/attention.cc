@@ -21,7 +21,8 @@ std::vector<float> alibi_slopes(int num_heads) {
   int power = 1;
   while (2 * power <= num_heads) power *= 2;
   for (int head = 0; head < num_heads; ++head) {
-    const double exponent = head < power ? -8.0 * (head + 1) / power : -4.0 * (2 * (head - power) + 1) / power;
+    const double exponent =
+        head < power ? -8.0 * (head + 1) / power : -4.0 * (2 * (head - power) + 1) / power;
     slopes[static_cast<std::size_t>(head)] = static_cast<float>(std::exp2(exponent));
   }
   return slopes;
@@ -39,12 +40,24 @@ using op::same_as;
 using Args = BatchAttentionArgs;
 
 // Axis numbers, in the order of declaration.
-enum { kBatchSize, kNnzQo, kNumPageIndices, kMaskBytes, kNumQoHeads, kNumKvHeads, kHeadDimQk, kHeadDimVo, kPageSize, kNumKv };
+enum {
+  kBatchSize,
+  kNnzQo,
+  kNumPageIndices,
+  kMaskBytes,
+  kNumQoHeads,
+  kNumKvHeads,
+  kHeadDimQk,
+  kHeadDimVo,
+  kPageSize,
+  kNumKv
+};
 
 constexpr std::int64_t kMostTokens = 1 << 30;  // of one request; positions are 32-bit
 
 std::span<const std::int32_t> values(const TensorView& view) {
-  return view.given() ? std::span(view.as<const std::int32_t>(), static_cast<std::size_t>(view.shape[0])) : std::span<const std::int32_t>();
+  return view.given() ? std::span(view.as<const std::int32_t>(), static_cast<std::size_t>(view.shape[0]))
+                      : std::span<const std::int32_t>();
 }
 
 void check_indptr(const Operator& op, std::string_view argument, const TensorView& view) {
@@ -52,28 +65,32 @@ void check_indptr(const Operator& op, std::string_view argument, const TensorVie
   if (indptr[0] != 0) reject(op, argument, "expected to start at 0, got {}", indptr[0]);
   for (std::size_t i = 1; i < indptr.size(); ++i)
     if (indptr[i] < indptr[i - 1])
-      reject(op, argument, "expected values that do not decrease, got {} after {} at index {}", indptr[i], indptr[i - 1], i);
+      reject(op, argument, "expected values that do not decrease, got {} after {} at index {}", indptr[i],
+             indptr[i - 1], i);
 }
 
 void check_pages(const Operator& op, const AttentionPlanArgs& plan, const Axes& axes) {
   if (plan.last_page_len.given() == plan.kv_len.given())
-    reject(op, "last_page_len", "expected exactly one of last_page_len and kv_len, got {}", plan.kv_len.given() ? "both" : "neither");
+    reject(op, "last_page_len", "expected exactly one of last_page_len and kv_len, got {}",
+           plan.kv_len.given() ? "both" : "neither");
   const auto indptr = values(plan.kv_indptr);
   if (indptr.back() > axes[kNumPageIndices])
-    reject(op, "kv_indptr", "expected at most num_page_indices = {} at the end, got {}", axes[kNumPageIndices], indptr.back());
+    reject(op, "kv_indptr", "expected at most num_page_indices = {} at the end, got {}",
+           axes[kNumPageIndices], indptr.back());
   for (std::size_t request = 0; request + 1 < indptr.size(); ++request) {
     const std::int64_t pages = indptr[request + 1] - indptr[request];
     if (pages * plan.page_size > kMostTokens)
-      reject(op, "kv_indptr", "expected at most {} tokens of a request, got {} pages of {} for request {}", kMostTokens, pages,
-             plan.page_size, request);
+      reject(op, "kv_indptr", "expected at most {} tokens of a request, got {} pages of {} for request {}",
+             kMostTokens, pages, plan.page_size, request);
     if (plan.last_page_len.given()) {
       const std::int32_t last = values(plan.last_page_len)[request];
       if (last < (pages > 0 ? 1 : 0) || last > (pages > 0 ? plan.page_size : 0))
         reject(op, "last_page_len", "expected {} for request {} with {} pages, got {}",
                pages > 0 ? fmt::format("1 to page_size = {}", plan.page_size) : "0", request, pages, last);
-    } else if (const std::int32_t length = values(plan.kv_len)[request]; length < 0 || length > pages * plan.page_size) {
-      reject(op, "kv_len", "expected 0 to {} for request {} with {} pages of {}, got {}", pages * plan.page_size, request, pages,
-             plan.page_size, length);
+    } else if (const std::int32_t length = values(plan.kv_len)[request];
+               length < 0 || length > pages * plan.page_size) {
+      reject(op, "kv_len", "expected 0 to {} for request {} with {} pages of {}, got {}",
+             pages * plan.page_size, request, pages, plan.page_size, length);
     }
   }
 }
@@ -81,19 +98,21 @@ void check_pages(const Operator& op, const AttentionPlanArgs& plan, const Axes& 
 void check_custom_mask_indptr(const Operator& op, const AttentionPlanArgs& plan, const Axes& axes) {
   check_custom_mask(op, plan.options, plan.custom_mask);
   if (!plan.custom_mask.given()) return;
-  if (!plan.custom_mask_indptr.given()) reject(op, "custom_mask_indptr", "expected one with mask custom, got nothing");
+  if (!plan.custom_mask_indptr.given())
+    reject(op, "custom_mask_indptr", "expected one with mask custom, got nothing");
   check_indptr(op, "custom_mask_indptr", plan.custom_mask_indptr);
   const auto indptr = values(plan.custom_mask_indptr);
   if (indptr.back() > axes[kMaskBytes])
-    reject(op, "custom_mask_indptr", "expected at most mask_bytes = {} at the end, got {}", axes[kMaskBytes], indptr.back());
+    reject(op, "custom_mask_indptr", "expected at most mask_bytes = {} at the end, got {}", axes[kMaskBytes],
+           indptr.back());
   std::vector<std::int32_t> lengths;
   kv_lengths(plan, lengths);
   const auto qo_indptr = values(plan.qo_indptr);
   for (std::size_t request = 0; request < lengths.size(); ++request) {
     const std::int64_t bits = std::int64_t{qo_indptr[request + 1] - qo_indptr[request]} * lengths[request];
     if (indptr[request + 1] - indptr[request] < (bits + 7) / 8)
-      reject(op, "custom_mask_indptr", "expected {} bytes (qo_len * kv_len bits) for request {}, got {}", (bits + 7) / 8, request,
-             indptr[request + 1] - indptr[request]);
+      reject(op, "custom_mask_indptr", "expected {} bytes (qo_len * kv_len bits) for request {}, got {}",
+             (bits + 7) / 8, request, indptr[request + 1] - indptr[request]);
   }
 }
 
@@ -101,23 +120,32 @@ void check_plan(const Operator& op, const AttentionPlanArgs& plan, const Axes& a
   check_group(op, plan.num_qo_heads, plan.num_kv_heads);
   check_head_dim(op, "head_dim_qk", plan.head_dim_qk);
   if (plan.head_dim_vo != 0) check_head_dim(op, "head_dim_vo", plan.head_dim_vo);
-  if (!op::kFloats.contains(plan.q_dtype)) reject(op, "q_dtype", "expected {}, got {}", op::to_string(op::kFloats), name(plan.q_dtype));
+  if (!op::kFloats.contains(plan.q_dtype))
+    reject(op, "q_dtype", "expected {}, got {}", op::to_string(op::kFloats), name(plan.q_dtype));
   check_kv_dtype(op, "kv_dtype", plan.q_dtype, plan.kv_dtype);
   check_indptr(op, "qo_indptr", plan.qo_indptr);
   check_indptr(op, "kv_indptr", plan.kv_indptr);
   if (plan.page_size > 0) check_pages(op, plan, axes);
   check_custom_mask_indptr(op, plan, axes);
   if (plan.alibi_slopes.given() && plan.alibi_slopes.shape[0] != plan.num_qo_heads)
-    reject(op, "alibi_slopes", "expected shape [num_qo_heads = {}], got {}", plan.num_qo_heads, describe(plan.alibi_slopes));
+    reject(op, "alibi_slopes", "expected shape [num_qo_heads = {}], got {}", plan.num_qo_heads,
+           describe(plan.alibi_slopes));
 }
 
 void check_run(const Operator& op, const Args& args) {
   const auto expect_dtype = [&](std::string_view argument, const TensorView& view, Dtype planned) {
-    if (view.dtype != planned) reject(op, argument, "expected dtype {} as planned, got {}", name(planned), describe(view));
+    if (view.dtype != planned)
+      reject(op, argument, "expected dtype {} as planned, got {}", name(planned), describe(view));
   };
   expect_dtype("q", args.run.q, args.plan.q_dtype);
   expect_dtype("k", args.run.k, args.plan.kv_dtype);
   expect_dtype("v", args.run.v, args.plan.kv_dtype);
+}
+
+std::int32_t longest_kv(const AttentionPlanArgs& plan) {
+  std::vector<std::int32_t> lengths;
+  kv_lengths(plan, lengths);
+  return lengths.empty() ? 0 : *std::max_element(lengths.begin(), lengths.end());
 }
 
 op::Cost cost(const Args& args, const Axes& axes) {
@@ -130,10 +158,12 @@ op::Cost cost(const Args& args, const Axes& axes) {
     pairs += attended_pairs(qo_len, lengths[request], args.plan.options);
     kv_tokens += static_cast<double>(attended_kv(qo_len, lengths[request], args.plan.options));
   }
-  const double kv_token_bytes = static_cast<double>(args.plan.num_kv_heads * (args.plan.head_dim_qk + args.head_dim_vo())) *
-                                static_cast<double>(size_of(args.plan.kv_dtype));
+  const double kv_token_bytes =
+      static_cast<double>(args.plan.num_kv_heads * (args.plan.head_dim_qk + args.head_dim_vo())) *
+      static_cast<double>(size_of(args.plan.kv_dtype));
   op::Cost result;
-  result.flops = pairs * static_cast<double>(axes[kNumQoHeads]) * flops_per_pair(args.plan.head_dim_qk, args.head_dim_vo());
+  result.flops = pairs * static_cast<double>(axes[kNumQoHeads]) *
+                 flops_per_pair(args.plan.head_dim_qk, args.head_dim_vo());
   result.bytes = kv_tokens * kv_token_bytes + static_cast<double>(args.run.q.bytes() + args.run.out.bytes()) +
                  (args.run.lse.given() ? static_cast<double>(args.run.lse.bytes()) : 0);
   result.math = attention_math(args.plan.q_dtype, args.plan.kv_dtype);
@@ -141,11 +171,17 @@ op::Cost cost(const Args& args, const Axes& axes) {
 }
 
 Operator declare_batch_attention(bool paged) {
-  Declare<Args> declare(paged ? "batch_attention_paged" : "batch_attention_ragged", "attention",
-                        paged ? "Attention of a batch of requests over a paged KV cache: decode, prefill, append, mixed."
-                              : "Attention of a batch of requests over ragged KV rows: prefill, append, mixed.");
-  declare.formula("out[i, h] = v_scale * softmax_j(mask(soft_cap(q[i, h] . k[j] * sm_scale * q_scale * k_scale + alibi))) v[j]; lse in base 2")
-      .source("Vaswani et al., 2017; Milakov and Gimelshein, Online normalizer calculation for softmax, 2018; Dao et al., FlashAttention, 2022")
+  Declare<Args> declare(
+      paged ? "batch_attention_paged" : "batch_attention_ragged", "attention",
+      paged ? "Attention of a batch of requests over a paged KV cache: decode, prefill, append, mixed."
+            : "Attention of a batch of requests over ragged KV rows: prefill, append, mixed.");
+  declare
+      .formula(
+          "out[i, h] = v_scale * softmax_j(mask(soft_cap(q[i, h] . k[j] * sm_scale * q_scale * k_scale + "
+          "alibi))) v[j]; lse in base 2")
+      .source(
+          "Vaswani et al., 2017; Milakov and Gimelshein, Online normalizer calculation for softmax, 2018; "
+          "Dao et al., FlashAttention, 2022")
       .function("strobe::BatchAttention::plan, strobe::BatchAttention::run")
       .axis("batch_size", 16, "requests")
       .axis("nnz_qo", 16, "query tokens of all requests")
@@ -159,34 +195,73 @@ Operator declare_batch_attention(bool paged) {
       .axis(paged ? "num_pages" : "nnz_kv", 4096, paged ? "pages of the cache" : "KV tokens of all requests");
   const std::string kv_nhd = paged ? "num_pages, page_size, num_kv_heads, " : "nnz_kv, num_kv_heads, ";
   const std::string kv_hnd = paged ? "num_pages, num_kv_heads, page_size, " : "num_kv_heads, nnz_kv, ";
-  const auto index = [&]<auto... Path>(const char* name, const char* axes, const char* doc) -> Declare<Args>& {
+  const auto index = [&]<auto... Path>(const char* name, const char* axes, const char* doc)->Declare<Args>& {
     return declare.input<&Args::plan, Path...>(name, axes, Dtype::kI32, doc).dense().host().planned();
   };
   index.operator()<&AttentionPlanArgs::qo_indptr>("qo_indptr", "batch_size+1", "query rows of each request");
-  index.operator()<&AttentionPlanArgs::kv_indptr>("kv_indptr", "batch_size+1", paged ? "range of kv_indices of each request" : "KV rows of each request");
+  index.operator()<&AttentionPlanArgs::kv_indptr>(
+      "kv_indptr", "batch_size+1", paged ? "range of kv_indices of each request" : "KV rows of each request");
   if (paged) {
     index.operator()<&AttentionPlanArgs::kv_indices>("kv_indices", "num_page_indices", "page numbers");
-    index.operator()<&AttentionPlanArgs::last_page_len>("last_page_len", "batch_size", "tokens in each request's last page").optional();
-    index.operator()<&AttentionPlanArgs::kv_len>("kv_len", "batch_size", "tokens of each request, instead of last_page_len").optional();
+    index
+        .
+        operator()<&AttentionPlanArgs::last_page_len>("last_page_len", "batch_size",
+                                                      "tokens in each request's last page")
+        .optional();
+    index
+        .
+        operator()<&AttentionPlanArgs::kv_len>("kv_len", "batch_size",
+                                               "tokens of each request, instead of last_page_len")
+        .optional();
   }
-  declare.input<&Args::plan, &AttentionPlanArgs::custom_mask>("custom_mask", "mask_bytes", Dtype::kU8, "bit i * kv_len + j of each request, little endian")
-      .dense().optional().planned();
-  index.operator()<&AttentionPlanArgs::custom_mask_indptr>("custom_mask_indptr", "batch_size+1", "bytes of custom_mask of each request").optional();
-  declare.input<&Args::plan, &AttentionPlanArgs::alibi_slopes>("alibi_slopes", "num_qo_heads", Dtype::kF32, "slope of each query head")
-      .dense().optional().planned()
-      .input<&Args::run, &AttentionRunArgs::q>("q", "nnz_qo, num_qo_heads, head_dim_qk", op::kFloats, "queries")
-      .input<&Args::run, &AttentionRunArgs::k>("k", kv_nhd + "head_dim_qk", kKvDtypes, "keys").hnd(kv_hnd + "head_dim_qk")
-      .input<&Args::run, &AttentionRunArgs::v>("v", kv_nhd + "head_dim_vo", same_as("k"), "values").hnd(kv_hnd + "head_dim_vo")
-      .input<&Args::run, &AttentionRunArgs::sinks>("sinks", "num_qo_heads", Dtype::kF32, "one more logit of each query head, without a value")
-      .dense().optional()
-      .output<&Args::run, &AttentionRunArgs::out>("out", "nnz_qo, num_qo_heads, head_dim_vo", op::kFloats, "outputs")
-      .output<&Args::run, &AttentionRunArgs::lse>("lse", "nnz_qo, num_qo_heads", Dtype::kF32, "log2 of the sum of exponentials").optional()
-      .attribute<&Args::plan, &AttentionPlanArgs::num_qo_heads>("num_qo_heads", 1, 1 << 16, "query heads").planned()
-      .attribute<&Args::plan, &AttentionPlanArgs::num_kv_heads>("num_kv_heads", 1, 1 << 16, "KV heads; divides num_qo_heads").planned()
-      .attribute<&Args::plan, &AttentionPlanArgs::head_dim_qk>("head_dim_qk", 8, 512, "a multiple of 8").planned()
-      .attribute<&Args::plan, &AttentionPlanArgs::head_dim_vo>("head_dim_vo", 0, 512, "a multiple of 8; 0: head_dim_qk").planned()
-      .attribute<&Args::plan, &AttentionPlanArgs::page_size>("page_size", 0, 1 << 20, "tokens of a page; 0: ragged KV").planned()
-      .choice<&Args::plan, &AttentionPlanArgs::kv_layout>("kv_layout", {"NHD", "HND"}, "order of the axes of k and v").planned();
+  declare
+      .input<&Args::plan, &AttentionPlanArgs::custom_mask>(
+          "custom_mask", "mask_bytes", Dtype::kU8, "bit i * kv_len + j of each request, little endian")
+      .dense()
+      .optional()
+      .planned();
+  index
+      .
+      operator()<&AttentionPlanArgs::custom_mask_indptr>("custom_mask_indptr", "batch_size+1",
+                                                         "bytes of custom_mask of each request")
+      .optional();
+  declare
+      .input<&Args::plan, &AttentionPlanArgs::alibi_slopes>("alibi_slopes", "num_qo_heads", Dtype::kF32,
+                                                            "slope of each query head")
+      .dense()
+      .optional()
+      .planned()
+      .input<&Args::run, &AttentionRunArgs::q>("q", "nnz_qo, num_qo_heads, head_dim_qk", op::kFloats,
+                                               "queries")
+      .input<&Args::run, &AttentionRunArgs::k>("k", kv_nhd + "head_dim_qk", kKvDtypes, "keys")
+      .hnd(kv_hnd + "head_dim_qk")
+      .input<&Args::run, &AttentionRunArgs::v>("v", kv_nhd + "head_dim_vo", same_as("k"), "values")
+      .hnd(kv_hnd + "head_dim_vo")
+      .input<&Args::run, &AttentionRunArgs::sinks>("sinks", "num_qo_heads", Dtype::kF32,
+                                                   "one more logit of each query head, without a value")
+      .dense()
+      .optional()
+      .output<&Args::run, &AttentionRunArgs::out>("out", "nnz_qo, num_qo_heads, head_dim_vo", op::kFloats,
+                                                  "outputs")
+      .output<&Args::run, &AttentionRunArgs::lse>("lse", "nnz_qo, num_qo_heads", Dtype::kF32,
+                                                  "log2 of the sum of exponentials")
+      .optional()
+      .attribute<&Args::plan, &AttentionPlanArgs::num_qo_heads>("num_qo_heads", 1, 1 << 16, "query heads")
+      .planned()
+      .attribute<&Args::plan, &AttentionPlanArgs::num_kv_heads>("num_kv_heads", 1, 1 << 16,
+                                                                "KV heads; divides num_qo_heads")
+      .planned()
+      .attribute<&Args::plan, &AttentionPlanArgs::head_dim_qk>("head_dim_qk", 8, 512, "a multiple of 8")
+      .planned()
+      .attribute<&Args::plan, &AttentionPlanArgs::head_dim_vo>("head_dim_vo", 0, 512,
+                                                               "a multiple of 8; 0: head_dim_qk")
+      .planned()
+      .attribute<&Args::plan, &AttentionPlanArgs::page_size>("page_size", 0, 1 << 20,
+                                                             "tokens of a page; 0: ragged KV")
+      .planned()
+      .choice<&Args::plan, &AttentionPlanArgs::kv_layout>("kv_layout", {"NHD", "HND"},
+                                                          "order of the axes of k and v")
+      .planned();
   declare_options<Args, &Args::plan, &AttentionPlanArgs::options>(declare, true);
   declare.rule("num_qo_heads is a multiple of num_kv_heads; head dimensions are multiples of 8 up to 512")
       .rule("k has the dtype of q, e4m3 or e5m2; q, k and v have the planned dtypes")
@@ -197,10 +272,13 @@ Operator declare_batch_attention(bool paged) {
       })
       .cost([](const Args& args, const Axes& axes) { return cost(args, axes); })
       .accuracy([](const Args& args, const Axes&, int operand) {
-        return reference::attention_accuracy(args.plan.q_dtype, args.plan.kv_dtype, args.plan.head_dim_qk,
-                                               operand == batch_attention_operator(args.paged()).operand("lse"));
+        return reference::attention_accuracy(
+            args.plan.q_dtype, args.plan.kv_dtype, args.plan.head_dim_qk + longest_kv(args.plan),
+            operand == batch_attention_operator(args.paged()).operand("lse"));
       })
-      .reference([](const Args& args, const Axes&, op::Expected& expected) { reference::attention(args, expected); });
+      .reference([](const Args& args, const Axes&, op::Expected& expected) {
+        reference::attention(args, expected);
+      });
   for (op::Routine& routine : batch_attention_routines(paged)) declare.routine(std::move(routine));
   return declare.build();
 }
@@ -222,7 +300,8 @@ void kv_lengths(const AttentionPlanArgs& plan, std::vector<std::int32_t>& length
     else if (plan.kv_len.given())
       lengths[request] = values(plan.kv_len)[request];
     else
-      lengths[request] = entries == 0 ? 0 : (entries - 1) * plan.page_size + values(plan.last_page_len)[request];
+      lengths[request] =
+          entries == 0 ? 0 : (entries - 1) * plan.page_size + values(plan.last_page_len)[request];
   }
 }
 
@@ -261,7 +340,8 @@ void BatchAttention::plan(const AttentionPlanArgs& plan, const Launch& launch) {
   op::Axes axes;
   op::validate(op, &state.args, op::Phase::kPlan, axes);
   if (launch.backend != Backend::kAuto && launch.backend != Backend::kCpu)
-    fail(ErrorKind::kUnsupported, "{}: backend '{}' is not there; this operator has: cpu", op.name, name(launch.backend));
+    fail(ErrorKind::kUnsupported, "{}: backend '{}' is not there; this operator has: cpu", op.name,
+         name(launch.backend));
   if (log::level() > 0) [[unlikely]]
     op::log_call(op, &state.args, op::Phase::kPlan, Backend::kCpu);
 
@@ -271,8 +351,9 @@ void BatchAttention::plan(const AttentionPlanArgs& plan, const Launch& launch) {
   state.custom_mask_indptr.clear();
   for (std::int32_t bytes : ops::values(plan.custom_mask_indptr)) state.custom_mask_indptr.push_back(bytes);
   state.kv_indices.resize(plan.page_size > 0 ? static_cast<std::size_t>(state.kv_indptr.back()) : 0);
-  (*cpu::copy_indices)(plan.kv_indices.as<std::int32_t>(), state.kv_indices.data(), static_cast<std::int64_t>(state.kv_indices.size()),
-                       &state.lowest_page, &state.highest_page);
+  (*cpu::copy_indices)(plan.kv_indices.as<std::int32_t>(), state.kv_indices.data(),
+                       static_cast<std::int64_t>(state.kv_indices.size()), &state.lowest_page,
+                       &state.highest_page);
 
   const int head_dim_vo = state.args.head_dim_vo();
   axes.size[ops::kNnzQo] = state.qo_indptr.back();
@@ -282,10 +363,19 @@ void BatchAttention::plan(const AttentionPlanArgs& plan, const Launch& launch) {
   axes.size[ops::kHeadDimVo] = head_dim_vo;
   axes.size[ops::kPageSize] = plan.page_size;
   state.axes = axes;
-  state.cpu.plan({.qo_indptr = state.qo_indptr, .kv_len = state.kv_len, .kv_indptr = state.kv_indptr, .kv_indices = state.kv_indices,
-                  .num_qo_heads = plan.num_qo_heads, .num_kv_heads = plan.num_kv_heads, .head_dim_qk = plan.head_dim_qk,
-                  .head_dim_vo = head_dim_vo, .page_size = plan.page_size, .q_dtype = plan.q_dtype, .kv_dtype = plan.kv_dtype,
-                  .alibi_slopes = &state.args.plan.alibi_slopes, .custom_mask = &state.args.plan.custom_mask,
+  state.cpu.plan({.qo_indptr = state.qo_indptr,
+                  .kv_len = state.kv_len,
+                  .kv_indptr = state.kv_indptr,
+                  .kv_indices = state.kv_indices,
+                  .num_qo_heads = plan.num_qo_heads,
+                  .num_kv_heads = plan.num_kv_heads,
+                  .head_dim_qk = plan.head_dim_qk,
+                  .head_dim_vo = head_dim_vo,
+                  .page_size = plan.page_size,
+                  .q_dtype = plan.q_dtype,
+                  .kv_dtype = plan.kv_dtype,
+                  .alibi_slopes = &state.args.plan.alibi_slopes,
+                  .custom_mask = &state.args.plan.custom_mask,
                   .custom_mask_indptr = state.custom_mask_indptr},
                  plan.options);
   state.op = &op;
@@ -293,7 +383,8 @@ void BatchAttention::plan(const AttentionPlanArgs& plan, const Launch& launch) {
 
 void BatchAttention::run(const AttentionRunArgs& run, const Launch& launch) {
   State& state = *state_;
-  if (state.op == nullptr) fail(ErrorKind::kInvalidArgument, "batch_attention: run: expected a successful plan before it, got none");
+  if (state.op == nullptr)
+    fail(ErrorKind::kInvalidArgument, "batch_attention: run: expected a successful plan before it, got none");
   const op::Operator& op = *state.op;
   state.args.run = run;
   op::Axes axes = state.axes;
@@ -303,10 +394,12 @@ void BatchAttention::run(const AttentionRunArgs& run, const Launch& launch) {
     op::reject(op, "kv_indices", "expected page numbers in [0, num_pages = {}), got {}", axes[ops::kNumKv],
                state.lowest_page < 0 ? state.lowest_page : state.highest_page);
   if (!paged && state.kv_indptr.back() > axes[ops::kNumKv])
-    op::reject(op, "k", "expected at least {} KV rows as planned, got nnz_kv = {}", state.kv_indptr.back(), axes[ops::kNumKv]);
-  if (op::device_of(op, &state.args).type != DeviceType::kCpu || (launch.backend != Backend::kAuto && launch.backend != Backend::kCpu))
-    fail(ErrorKind::kUnsupported, "{}: backend '{}' does not serve tensors on {}; this operator has: cpu", op.name, name(launch.backend),
-         to_string(run.q.device));
+    op::reject(op, "k", "expected at least {} KV rows as planned, got nnz_kv = {}", state.kv_indptr.back(),
+               axes[ops::kNumKv]);
+  if (op::device_of(op, &state.args).type != DeviceType::kCpu ||
+      (launch.backend != Backend::kAuto && launch.backend != Backend::kCpu))
+    fail(ErrorKind::kUnsupported, "{}: backend '{}' does not serve tensors on {}; this operator has: cpu",
+         op.name, name(launch.backend), to_string(run.q.device));
   if (log::level() > 0) [[unlikely]]
     op::log_call(op, &state.args, op::Phase::kRun, Backend::kCpu);
 
@@ -314,14 +407,25 @@ void BatchAttention::run(const AttentionRunArgs& run, const Launch& launch) {
   const std::size_t page_axes = paged ? 1 : 0;
   const bool hnd = state.args.plan.kv_layout == KvLayout::kHnd;
   const std::size_t token = page_axes + (hnd ? 1 : 0), head = page_axes + (hnd ? 0 : 1);
-  state.cpu.run({.q = &run.q, .k = &run.k, .v = &run.v, .sinks = &run.sinks, .out = &run.out, .lse = &run.lse,
-                 .k_stride_page = paged ? run.k.strides[0] : 0, .k_stride_token = run.k.strides[token], .k_stride_head = run.k.strides[head],
-                 .v_stride_page = paged ? run.v.strides[0] : 0, .v_stride_token = run.v.strides[token], .v_stride_head = run.v.strides[head]});
+  state.cpu.run({.q = &run.q,
+                 .k = &run.k,
+                 .v = &run.v,
+                 .sinks = &run.sinks,
+                 .out = &run.out,
+                 .lse = &run.lse,
+                 .k_stride_page = paged ? run.k.strides[0] : 0,
+                 .k_stride_token = run.k.strides[token],
+                 .k_stride_head = run.k.strides[head],
+                 .v_stride_page = paged ? run.v.strides[0] : 0,
+                 .v_stride_token = run.v.strides[token],
+                 .v_stride_head = run.v.strides[head]});
   if (log::level() >= 5) [[unlikely]]
     op::log_result(op, &state.args, op::Phase::kRun);
 }
 
-std::size_t BatchAttention::workspace_bytes() const { return state_->op == nullptr ? 0 : state_->cpu.workspace_bytes(); }
+std::size_t BatchAttention::workspace_bytes() const {
+  return state_->op == nullptr ? 0 : state_->cpu.workspace_bytes();
+}
 
 namespace op {
 

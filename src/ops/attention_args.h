@@ -23,7 +23,8 @@ std::vector<op::Routine> single_prefill_routines();
 std::vector<op::Routine> single_decode_routines();
 std::vector<op::Routine> batch_attention_routines(bool paged);
 
-// KV tokens of each request, from kv_len, last_page_len or kv_indptr. Reads host arrays that have passed validation.
+// KV tokens of each request, from kv_len, last_page_len or kv_indptr. Reads host arrays that have passed
+// validation.
 void kv_lengths(const AttentionPlanArgs& plan, std::vector<std::int32_t>& lengths);
 
 }  // namespace strobe::ops

@@ -16,9 +16,12 @@ std::size_t whole_lines(std::size_t bytes) { return (bytes + kLine - 1) / kLine 
 
 cpu::AttentionMask kernel_mask(MaskMode mask) {
   switch (mask) {
-    case MaskMode::kNone: return cpu::AttentionMask::kNone;
-    case MaskMode::kCausal: return cpu::AttentionMask::kCausal;
-    case MaskMode::kCustom: return cpu::AttentionMask::kCustom;
+    case MaskMode::kNone:
+      return cpu::AttentionMask::kNone;
+    case MaskMode::kCausal:
+      return cpu::AttentionMask::kCausal;
+    case MaskMode::kCustom:
+      return cpu::AttentionMask::kCustom;
   }
   return cpu::AttentionMask::kNone;
 }
@@ -29,7 +32,8 @@ void CpuAttention::Free::operator()(void* p) const { std::free(p); }
 
 CpuAttention::Buffer CpuAttention::allocate(std::size_t bytes) {
   void* memory = std::aligned_alloc(kLine, whole_lines(std::max<std::size_t>(bytes, 1)));
-  if (memory == nullptr) fail(ErrorKind::kOutOfMemory, "attention plan: a workspace of {} bytes is not to be had", bytes);
+  if (memory == nullptr)
+    fail(ErrorKind::kOutOfMemory, "attention plan: a workspace of {} bytes is not to be had", bytes);
   return Buffer(memory);
 }
 
@@ -37,8 +41,11 @@ void CpuAttention::plan(const Shape& shape, const AttentionOptions& options) {
   const int group = shape.num_qo_heads / std::max(1, shape.num_kv_heads);
   workers_ = executor().max_workers();
   plan::make_work_list(shape.qo_indptr, shape.kv_len,
-                       {.num_kv_heads = shape.num_kv_heads, .group_size = group, .workers = workers_,
-                        .causal = options.mask == MaskMode::kCausal, .window_left = options.window_left,
+                       {.num_kv_heads = shape.num_kv_heads,
+                        .group_size = group,
+                        .workers = workers_,
+                        .causal = options.mask == MaskMode::kCausal,
+                        .window_left = options.window_left,
                         .deterministic = options.deterministic},
                        work_);
   parts_.clear();
@@ -57,7 +64,8 @@ void CpuAttention::plan(const Shape& shape, const AttentionOptions& options) {
   problem_.num_kv_heads = shape.num_kv_heads;
   problem_.head_dim_qk = shape.head_dim_qk;
   problem_.head_dim_vo = shape.head_dim_vo;
-  const float sm_scale = options.sm_scale != 0 ? options.sm_scale : 1 / std::sqrt(static_cast<float>(shape.head_dim_qk));
+  const float sm_scale =
+      options.sm_scale != 0 ? options.sm_scale : 1 / std::sqrt(static_cast<float>(shape.head_dim_qk));
   problem_.sm_scale = sm_scale * options.q_scale * options.k_scale;
   problem_.v_scale = options.v_scale;
   problem_.logits_soft_cap = options.logits_soft_cap;
@@ -86,8 +94,10 @@ void CpuAttention::plan_workspace() {
   const auto heads = static_cast<std::size_t>(problem_.num_kv_heads);
   scratch_bytes_ = whole_lines((*cpu::attention_scratch_bytes)(problem_, std::max(1, work_.max_rows)));
   problem_.partial_rows = work_.max_partial_rows;
-  const std::size_t partial_rows = static_cast<std::size_t>(work_.slots) * heads * static_cast<std::size_t>(work_.max_partial_rows);
-  const std::size_t out_bytes = whole_lines(partial_rows * static_cast<std::size_t>(problem_.head_dim_vo) * sizeof(float));
+  const std::size_t partial_rows =
+      static_cast<std::size_t>(work_.slots) * heads * static_cast<std::size_t>(work_.max_partial_rows);
+  const std::size_t out_bytes =
+      whole_lines(partial_rows * static_cast<std::size_t>(problem_.head_dim_vo) * sizeof(float));
   partial_bytes_ = out_bytes + partial_rows * sizeof(float);
   if (workspace_bytes() > workspace_capacity_) {
     workspace_.reset();
@@ -105,7 +115,9 @@ void CpuAttention::plan_workspace() {
   for (std::size_t i = 0; i < counters; ++i) parts_done_[i].store(0, std::memory_order_relaxed);
 }
 
-std::size_t CpuAttention::workspace_bytes() const { return static_cast<std::size_t>(workers_) * scratch_bytes_ + partial_bytes_; }
+std::size_t CpuAttention::workspace_bytes() const {
+  return static_cast<std::size_t>(workers_) * scratch_bytes_ + partial_bytes_;
+}
 
 void CpuAttention::run(const Tensors& tensors) {
   problem_.q = tensors.q->data;
@@ -136,14 +148,17 @@ void CpuAttention::run_item(std::int32_t index, int worker) {
   const plan::WorkItem& item = work_.items[static_cast<std::size_t>(index / problem_.num_kv_heads)];
   const int kv_head = index % problem_.num_kv_heads;
   void* scratch = static_cast<char*>(workspace_.get()) + static_cast<std::size_t>(worker) * scratch_bytes_;
-  item_kernel_(problem_, {item.request, item.q_begin, item.q_end, item.kv_begin, item.kv_end, item.slot}, kv_head, scratch);
+  item_kernel_(problem_, {item.request, item.q_begin, item.q_end, item.kv_begin, item.kv_end, item.slot},
+               kv_head, scratch);
   if (item.group >= 0) finish_part(item, kv_head, scratch);
 }
 
-// The worker that finishes the last part of a group merges all of them, in their fixed order, and leaves the counter ready for the next run.
+// The worker that finishes the last part of a group merges all of them, in their fixed order, and leaves the
+// counter ready for the next run.
 void CpuAttention::finish_part(const plan::WorkItem& item, int kv_head, void* scratch) {
   const plan::MergeGroup& group = work_.merges[static_cast<std::size_t>(item.group)];
-  std::atomic<std::int32_t>& done = parts_done_[static_cast<std::size_t>(item.group * problem_.num_kv_heads + kv_head)];
+  std::atomic<std::int32_t>& done =
+      parts_done_[static_cast<std::size_t>(item.group * problem_.num_kv_heads + kv_head)];
   if (done.fetch_add(1, std::memory_order_acq_rel) + 1 != group.part_count) return;
   done.store(0, std::memory_order_relaxed);
   merge_kernel_(problem_, parts_.data() + group.first_part, group.part_count, kv_head, scratch);

@@ -1,4 +1,5 @@
-// Benchmark routines of attention: requests with the shapes of decode, prefill and mixed batches on random data.
+// Benchmark routines of attention: requests with the shapes of decode, prefill and mixed batches on random
+// data.
 #include <algorithm>
 #include <numeric>
 
@@ -19,41 +20,50 @@ using op::Routine;
 Parameter kQoLen = {"qo_len", "1024", "query tokens of a request"};
 Parameter kKvLen = {"kv_len", "4096", "KV tokens of a request (the longest, where lengths differ)"};
 Parameter kBatchSize = {"batch_size", "16", "requests"};
-Parameter kLengths = {"lengths", "same", "KV lengths: same; random: uniform from kv_len / 8 to kv_len; skewed: one of kv_len, the others kv_len / 16"};
+Parameter kLengths = {"lengths", "same",
+                      "KV lengths: same; random: uniform from kv_len / 8 to kv_len; skewed: one of kv_len, "
+                      "the others kv_len / 16"};
 Parameter kPageSize = {"page_size", "16", "tokens of a page"};
 Parameter kCausal = {"causal", "true", "right-aligned causal mask"};
 
 std::vector<Parameter> with_common(std::vector<Parameter> parameters) {
-  const std::vector<Parameter> common = {{"num_qo_heads", "32", "query heads"},
-                                         {"num_kv_heads", "8", "KV heads"},
-                                         {"head_dim_qk", "128", "elements of a query or key"},
-                                         {"head_dim_vo", "128", "elements of a value or output"},
-                                         {"kv_layout", "HND", "NHD or HND"},
-                                         {"dtype", "bf16", "of q and out: f32, f16 or bf16"},
-                                         {"kv_dtype", "", "of k and v: e4m3, e5m2; empty: dtype"},
-                                         {"window_left", "-1", "sliding window; -1 off"},
-                                         {"logits_soft_cap", "0", "0 off"},
-                                         {"pos_encoding", "none", "none, rope or alibi"},
-                                         {"sinks", "false", "with attention sinks"},
-                                         {"return_lse", "true", "with the lse output"},
-                                         {"deterministic", "false", "a request's bits depend on the request alone"}};
+  const std::vector<Parameter> common = {
+      {"num_qo_heads", "32", "query heads"},
+      {"num_kv_heads", "8", "KV heads"},
+      {"head_dim_qk", "128", "elements of a query or key"},
+      {"head_dim_vo", "128", "elements of a value or output"},
+      {"kv_layout", "HND", "NHD or HND"},
+      {"dtype", "bf16", "of q and out: f32, f16 or bf16"},
+      {"kv_dtype", "", "of k and v: e4m3, e5m2; empty: dtype"},
+      {"window_left", "-1", "sliding window; -1 off"},
+      {"logits_soft_cap", "0", "0 off"},
+      {"pos_encoding", "none", "none, rope or alibi"},
+      {"sinks", "false", "with attention sinks"},
+      {"return_lse", "true", "with the lse output"},
+      {"deterministic", "false", "a request's bits depend on the request alone"}};
   parameters.insert(parameters.end(), common.begin(), common.end());
   return parameters;
 }
 
 template <class T>
-T choose(const Case& values, std::string_view parameter, std::initializer_list<std::pair<std::string_view, T>> choices) {
+T choose(const Case& values, std::string_view parameter,
+         std::initializer_list<std::pair<std::string_view, T>> choices) {
   std::string names;
   for (const auto& [name, value] : choices) {
     if (values.text(parameter) == name) return value;
     names += (names.empty() ? "" : ", ") + std::string(name);
   }
-  fail(ErrorKind::kInvalidArgument, "{}: expected one of {}, got '{}'", parameter, names, values.text(parameter));
+  fail(ErrorKind::kInvalidArgument, "{}: expected one of {}, got '{}'", parameter, names,
+       values.text(parameter));
 }
 
-KvLayout layout(const Case& values) { return choose<KvLayout>(values, "kv_layout", {{"NHD", KvLayout::kNhd}, {"HND", KvLayout::kHnd}}); }
+KvLayout layout(const Case& values) {
+  return choose<KvLayout>(values, "kv_layout", {{"NHD", KvLayout::kNhd}, {"HND", KvLayout::kHnd}});
+}
 
-Dtype kv_dtype(const Case& values) { return values.text("kv_dtype").empty() ? values.dtype("dtype") : values.dtype("kv_dtype"); }
+Dtype kv_dtype(const Case& values) {
+  return values.text("kv_dtype").empty() ? values.dtype("dtype") : values.dtype("kv_dtype");
+}
 
 AttentionOptions options_of(const Case& values, bool causal) {
   AttentionOptions options;
@@ -61,7 +71,8 @@ AttentionOptions options_of(const Case& values, bool causal) {
   options.window_left = static_cast<int>(values.integer("window_left", -1));
   options.logits_soft_cap = static_cast<float>(values.number("logits_soft_cap"));
   options.pos_encoding = choose<PosEncoding>(
-      values, "pos_encoding", {{"none", PosEncoding::kNone}, {"rope", PosEncoding::kRope}, {"alibi", PosEncoding::kAlibi}});
+      values, "pos_encoding",
+      {{"none", PosEncoding::kNone}, {"rope", PosEncoding::kRope}, {"alibi", PosEncoding::kAlibi}});
   options.deterministic = values.flag("deterministic");
   return options;
 }
@@ -97,27 +108,35 @@ class Maker {
 };
 
 // [a, b, dim] for NHD, [b, a, dim] for HND.
-TensorView kv_input(Maker& make, Dtype dtype, KvLayout layout, std::int64_t tokens, std::int64_t heads, std::int64_t dim) {
-  return layout == KvLayout::kNhd ? make.input(dtype, {tokens, heads, dim}) : make.input(dtype, {heads, tokens, dim});
+TensorView kv_input(Maker& make, Dtype dtype, KvLayout layout, std::int64_t tokens, std::int64_t heads,
+                    std::int64_t dim) {
+  return layout == KvLayout::kNhd ? make.input(dtype, {tokens, heads, dim})
+                                  : make.input(dtype, {heads, tokens, dim});
 }
 
 template <class Args>
-Problem make_single(const Operator& op, const Case& values, Random& random, std::shared_ptr<Args> args, std::initializer_list<std::int64_t> tokens) {
+Problem make_single(const Operator& op, const Case& values, Random& random, std::shared_ptr<Args> args,
+                    std::initializer_list<std::int64_t> tokens) {
   Problem problem;
   problem.op = &op;
   problem.args = args;
   Maker make(problem, random);
-  const std::int64_t kv_len = values.integer("kv_len"), qo_heads = values.integer("num_qo_heads", 1), kv_heads = values.integer("num_kv_heads", 1);
+  const std::int64_t kv_len = values.integer("kv_len"), qo_heads = values.integer("num_qo_heads", 1),
+                     kv_heads = values.integer("num_kv_heads", 1);
   const std::int64_t qk = values.integer("head_dim_qk", 1), vo = values.integer("head_dim_vo", 1);
   const Dtype dtype = values.dtype("dtype");
   const bool one_token = tokens.size() == 0;
   args->kv_layout = layout(values);
-  args->q = one_token ? make.input(dtype, {qo_heads, qk}) : make.input(dtype, {*tokens.begin(), qo_heads, qk});
+  args->q =
+      one_token ? make.input(dtype, {qo_heads, qk}) : make.input(dtype, {*tokens.begin(), qo_heads, qk});
   args->k = kv_input(make, kv_dtype(values), args->kv_layout, kv_len, kv_heads, qk);
   args->v = kv_input(make, kv_dtype(values), args->kv_layout, kv_len, kv_heads, vo);
   if (values.flag("sinks")) args->sinks = make.input(Dtype::kF32, {qo_heads});
-  args->out = one_token ? make.output(dtype, {qo_heads, vo}) : make.output(dtype, {*tokens.begin(), qo_heads, vo});
-  if (values.flag("return_lse")) args->lse = one_token ? make.output(Dtype::kF32, {qo_heads}) : make.output(Dtype::kF32, {*tokens.begin(), qo_heads});
+  args->out =
+      one_token ? make.output(dtype, {qo_heads, vo}) : make.output(dtype, {*tokens.begin(), qo_heads, vo});
+  if (values.flag("return_lse"))
+    args->lse = one_token ? make.output(Dtype::kF32, {qo_heads})
+                          : make.output(Dtype::kF32, {*tokens.begin(), qo_heads});
   op::validate(op, args.get(), op::Phase::kRun, problem.axes);
   problem.run = [op = &op, args] { op::call_erased(*op, args.get(), {}); };
   return problem;
@@ -130,18 +149,22 @@ struct Lengths {
 
 std::vector<std::int32_t> prefix_sums(const std::vector<std::int64_t>& counts) {
   std::vector<std::int32_t> sums(counts.size() + 1, 0);
-  for (std::size_t i = 0; i < counts.size(); ++i) sums[i + 1] = sums[i] + static_cast<std::int32_t>(counts[i]);
+  for (std::size_t i = 0; i < counts.size(); ++i)
+    sums[i + 1] = sums[i] + static_cast<std::int32_t>(counts[i]);
   return sums;
 }
 
 std::vector<std::int32_t> permutation(std::int32_t count, Random& random) {
   std::vector<std::int32_t> order(static_cast<std::size_t>(count));
   std::iota(order.begin(), order.end(), 0);
-  for (std::size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[static_cast<std::size_t>(random.integer(0, static_cast<std::int64_t>(i) - 1))]);
+  for (std::size_t i = order.size(); i > 1; --i)
+    std::swap(order[i - 1],
+              order[static_cast<std::size_t>(random.integer(0, static_cast<std::int64_t>(i) - 1))]);
   return order;
 }
 
-void plan_pages(Maker& make, const Lengths& lengths, std::int64_t page_size, Random& random, BatchAttentionArgs& args, std::int64_t& num_pages) {
+void plan_pages(Maker& make, const Lengths& lengths, std::int64_t page_size, Random& random,
+                BatchAttentionArgs& args, std::int64_t& num_pages) {
   std::vector<std::int64_t> pages;
   std::vector<std::int32_t> last_page_len;
   for (std::int64_t kv_len : lengths.kv) {
@@ -155,7 +178,8 @@ void plan_pages(Maker& make, const Lengths& lengths, std::int64_t page_size, Ran
   args.plan.last_page_len = make.indices(last_page_len);
 }
 
-Problem make_batch(const Operator& op, const Case& values, Random& random, const Lengths& lengths, bool causal, bool paged) {
+Problem make_batch(const Operator& op, const Case& values, Random& random, const Lengths& lengths,
+                   bool causal, bool paged) {
   Problem problem;
   problem.op = &op;
   auto args = std::make_shared<BatchAttentionArgs>();
@@ -163,7 +187,8 @@ Problem make_batch(const Operator& op, const Case& values, Random& random, const
   Maker make(problem, random);
   AttentionPlanArgs& plan = args->plan;
   const Dtype dtype = values.dtype("dtype");
-  const std::int64_t qo_heads = values.integer("num_qo_heads", 1), kv_heads = values.integer("num_kv_heads", 1);
+  const std::int64_t qo_heads = values.integer("num_qo_heads", 1),
+                     kv_heads = values.integer("num_kv_heads", 1);
   const std::int64_t qk = values.integer("head_dim_qk", 1), vo = values.integer("head_dim_vo", 1);
   plan.num_qo_heads = static_cast<int>(qo_heads);
   plan.num_kv_heads = static_cast<int>(kv_heads);
@@ -207,12 +232,13 @@ Problem make_batch(const Operator& op, const Case& values, Random& random, const
 std::vector<std::int64_t> kv_lengths_of(const Case& values, Random& random) {
   const std::int64_t count = values.integer("batch_size"), longest = values.integer("kv_len");
   enum class Kind { kSame, kRandom, kSkewed };
-  const Kind kind = choose<Kind>(values, "lengths", {{"same", Kind::kSame}, {"random", Kind::kRandom}, {"skewed", Kind::kSkewed}});
+  const Kind kind = choose<Kind>(
+      values, "lengths", {{"same", Kind::kSame}, {"random", Kind::kRandom}, {"skewed", Kind::kSkewed}});
   std::vector<std::int64_t> lengths;
   for (std::int64_t request = 0; request < count; ++request)
     lengths.push_back(kind == Kind::kSame || (kind == Kind::kSkewed && request == 0) ? longest
-                      : kind == Kind::kRandom                                       ? random.integer(longest / 8, longest)
-                                                                                    : std::max<std::int64_t>(1, longest / 16));
+                      : kind == Kind::kRandom ? random.integer(longest / 8, longest)
+                                              : std::max<std::int64_t>(1, longest / 16));
   return lengths;
 }
 
@@ -223,9 +249,13 @@ Lengths prefill_lengths(const Case& values, Random& random) {
   return lengths;
 }
 
-std::vector<std::pair<std::string_view, std::string>> defaults(std::initializer_list<std::pair<std::string_view, std::string>> list) { return list; }
+std::vector<std::pair<std::string_view, std::string>> defaults(
+    std::initializer_list<std::pair<std::string_view, std::string>> list) {
+  return list;
+}
 
-std::vector<Parameter> with_defaults(std::vector<Parameter> parameters, const std::vector<std::pair<std::string_view, std::string>>& changes) {
+std::vector<Parameter> with_defaults(std::vector<Parameter> parameters,
+                                     const std::vector<std::pair<std::string_view, std::string>>& changes) {
   for (const auto& [name, value] : changes)
     for (Parameter& parameter : parameters)
       if (parameter.name == name) parameter.default_value = value;
@@ -235,7 +265,8 @@ std::vector<Parameter> with_defaults(std::vector<Parameter> parameters, const st
 }  // namespace
 
 std::vector<Routine> single_prefill_routines() {
-  return {{"single_prefill", "One request's query tokens over dense KV.", with_defaults(with_common({kQoLen, kKvLen, kCausal}), defaults({{"kv_len", "1024"}})),
+  return {{"single_prefill", "One request's query tokens over dense KV.",
+           with_defaults(with_common({kQoLen, kKvLen, kCausal}), defaults({{"kv_len", "1024"}})),
            [](const Operator& op, const Case& values, Random& random) {
              auto args = std::make_shared<SinglePrefillArgs>();
              args->options = options_of(values, values.flag("causal"));
@@ -244,7 +275,8 @@ std::vector<Routine> single_prefill_routines() {
 }
 
 std::vector<Routine> single_decode_routines() {
-  return {{"single_decode", "One query token over dense KV.", with_common({kKvLen}), [](const Operator& op, const Case& values, Random& random) {
+  return {{"single_decode", "One query token over dense KV.", with_common({kKvLen}),
+           [](const Operator& op, const Case& values, Random& random) {
              auto args = std::make_shared<SingleDecodeArgs>();
              args->options = options_of(values, false);
              return make_single(op, values, random, args, {});
@@ -254,30 +286,41 @@ std::vector<Routine> single_decode_routines() {
 std::vector<Routine> batch_attention_routines(bool paged) {
   if (!paged)
     return {{"batch_prefill_ragged", "Prefill of several requests over ragged KV.",
-             with_defaults(with_common({kBatchSize, kQoLen, kKvLen, kLengths, kCausal}), defaults({{"batch_size", "4"}, {"kv_len", "1024"}})),
+             with_defaults(with_common({kBatchSize, kQoLen, kKvLen, kLengths, kCausal}),
+                           defaults({{"batch_size", "4"}, {"kv_len", "1024"}})),
              [](const Operator& op, const Case& values, Random& random) {
-               return make_batch(op, values, random, prefill_lengths(values, random), values.flag("causal"), false);
+               return make_batch(op, values, random, prefill_lengths(values, random), values.flag("causal"),
+                                 false);
              }}};
   return {
-      {"batch_decode_paged", "One query token of each request over a paged cache.", with_common({kBatchSize, kKvLen, kLengths, kPageSize}),
+      {"batch_decode_paged", "One query token of each request over a paged cache.",
+       with_common({kBatchSize, kKvLen, kLengths, kPageSize}),
        [](const Operator& op, const Case& values, Random& random) {
          Lengths lengths{{}, kv_lengths_of(values, random)};
          lengths.qo.assign(lengths.kv.size(), 1);
          return make_batch(op, values, random, lengths, true, true);
        }},
       {"batch_prefill_paged", "Prefill or append of several requests over a paged cache.",
-       with_defaults(with_common({kBatchSize, kQoLen, kKvLen, kLengths, kPageSize, kCausal}), defaults({{"batch_size", "4"}, {"kv_len", "1024"}})),
+       with_defaults(with_common({kBatchSize, kQoLen, kKvLen, kLengths, kPageSize, kCausal}),
+                     defaults({{"batch_size", "4"}, {"kv_len", "1024"}})),
        [](const Operator& op, const Case& values, Random& random) {
          return make_batch(op, values, random, prefill_lengths(values, random), values.flag("causal"), true);
        }},
       {"batch_mixed_paged", "Decode requests and one chunk of prefill in one batch over a paged cache.",
-       with_defaults(with_common({kBatchSize, kQoLen, kKvLen, kLengths, kPageSize, {"num_prefill", "1", "requests with qo_len query tokens; the others have one"}}),
-                     defaults({{"qo_len", "512"}, {"lengths", "random"}})),
+       with_defaults(
+           with_common({kBatchSize,
+                        kQoLen,
+                        kKvLen,
+                        kLengths,
+                        kPageSize,
+                        {"num_prefill", "1", "requests with qo_len query tokens; the others have one"}}),
+           defaults({{"qo_len", "512"}, {"lengths", "random"}})),
        [](const Operator& op, const Case& values, Random& random) {
          Lengths lengths{{}, kv_lengths_of(values, random)};
          const auto prefills = static_cast<std::size_t>(values.integer("num_prefill"));
          for (std::size_t request = 0; request < lengths.kv.size(); ++request)
-           lengths.qo.push_back(std::min<std::int64_t>(lengths.kv[request], request < prefills ? values.integer("qo_len") : 1));
+           lengths.qo.push_back(std::min<std::int64_t>(lengths.kv[request],
+                                                       request < prefills ? values.integer("qo_len") : 1));
          return make_batch(op, values, random, lengths, true, true);
        }},
   };

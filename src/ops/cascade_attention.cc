@@ -12,30 +12,35 @@ constexpr const char* kName = "multi_level_cascade_attention";
 
 void check_options(const AttentionPlanArgs& common) {
   const AttentionOptions& options = common.options;
-  const char* asked = options.window_left >= 0                         ? "window_left"
-                      : options.mask == MaskMode::kCustom              ? "mask custom"
-                      : options.pos_encoding != PosEncoding::kNone     ? "pos_encoding"
-                      : common.alibi_slopes.given()                    ? "alibi_slopes"
-                                                                       : nullptr;
+  const char* asked = options.window_left >= 0                     ? "window_left"
+                      : options.mask == MaskMode::kCustom          ? "mask custom"
+                      : options.pos_encoding != PosEncoding::kNone ? "pos_encoding"
+                      : common.alibi_slopes.given()                ? "alibi_slopes"
+                                                                   : nullptr;
   if (asked != nullptr)
-    fail(ErrorKind::kUnsupported, "{}: {}: expected none, since positions across levels are not known to a level", kName, asked);
-  if (common.page_size < 1) fail(ErrorKind::kInvalidArgument, "{}: page_size: expected at least 1, got {}", kName, common.page_size);
+    fail(ErrorKind::kUnsupported,
+         "{}: {}: expected none, since positions across levels are not known to a level", kName, asked);
+  if (common.page_size < 1)
+    fail(ErrorKind::kInvalidArgument, "{}: page_size: expected at least 1, got {}", kName, common.page_size);
 }
 
 }  // namespace
 
 struct MultiLevelCascadeAttention::State {
   std::vector<BatchAttention> levels;
-  // Each level's output and lse in f32: [nnz_qo, levels, num_qo_heads, head_dim_vo], [nnz_qo, levels, num_qo_heads]; and the merged lse.
+  // Each level's output and lse in f32: [nnz_qo, levels, num_qo_heads, head_dim_vo], [nnz_qo, levels,
+  // num_qo_heads]; and the merged lse.
   Tensor out, lse, merged_lse;
 };
 
 MultiLevelCascadeAttention::MultiLevelCascadeAttention() : state_(std::make_unique<State>()) {}
 MultiLevelCascadeAttention::~MultiLevelCascadeAttention() = default;
 MultiLevelCascadeAttention::MultiLevelCascadeAttention(MultiLevelCascadeAttention&&) noexcept = default;
-MultiLevelCascadeAttention& MultiLevelCascadeAttention::operator=(MultiLevelCascadeAttention&&) noexcept = default;
+MultiLevelCascadeAttention& MultiLevelCascadeAttention::operator=(MultiLevelCascadeAttention&&) noexcept =
+    default;
 
-void MultiLevelCascadeAttention::plan(std::span<const CascadeLevel> levels, const AttentionPlanArgs& common, const Launch& launch) {
+void MultiLevelCascadeAttention::plan(std::span<const CascadeLevel> levels, const AttentionPlanArgs& common,
+                                      const Launch& launch) {
   if (levels.empty()) fail(ErrorKind::kInvalidArgument, "{}: levels: expected at least one, got none", kName);
   check_options(common);
   State& state = *state_;
@@ -57,11 +62,14 @@ void MultiLevelCascadeAttention::plan(std::span<const CascadeLevel> levels, cons
     }
     const std::int64_t level_tokens = args.qo_indptr.as<std::int32_t>()[args.qo_indptr.shape[0] - 1];
     if (tokens >= 0 && level_tokens != tokens)
-      fail(ErrorKind::kInvalidArgument, "{}: level {}: qo_indptr: expected {} query rows as at level 0, got {}", kName, i, tokens, level_tokens);
+      fail(ErrorKind::kInvalidArgument,
+           "{}: level {}: qo_indptr: expected {} query rows as at level 0, got {}", kName, i, tokens,
+           level_tokens);
     tokens = level_tokens;
   }
   const auto count = static_cast<std::int64_t>(levels.size());
-  const std::int64_t heads = common.num_qo_heads, head_dim = common.head_dim_vo > 0 ? common.head_dim_vo : common.head_dim_qk;
+  const std::int64_t heads = common.num_qo_heads,
+                     head_dim = common.head_dim_vo > 0 ? common.head_dim_vo : common.head_dim_qk;
   state.out = Tensor(Dtype::kF32, {tokens, count, heads, head_dim});
   state.lse = Tensor(Dtype::kF32, {tokens, count, heads});
   state.merged_lse = Tensor(Dtype::kF32, {tokens, heads});
@@ -70,7 +78,8 @@ void MultiLevelCascadeAttention::plan(std::span<const CascadeLevel> levels, cons
 
 void MultiLevelCascadeAttention::run(const AttentionRunArgs& args, const Launch& launch) {
   State& state = *state_;
-  if (state.levels.empty()) fail(ErrorKind::kInvalidArgument, "{}: run: expected a successful plan before it, got none", kName);
+  if (state.levels.empty())
+    fail(ErrorKind::kInvalidArgument, "{}: run: expected a successful plan before it, got none", kName);
   if (state.levels.size() == 1) return state.levels[0].run(args, launch);
   for (std::size_t i = 0; i < state.levels.size(); ++i) {
     AttentionRunArgs level = args;
@@ -79,7 +88,11 @@ void MultiLevelCascadeAttention::run(const AttentionRunArgs& args, const Launch&
     if (i + 1 < state.levels.size()) level.sinks = {};  // a sink counts once
     state.levels[i].run(level, launch);
   }
-  merge_states({.v = state.out, .s = state.lse, .v_merged = args.out, .s_merged = args.lse.given() ? args.lse : state.merged_lse.view()}, launch);
+  merge_states({.v = state.out,
+                .s = state.lse,
+                .v_merged = args.out,
+                .s_merged = args.lse.given() ? args.lse : state.merged_lse.view()},
+               launch);
 }
 
 }  // namespace strobe

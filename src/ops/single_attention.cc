@@ -33,7 +33,8 @@ void check_mask(const Operator& op, const SinglePrefillArgs& args, const Axes& a
   check_custom_mask(op, args.options, args.custom_mask);
   const std::int64_t bytes = (axes[kQoLen] * axes[kKvLen] + 7) / 8;
   if (args.custom_mask.given() && axes[kMaskBytes] < bytes)
-    op::reject(op, "custom_mask", "expected at least {} bytes (qo_len * kv_len bits), got {}", bytes, describe(args.custom_mask));
+    op::reject(op, "custom_mask", "expected at least {} bytes (qo_len * kv_len bits), got {}", bytes,
+               describe(args.custom_mask));
 }
 
 template <class Args>
@@ -42,31 +43,53 @@ Cost cost(const Args& args, const Axes& axes, std::int64_t qo_len) {
   Cost result;
   result.flops = attended_pairs(qo_len, kv_len, args.options) * static_cast<double>(axes[kNumQoHeads]) *
                  flops_per_pair(axes[kHeadDimQk], axes[kHeadDimVo]);
-  result.bytes = static_cast<double>(attended_kv(qo_len, kv_len, args.options) * axes[kNumKvHeads] * (axes[kHeadDimQk] + axes[kHeadDimVo])) *
+  result.bytes = static_cast<double>(attended_kv(qo_len, kv_len, args.options) * axes[kNumKvHeads] *
+                                     (axes[kHeadDimQk] + axes[kHeadDimVo])) *
                      static_cast<double>(size_of(args.k.dtype)) +
-                 static_cast<double>(args.q.bytes() + args.out.bytes()) + (args.lse.given() ? static_cast<double>(args.lse.bytes()) : 0);
+                 static_cast<double>(args.q.bytes() + args.out.bytes()) +
+                 (args.lse.given() ? static_cast<double>(args.lse.bytes()) : 0);
   result.math = attention_math(args.q.dtype, args.k.dtype);
   return result;
 }
 
-// Plans one request and runs it. The plan's memory belongs to the calling thread and is kept for its next call.
+// Plans one request and runs it. The plan's memory belongs to the calling thread and is kept for its next
+// call.
 template <class Args>
-void run_cpu(const Args& args, const TensorView& q, const TensorView& out, const TensorView& lse, const TensorView& custom_mask, const Axes& axes) {
+void run_cpu(const Args& args, const TensorView& q, const TensorView& out, const TensorView& lse,
+             const TensorView& custom_mask, const Axes& axes) {
   thread_local CpuAttention attention;
   const auto qo_len = static_cast<std::int32_t>(q.shape[0]), kv_len = static_cast<std::int32_t>(axes[kKvLen]);
   const std::int32_t qo_indptr[] = {0, qo_len}, kv_indptr[] = {0, kv_len}, kv_lens[] = {kv_len};
   const std::int64_t custom_mask_indptr[] = {0, custom_mask.given() ? custom_mask.shape[0] : 0};
-  attention.plan({.qo_indptr = qo_indptr, .kv_len = kv_lens, .kv_indptr = kv_indptr, .kv_indices = {},
-                  .num_qo_heads = static_cast<int>(axes[kNumQoHeads]), .num_kv_heads = static_cast<int>(axes[kNumKvHeads]),
-                  .head_dim_qk = static_cast<int>(axes[kHeadDimQk]), .head_dim_vo = static_cast<int>(axes[kHeadDimVo]), .page_size = 0,
-                  .q_dtype = q.dtype, .kv_dtype = args.k.dtype, .alibi_slopes = &args.alibi_slopes, .custom_mask = &custom_mask,
+  attention.plan({.qo_indptr = qo_indptr,
+                  .kv_len = kv_lens,
+                  .kv_indptr = kv_indptr,
+                  .kv_indices = {},
+                  .num_qo_heads = static_cast<int>(axes[kNumQoHeads]),
+                  .num_kv_heads = static_cast<int>(axes[kNumKvHeads]),
+                  .head_dim_qk = static_cast<int>(axes[kHeadDimQk]),
+                  .head_dim_vo = static_cast<int>(axes[kHeadDimVo]),
+                  .page_size = 0,
+                  .q_dtype = q.dtype,
+                  .kv_dtype = args.k.dtype,
+                  .alibi_slopes = &args.alibi_slopes,
+                  .custom_mask = &custom_mask,
                   .custom_mask_indptr = custom_mask_indptr},
                  args.options);
   const bool hnd = args.kv_layout == KvLayout::kHnd;
   const std::size_t token = hnd ? 1 : 0, head = hnd ? 0 : 1;
-  attention.run({.q = &q, .k = &args.k, .v = &args.v, .sinks = &args.sinks, .out = &out, .lse = &lse,
-                 .k_stride_page = 0, .k_stride_token = args.k.strides[token], .k_stride_head = args.k.strides[head],
-                 .v_stride_page = 0, .v_stride_token = args.v.strides[token], .v_stride_head = args.v.strides[head]});
+  attention.run({.q = &q,
+                 .k = &args.k,
+                 .v = &args.v,
+                 .sinks = &args.sinks,
+                 .out = &out,
+                 .lse = &lse,
+                 .k_stride_page = 0,
+                 .k_stride_token = args.k.strides[token],
+                 .k_stride_head = args.k.strides[head],
+                 .v_stride_page = 0,
+                 .v_stride_token = args.v.strides[token],
+                 .v_stride_head = args.v.strides[head]});
 }
 
 // [heads, dim] seen as one token [1, heads, dim].
@@ -83,11 +106,14 @@ TensorView as_one_token(const TensorView& view) {
   return token;
 }
 
-constexpr const char* kFormula = "out[i, h] = v_scale * softmax_j(mask(soft_cap(q[i, h] . k[j] * sm_scale * q_scale * k_scale + alibi))) v[j]; lse in base 2";
+constexpr const char* kFormula =
+    "out[i, h] = v_scale * softmax_j(mask(soft_cap(q[i, h] . k[j] * sm_scale * q_scale * k_scale + alibi))) "
+    "v[j]; lse in base 2";
 
 // What the two declarations share; `tokens` is the query axis with its comma, or nothing.
 template <class Args>
-Declare<Args> declare_single(const char* name, const char* summary, const char* function, const std::string& tokens) {
+Declare<Args> declare_single(const char* name, const char* summary, const char* function,
+                             const std::string& tokens) {
   Declare<Args> declare(name, "attention", summary);
   declare.formula(kFormula)
       .source("Vaswani et al., Attention Is All You Need, 2017")
@@ -104,23 +130,29 @@ Declare<Args> declare_single(const char* name, const char* summary, const char* 
       .hnd("num_kv_heads, kv_len, head_dim_qk")
       .template input<&Args::v>("v", "kv_len, num_kv_heads, head_dim_vo", same_as("k"), "values")
       .hnd("num_kv_heads, kv_len, head_dim_vo")
-      .template input<&Args::alibi_slopes>("alibi_slopes", "num_qo_heads", Dtype::kF32, "slope of each query head")
+      .template input<&Args::alibi_slopes>("alibi_slopes", "num_qo_heads", Dtype::kF32,
+                                           "slope of each query head")
       .dense()
       .optional()
-      .template input<&Args::sinks>("sinks", "num_qo_heads", Dtype::kF32, "one more logit of each query head, without a value")
+      .template input<&Args::sinks>("sinks", "num_qo_heads", Dtype::kF32,
+                                    "one more logit of each query head, without a value")
       .dense()
       .optional()
       .template output<&Args::out>("out", tokens + "num_qo_heads, head_dim_vo", op::kFloats, "outputs")
-      .template output<&Args::lse>("lse", tokens + "num_qo_heads", Dtype::kF32, "log2 of the sum of exponentials")
+      .template output<&Args::lse>("lse", tokens + "num_qo_heads", Dtype::kF32,
+                                   "log2 of the sum of exponentials")
       .optional()
       .template choice<&Args::kv_layout>("kv_layout", {"NHD", "HND"}, "order of the axes of k and v")
       .rule("num_qo_heads is a multiple of num_kv_heads; head dimensions are multiples of 8 up to 512")
       .rule("k has the dtype of q, e4m3 or e5m2")
       .is_hnd([](const Args& args) { return args.kv_layout == KvLayout::kHnd; })
       .accuracy([](const Args& args, const Axes& axes, int operand) {
-        return reference::attention_accuracy(args.q.dtype, args.k.dtype, axes[kHeadDimQk], operand == kLse);
+        return reference::attention_accuracy(args.q.dtype, args.k.dtype, axes[kHeadDimQk] + axes[kKvLen],
+                                             operand == kLse);
       })
-      .reference([](const Args& args, const Axes&, op::Expected& expected) { reference::attention(args, expected); });
+      .reference([](const Args& args, const Axes&, op::Expected& expected) {
+        reference::attention(args, expected);
+      });
   declare_options<Args, &Args::options>(declare, false);
   return declare;
 }
@@ -130,8 +162,14 @@ Declare<Args> declare_single(const char* name, const char* summary, const char* 
 const Operator& single_prefill_operator() {
   using Args = SinglePrefillArgs;
   static const Operator op = [] {
-    Declare<Args> declare = declare_single<Args>("single_prefill", "Attention of one request's query tokens over dense KV.", "strobe::single_prefill", "qo_len, ");
-    declare.input<&Args::custom_mask>("custom_mask", "mask_bytes", Dtype::kU8, "bit i * kv_len + j, little endian").dense().optional()
+    Declare<Args> declare =
+        declare_single<Args>("single_prefill", "Attention of one request's query tokens over dense KV.",
+                             "strobe::single_prefill", "qo_len, ");
+    declare
+        .input<&Args::custom_mask>("custom_mask", "mask_bytes", Dtype::kU8,
+                                   "bit i * kv_len + j, little endian")
+        .dense()
+        .optional()
         .check([](const Operator& self, const Args& args, const Axes& axes, Phase) {
           check(self, args, axes);
           check_mask(self, args, axes);
@@ -149,15 +187,18 @@ const Operator& single_prefill_operator() {
 const Operator& single_decode_operator() {
   using Args = SingleDecodeArgs;
   static const Operator op = [] {
-    Declare<Args> declare = declare_single<Args>("single_decode", "Attention of one query token over dense KV.", "strobe::single_decode", "");
+    Declare<Args> declare = declare_single<Args>(
+        "single_decode", "Attention of one query token over dense KV.", "strobe::single_decode", "");
     declare
         .check([](const Operator& self, const Args& args, const Axes& axes, Phase) {
           check(self, args, axes);
-          if (args.options.mask == MaskMode::kCustom) op::reject(self, "mask", "expected none or causal for a single query token, got custom");
+          if (args.options.mask == MaskMode::kCustom)
+            op::reject(self, "mask", "expected none or causal for a single query token, got custom");
         })
         .cost([](const Args& args, const Axes& axes) { return cost(args, axes, 1); })
         .backend(Backend::kCpu, [](const Args& args, const Axes& axes, const Launch&) {
-          run_cpu(args, as_one_token(args.q), as_one_token(args.out), as_one_token(args.lse), TensorView{}, axes);
+          run_cpu(args, as_one_token(args.q), as_one_token(args.out), as_one_token(args.lse), TensorView{},
+                  axes);
         });
     for (op::Routine& routine : single_decode_routines()) declare.routine(std::move(routine));
     return declare.build();
@@ -167,7 +208,11 @@ const Operator& single_decode_operator() {
 
 }  // namespace ops
 
-void single_prefill(const SinglePrefillArgs& args, const Launch& launch) { op::call(ops::single_prefill_operator(), args, launch); }
-void single_decode(const SingleDecodeArgs& args, const Launch& launch) { op::call(ops::single_decode_operator(), args, launch); }
+void single_prefill(const SinglePrefillArgs& args, const Launch& launch) {
+  op::call(ops::single_prefill_operator(), args, launch);
+}
+void single_decode(const SingleDecodeArgs& args, const Launch& launch) {
+  op::call(ops::single_decode_operator(), args, launch);
+}
 
 }  // namespace strobe

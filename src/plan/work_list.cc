@@ -1,6 +1,7 @@
 #include "plan/work_list.h"
 
 #include <algorithm>
+#include <iterator>
 
 namespace strobe::plan {
 namespace {
@@ -10,30 +11,37 @@ constexpr std::int32_t kSmallestSplit = 256;   // KV tokens; below, merging cost
 constexpr std::int32_t kFewRows = 8;           // rows up to which an item is bound by reading KV
 constexpr std::int32_t kFewRowsChunk = 2048;   // KV tokens of a deterministic split, for few rows
 constexpr std::int32_t kManyRowsChunk = 8192;  // and for many
-constexpr std::int64_t kReadRows = 16;         // reading a KV token takes as long as computing this many rows on it
-constexpr std::int64_t kItemTokens = 32;       // an item's fixed cost, in KV tokens of few rows
-constexpr std::int64_t kItemsPerWorker = 4;    // items of a fair share each; more balance better and merge more
+constexpr std::int64_t kReadRows = 16;  // reading a KV token takes as long as computing this many rows on it
+constexpr std::int64_t kItemTokens = 32;               // an item's fixed cost, in KV tokens of few rows
+constexpr std::int32_t kItemRows[] = {640, 320, 192};  // see rows_per_item
+constexpr std::int64_t kItemsPerWorker = 4;  // items of a fair share each; more balance better and merge more
 
 struct Tile {
   std::int32_t q_begin, q_end, kv_begin, kv_end;
 };
 
-Tile tile_at(std::int32_t q_begin, std::int32_t tokens, std::int32_t qo_len, std::int32_t kv_len, const WorkListOptions& options) {
+Tile tile_at(std::int32_t q_begin, std::int32_t tokens, std::int32_t qo_len, std::int32_t kv_len,
+             const WorkListOptions& options) {
   const std::int32_t q_end = std::min(qo_len, q_begin + tokens);
   const std::int32_t shift = kv_len - qo_len;  // position of query token 0
   Tile tile{q_begin, q_end, 0, kv_len};
   if (options.causal) tile.kv_end = std::clamp(shift + q_end, 0, kv_len);
   if (options.window_left >= 0)
-    tile.kv_begin = static_cast<std::int32_t>(std::clamp<std::int64_t>(std::int64_t{shift} + q_begin - options.window_left, 0, tile.kv_end));
+    tile.kv_begin = static_cast<std::int32_t>(
+        std::clamp<std::int64_t>(std::int64_t{shift} + q_begin - options.window_left, 0, tile.kv_end));
   return tile;
 }
 
-std::int64_t cost_of(std::int32_t rows, std::int32_t kv_tokens) { return (kv_tokens + kItemTokens) * (kReadRows + rows); }
+std::int64_t cost_of(std::int32_t rows, std::int32_t kv_tokens) {
+  return (kv_tokens + kItemTokens) * (kReadRows + rows);
+}
 
 class Builder {
  public:
-  Builder(const WorkListOptions& options, WorkList& list)
-      : options_(options), list_(list), tokens_(std::max(1, options.rows_per_item / options.group_size)) {
+  Builder(const WorkListOptions& options, std::int64_t query_tokens, WorkList& list)
+      : options_(options),
+        list_(list),
+        tokens_(std::max(1, rows_per_item(query_tokens, options) / options.group_size)) {
     list.items.clear();
     list.parts.clear();
     list.merges.clear();
@@ -41,7 +49,8 @@ class Builder {
   }
 
   template <class F>
-  void for_each_tile(std::span<const std::int32_t> qo_indptr, std::span<const std::int32_t> kv_lens, F f) const {
+  void for_each_tile(std::span<const std::int32_t> qo_indptr, std::span<const std::int32_t> kv_lens,
+                     F f) const {
     for (std::size_t request = 0; request < kv_lens.size(); ++request) {
       const std::int32_t qo_len = qo_indptr[request + 1] - qo_indptr[request];
       for (std::int32_t q = 0; q < qo_len; q += tokens_)
@@ -52,7 +61,9 @@ class Builder {
   std::int32_t rows_of(const Tile& tile) const { return (tile.q_end - tile.q_begin) * options_.group_size; }
 
   void set_fair_share(std::int64_t total_cost) {
-    fair_share_ = options_.workers == 1 ? kMostCost : total_cost * options_.num_kv_heads / (options_.workers * kItemsPerWorker);
+    fair_share_ = options_.workers == 1
+                      ? kMostCost
+                      : total_cost * options_.num_kv_heads / (options_.workers * kItemsPerWorker);
   }
 
   void add(std::int32_t request, const Tile& tile) {
@@ -67,7 +78,9 @@ class Builder {
     const auto group = static_cast<std::int32_t>(list_.merges.size());
     list_.merges.push_back({static_cast<std::int32_t>(list_.parts.size()), parts});
     for (std::int32_t part = 0; part < parts; ++part) {
-      const WorkItem item{request, tile.q_begin, tile.q_end, border(tile, part, parts), border(tile, part + 1, parts), list_.slots++, group};
+      const WorkItem item{
+          request,       tile.q_begin, tile.q_end, border(tile, part, parts), border(tile, part + 1, parts),
+          list_.slots++, group};
       list_.parts.push_back(item);
       list_.items.push_back(item);
     }
@@ -78,8 +91,10 @@ class Builder {
     keys_.resize(list_.items.size());
     for (std::size_t i = 0; i < keys_.size(); ++i) {
       const WorkItem& item = list_.items[i];
-      const std::int64_t cost = cost_of((item.q_end - item.q_begin) * options_.group_size, item.kv_end - item.kv_begin);
-      keys_[i] = static_cast<std::uint64_t>(kMostCost - cost) << kIndexBits | i;  // ascending: cost descending, then index
+      const std::int64_t cost =
+          cost_of((item.q_end - item.q_begin) * options_.group_size, item.kv_end - item.kv_begin);
+      keys_[i] = static_cast<std::uint64_t>(kMostCost - cost) << kIndexBits |
+                 i;  // ascending: cost descending, then index
     }
     if (std::is_sorted(keys_.begin(), keys_.end())) return;
     std::sort(keys_.begin(), keys_.end());
@@ -101,13 +116,15 @@ class Builder {
     const std::int64_t cost = cost_of(rows, kv_tokens);
     if (cost <= fair_share_) return 1;
     const std::int64_t wanted = (cost + fair_share_ - 1) / std::max<std::int64_t>(1, fair_share_);
-    return static_cast<std::int32_t>(std::clamp<std::int64_t>(wanted, 1, std::max(1, kv_tokens / kSmallestSplit)));
+    return static_cast<std::int32_t>(
+        std::clamp<std::int64_t>(wanted, 1, std::max(1, kv_tokens / kSmallestSplit)));
   }
 
   static std::int32_t border(const Tile& tile, std::int32_t part, std::int32_t parts) {
     if (part == parts) return tile.kv_end;
     const std::int64_t tokens = tile.kv_end - tile.kv_begin;
-    return tile.kv_begin + static_cast<std::int32_t>(tokens * part / parts / kSplitAlignment * kSplitAlignment);
+    return tile.kv_begin +
+           static_cast<std::int32_t>(tokens * part / parts / kSplitAlignment * kSplitAlignment);
   }
 
   const WorkListOptions& options_;
@@ -120,15 +137,24 @@ class Builder {
 
 }  // namespace
 
-void make_work_list(std::span<const std::int32_t> qo_indptr, std::span<const std::int32_t> kv_lens, const WorkListOptions& options,
-                    WorkList& list) {
-  Builder builder(options, list);
+std::int32_t rows_per_item(std::int64_t query_tokens, const WorkListOptions& options) {
+  const std::int64_t rows = query_tokens * options.group_size;
+  for (std::int32_t item_rows : kItemRows)
+    if (options.deterministic || rows / item_rows * options.num_kv_heads >= kItemsPerWorker * options.workers)
+      return item_rows;
+  return kItemRows[std::size(kItemRows) - 1];
+}
+
+void make_work_list(std::span<const std::int32_t> qo_indptr, std::span<const std::int32_t> kv_lens,
+                    const WorkListOptions& options, WorkList& list) {
+  Builder builder(options, qo_indptr.back(), list);
   std::int64_t total = 0;
   builder.for_each_tile(qo_indptr, kv_lens, [&](std::int32_t, const Tile& tile) {
     total += cost_of(builder.rows_of(tile), tile.kv_end - tile.kv_begin);
   });
   builder.set_fair_share(total);
-  builder.for_each_tile(qo_indptr, kv_lens, [&](std::int32_t request, const Tile& tile) { builder.add(request, tile); });
+  builder.for_each_tile(qo_indptr, kv_lens,
+                        [&](std::int32_t request, const Tile& tile) { builder.add(request, tile); });
   builder.sort();
 }
 

@@ -7,7 +7,8 @@
 
 namespace strobe::plan {
 
-// One piece of work, for each KV head alike: query tokens [q_begin, q_end) of a request against KV tokens [kv_begin, kv_end).
+// One piece of work, for each KV head alike: query tokens [q_begin, q_end) of a request against KV tokens
+// [kv_begin, kv_end).
 struct WorkItem {
   std::int32_t request;
   std::int32_t q_begin, q_end;
@@ -26,25 +27,31 @@ struct WorkList {
   std::vector<WorkItem> items;  // longest first
   std::vector<WorkItem> parts;  // the items with a slot, group by group
   std::vector<MergeGroup> merges;
-  std::int32_t slots = 0;       // partial results for each KV head
-  std::int32_t max_rows = 0;    // of any item
+  std::int32_t slots = 0;     // partial results for each KV head
+  std::int32_t max_rows = 0;  // of any item
   std::int32_t max_partial_rows = 0;
 };
 
 struct WorkListOptions {
   std::int32_t num_kv_heads = 1;
-  std::int32_t group_size = 1;        // query heads for each KV head
-  std::int32_t workers = 1;           // that take items from the list concurrently
-  std::int32_t rows_per_item = 192;   // the most rows (query tokens x group) of one item, unless one token has more
-  bool causal = false;                // right-aligned: KV beyond a tile's last query position is left out
-  std::int32_t window_left = -1;      // sliding window: KV before the tile's first window is left out; -1 off
-  // Splits follow from a request's own lengths alone, so that neither its neighbours nor the number of workers changes its bits.
+  std::int32_t group_size = 1;    // query heads for each KV head
+  std::int32_t workers = 1;       // that take items from the list concurrently
+  bool causal = false;            // right-aligned: KV beyond a tile's last query position is left out
+  std::int32_t window_left = -1;  // sliding window: KV before the tile's first window is left out; -1 off
+  // Splits follow from a request's own lengths alone, so that neither its neighbours nor the number of
+  // workers changes its bits.
   bool deterministic = false;
 };
 
-// Fills `list` (reusing its memory). Every query token of every request is in exactly one item, or in one group of items whose KV ranges
-// are disjoint and cover what it attends to. Items whose estimated time exceeds a worker's fair share are split along KV.
-void make_work_list(std::span<const std::int32_t> qo_indptr, std::span<const std::int32_t> kv_lens, const WorkListOptions& options,
-                    WorkList& list);
+// The most rows (query tokens x group) of one item, unless one token has more. Large items read and pack KV
+// less often; smaller ones are taken when there would be too few for all workers. A deterministic plan always
+// takes the large ones.
+std::int32_t rows_per_item(std::int64_t query_tokens, const WorkListOptions& options);
+
+// Fills `list` (reusing its memory). Every query token of every request is in exactly one item, or in one
+// group of items whose KV ranges are disjoint and cover what it attends to. Items whose estimated time
+// exceeds a worker's fair share are split along KV.
+void make_work_list(std::span<const std::int32_t> qo_indptr, std::span<const std::int32_t> kv_lens,
+                    const WorkListOptions& options, WorkList& list);
 
 }  // namespace strobe::plan

@@ -19,7 +19,9 @@ struct Batch {
   TensorView k, v;
   std::vector<std::int32_t> qo_indptr, kv_len;
   // Elements from k's (v's) data to the row of a request's KV token and head.
-  std::function<std::int64_t(const TensorView& cache, std::size_t request, std::int64_t token, std::int64_t head)> row_offset;
+  std::function<std::int64_t(const TensorView& cache, std::size_t request, std::int64_t token,
+                             std::int64_t head)>
+      row_offset;
   TensorView custom_mask, alibi_slopes, sinks;
   std::vector<std::int64_t> custom_mask_begin;  // bytes
   AttentionOptions options;
@@ -28,7 +30,8 @@ struct Batch {
 
 Vector row(const void* data, Dtype dtype, std::int64_t offset, std::int64_t size) {
   Vector values(static_cast<std::size_t>(size));
-  for (std::int64_t i = 0; i < size; ++i) values[static_cast<std::size_t>(i)] = read_element(data, dtype, offset + i);
+  for (std::int64_t i = 0; i < size; ++i)
+    values[static_cast<std::size_t>(i)] = read_element(data, dtype, offset + i);
   return values;
 }
 
@@ -39,7 +42,8 @@ void rope(Vector& x, double position, const AttentionOptions& options) {
   for (std::size_t i = 0; i < half; ++i) {
     double& a = x[options.rope_interleave ? 2 * i : i];
     double& b = x[options.rope_interleave ? 2 * i + 1 : i + half];
-    const double angle = position * static_cast<double>(inv_freq[i]), c = std::cos(angle), s = std::sin(angle);
+    const double angle = position * static_cast<double>(inv_freq[i]), c = std::cos(angle),
+                 s = std::sin(angle);
     const double turned = a * c - b * s;
     b = b * c + a * s;
     a = turned;
@@ -63,10 +67,12 @@ struct KvRows {
 KvRows kv_rows(const Batch& batch, std::size_t request, std::int64_t kv_head) {
   KvRows rows;
   for (std::int64_t j = 0; j < batch.kv_len[request]; ++j) {
-    Vector k = row(batch.k.data, batch.k.dtype, batch.row_offset(batch.k, request, j, kv_head), batch.head_dim_qk);
+    Vector k =
+        row(batch.k.data, batch.k.dtype, batch.row_offset(batch.k, request, j, kv_head), batch.head_dim_qk);
     if (batch.options.pos_encoding == PosEncoding::kRope) rope(k, static_cast<double>(j), batch.options);
     rows.k.insert(rows.k.end(), k.begin(), k.end());
-    const Vector v = row(batch.v.data, batch.v.dtype, batch.row_offset(batch.v, request, j, kv_head), batch.head_dim_vo);
+    const Vector v =
+        row(batch.v.data, batch.v.dtype, batch.row_offset(batch.v, request, j, kv_head), batch.head_dim_vo);
     rows.v.insert(rows.v.end(), v.begin(), v.end());
   }
   return rows;
@@ -75,7 +81,8 @@ KvRows kv_rows(const Batch& batch, std::size_t request, std::int64_t kv_head) {
 double alibi_slope(const Batch& batch, std::int64_t head) {
   if (batch.alibi_slopes.given()) return read(batch.alibi_slopes, head);
   if (batch.options.pos_encoding != PosEncoding::kAlibi) return 0;
-  return static_cast<double>(alibi_slopes(static_cast<int>(batch.num_qo_heads))[static_cast<std::size_t>(head)]);
+  return static_cast<double>(
+      alibi_slopes(static_cast<int>(batch.num_qo_heads))[static_cast<std::size_t>(head)]);
 }
 
 bool attends(const Batch& batch, std::size_t request, std::int64_t i, std::int64_t j) {
@@ -83,25 +90,31 @@ bool attends(const Batch& batch, std::size_t request, std::int64_t i, std::int64
   const std::int64_t position = kv_len - (batch.qo_indptr[request + 1] - batch.qo_indptr[request]) + i;
   if (batch.options.window_left >= 0 && j < position - batch.options.window_left) return false;
   switch (batch.options.mask) {
-    case MaskMode::kNone: return true;
-    case MaskMode::kCausal: return j <= position;
+    case MaskMode::kNone:
+      return true;
+    case MaskMode::kCausal:
+      return j <= position;
     case MaskMode::kCustom: {
       const std::int64_t bit = i * kv_len + j;
-      return batch.custom_mask.as<std::uint8_t>()[batch.custom_mask_begin[request] + bit / 8] >> (bit % 8) & 1;
+      return batch.custom_mask.as<std::uint8_t>()[batch.custom_mask_begin[request] + bit / 8] >> (bit % 8) &
+             1;
     }
   }
   return false;
 }
 
 // out [head_dim_vo] and lse of query token i and query head h of a request.
-void attend(const Batch& batch, std::size_t request, std::int64_t i, std::int64_t head, const KvRows& rows, double* out, double* lse) {
+void attend(const Batch& batch, std::size_t request, std::int64_t i, std::int64_t head, const KvRows& rows,
+            double* out, double* lse) {
   const AttentionOptions& options = batch.options;
   const std::int64_t kv_len = batch.kv_len[request];
   const std::int64_t token = batch.qo_indptr[request] + i;
   const std::int64_t position = kv_len - (batch.qo_indptr[request + 1] - batch.qo_indptr[request]) + i;
-  Vector q = row(batch.q.data, batch.q.dtype, token * batch.q.strides[0] + head * batch.q.strides[1], batch.head_dim_qk);
+  Vector q = row(batch.q.data, batch.q.dtype, token * batch.q.strides[0] + head * batch.q.strides[1],
+                 batch.head_dim_qk);
   if (options.pos_encoding == PosEncoding::kRope) rope(q, static_cast<double>(position), options);
-  const double sm_scale = options.sm_scale != 0 ? static_cast<double>(options.sm_scale) : 1 / std::sqrt(static_cast<double>(batch.head_dim_qk));
+  const double sm_scale = options.sm_scale != 0 ? static_cast<double>(options.sm_scale)
+                                                : 1 / std::sqrt(static_cast<double>(batch.head_dim_qk));
   const double scale = sm_scale * static_cast<double>(options.q_scale) * static_cast<double>(options.k_scale);
   const double slope = alibi_slope(batch, head), cap = static_cast<double>(options.logits_soft_cap);
 
@@ -109,7 +122,8 @@ void attend(const Batch& batch, std::size_t request, std::int64_t i, std::int64_
   std::vector<std::int64_t> attended;
   for (std::int64_t j = 0; j < kv_len; ++j) {
     if (!attends(batch, request, i, j)) continue;
-    double logit = dot(q, rows.k.data() + j * batch.head_dim_qk) * scale + slope * static_cast<double>(j - position);
+    double logit =
+        dot(q, rows.k.data() + j * batch.head_dim_qk) * scale + slope * static_cast<double>(j - position);
     if (cap > 0) logit = cap * std::tanh(logit / cap);
     x.push_back(logit);
     attended.push_back(j);
@@ -122,9 +136,11 @@ void attend(const Batch& batch, std::size_t request, std::int64_t i, std::int64_
   for (std::size_t n = 0; n < x.size(); ++n) {
     const double weight = std::exp(x[n] - most);
     sum += weight;
-    for (std::int64_t d = 0; d < batch.head_dim_vo; ++d) out[d] += weight * rows.v[static_cast<std::size_t>(attended[n] * batch.head_dim_vo + d)];
+    for (std::int64_t d = 0; d < batch.head_dim_vo; ++d)
+      out[d] += weight * rows.v[static_cast<std::size_t>(attended[n] * batch.head_dim_vo + d)];
   }
-  for (std::int64_t d = 0; d < batch.head_dim_vo; ++d) out[d] = x.empty() ? 0 : out[d] / sum * static_cast<double>(options.v_scale);
+  for (std::int64_t d = 0; d < batch.head_dim_vo; ++d)
+    out[d] = x.empty() ? 0 : out[d] / sum * static_cast<double>(options.v_scale);
   *lse = (most + std::log(sum)) * std::numbers::log2e;
 }
 
@@ -140,8 +156,10 @@ void attention(const Batch& batch, op::Expected& expected) {
   for (std::size_t request = 0; request < batch.kv_len.size(); ++request) {
     std::vector<std::size_t> rows;
     for (std::size_t r = 0; r < out.rows.size(); ++r)
-      if (out.rows[r] >= batch.qo_indptr[request] && out.rows[r] < batch.qo_indptr[request + 1]) rows.push_back(r);
-    for (std::int64_t kv_head = 0; kv_head < batch.num_kv_heads && !rows.empty(); ++kv_head) tasks.push_back({request, kv_head, rows});
+      if (out.rows[r] >= batch.qo_indptr[request] && out.rows[r] < batch.qo_indptr[request + 1])
+        rows.push_back(r);
+    for (std::int64_t kv_head = 0; kv_head < batch.num_kv_heads && !rows.empty(); ++kv_head)
+      tasks.push_back({request, kv_head, rows});
   }
   const std::int64_t group = batch.num_qo_heads / batch.num_kv_heads;
   executor().run(static_cast<int>(tasks.size()), executor().max_workers(), [&](int index, int) {
@@ -149,7 +167,8 @@ void attention(const Batch& batch, op::Expected& expected) {
     const KvRows rows = kv_rows(batch, task.request, task.kv_head);
     for (std::size_t r : task.rows)
       for (std::int64_t head = task.kv_head * group; head < (task.kv_head + 1) * group; ++head) {
-        const std::size_t at = r * static_cast<std::size_t>(batch.num_qo_heads) + static_cast<std::size_t>(head);
+        const std::size_t at =
+            r * static_cast<std::size_t>(batch.num_qo_heads) + static_cast<std::size_t>(head);
         double lse;
         attend(batch, task.request, out.rows[r] - batch.qo_indptr[task.request], head, rows,
                out.values.data() + at * static_cast<std::size_t>(batch.head_dim_vo), &lse);
@@ -171,7 +190,8 @@ Batch single(const Args& args) {
   batch.v = args.v;
   batch.kv_len = {static_cast<std::int32_t>(args.k.shape[static_cast<std::size_t>(token)])};
   batch.row_offset = [token](const TensorView& cache, std::size_t, std::int64_t j, std::int64_t head) {
-    return j * cache.strides[static_cast<std::size_t>(token)] + head * cache.strides[static_cast<std::size_t>(1 - token)];
+    return j * cache.strides[static_cast<std::size_t>(token)] +
+           head * cache.strides[static_cast<std::size_t>(1 - token)];
   };
   batch.alibi_slopes = args.alibi_slopes;
   batch.sinks = args.sinks;
@@ -194,14 +214,17 @@ void attention(const SinglePrefillArgs& args, op::Expected& expected) {
   attention(batch, expected);
 }
 
-// The outputs' outermost axis is the head: the one token is computed whole, and the sampled heads taken from it.
+// The outputs' outermost axis is the head: the one token is computed whole, and the sampled heads taken from
+// it.
 void attention(const SingleDecodeArgs& args, op::Expected& expected) {
   Batch batch = single(args);
   batch.num_qo_heads = args.q.shape[0];
   const std::int64_t strides[] = {0, args.q.strides[0], args.q.strides[1]};
-  batch.q = TensorView(args.q.data, args.q.dtype, std::array<std::int64_t, 3>{1, args.q.shape[0], args.q.shape[1]}, strides);
+  batch.q = TensorView(args.q.data, args.q.dtype,
+                       std::array<std::int64_t, 3>{1, args.q.shape[0], args.q.shape[1]}, strides);
   batch.qo_indptr = {0, 1};
-  const auto heads = static_cast<std::size_t>(batch.num_qo_heads), dim = static_cast<std::size_t>(batch.head_dim_vo);
+  const auto heads = static_cast<std::size_t>(batch.num_qo_heads),
+             dim = static_cast<std::size_t>(batch.head_dim_vo);
   op::Expected token(2);
   token[0].rows = token[1].rows = {0};
   token[0].values.resize(heads * dim);
@@ -223,9 +246,11 @@ void attention(const ops::BatchAttentionArgs& args, op::Expected& expected) {
   batch.qo_indptr = copy(args.plan.qo_indptr);
   ops::kv_lengths(args.plan, batch.kv_len);
   const bool hnd = args.plan.kv_layout == KvLayout::kHnd;
-  const std::size_t page_axes = args.paged() ? 1 : 0, token = page_axes + (hnd ? 1 : 0), head_axis = page_axes + (hnd ? 0 : 1);
+  const std::size_t page_axes = args.paged() ? 1 : 0, token = page_axes + (hnd ? 1 : 0),
+                    head_axis = page_axes + (hnd ? 0 : 1);
   const std::vector<std::int32_t> indptr = copy(args.plan.kv_indptr);
-  const std::vector<std::int32_t> pages = args.paged() ? copy(args.plan.kv_indices) : std::vector<std::int32_t>();
+  const std::vector<std::int32_t> pages =
+      args.paged() ? copy(args.plan.kv_indices) : std::vector<std::int32_t>();
   const std::int64_t page_size = args.plan.page_size;
   batch.row_offset = [=](const TensorView& cache, std::size_t request, std::int64_t j, std::int64_t head) {
     const std::int64_t in_head = head * cache.strides[head_axis];
@@ -246,9 +271,9 @@ void attention(const ops::BatchAttentionArgs& args, op::Expected& expected) {
   attention(batch, expected);
 }
 
-op::Accuracy attention_accuracy(Dtype q, Dtype kv, std::int64_t head_dim_qk, bool lse) {
+op::Accuracy attention_accuracy(Dtype q, Dtype kv, std::int64_t terms, bool lse) {
   const bool bf16_products = q == Dtype::kBf16 && (kv == Dtype::kBf16 || op::kFp8.contains(kv));
-  return {.intermediate = bf16_products && !lse ? Dtype::kBf16 : Dtype::kF32, .reduction = head_dim_qk};
+  return {.intermediate = bf16_products && !lse ? Dtype::kBf16 : Dtype::kF32, .reduction = terms};
 }
 
 }  // namespace strobe::reference

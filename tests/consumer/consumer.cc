@@ -1,5 +1,6 @@
-// A program that uses Strobe from outside: `consumer [STROBE]` runs an operator, expects an error as one is due, and, given the strobe
-// command, compares the routines that it lists with those that this program has linked.
+// A program that uses Strobe from outside: `consumer [STROBE]` runs an operator, expects an error as one is
+// due, and, given the strobe command, compares the routines that it lists with those that this program has
+// linked.
 #include <strobe/strobe.h>
 
 #include <algorithm>
@@ -32,14 +33,16 @@ bool errors_arrive() {
   try {
     strobe::rmsnorm({});
   } catch (const strobe::Error& error) {
-    return error.kind() == strobe::ErrorKind::kInvalidArgument && std::strstr(error.what(), "rmsnorm: input") != nullptr;
+    return error.kind() == strobe::ErrorKind::kInvalidArgument &&
+           std::strstr(error.what(), "rmsnorm: input") != nullptr;
   }
   return false;
 }
 
 bool listing_is_complete() {
   const std::vector<std::string> names = strobe::operator_names();
-  return std::find(names.begin(), names.end(), "rmsnorm") != names.end() && strobe::routine_names().size() >= names.size();
+  return std::find(names.begin(), names.end(), "rmsnorm") != names.end() &&
+         strobe::routine_names().size() >= names.size();
 }
 
 // First words of the lines that `strobe bench --list` prints.

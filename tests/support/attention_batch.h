@@ -32,7 +32,8 @@ struct BatchShape {
 // NHD pages in reverse order, causal mask, with lse.
 class AttentionBatch {
  public:
-  explicit AttentionBatch(const std::vector<RequestShape>& requests, const BatchShape& shape = {}) : shape_(shape) {
+  explicit AttentionBatch(const std::vector<RequestShape>& requests, const BatchShape& shape = {})
+      : shape_(shape) {
     for (const RequestShape& request : requests) {
       qo_indptr.push_back(qo_indptr.back() + request.qo_len);
       const int pages = (request.kv_len + shape.page_size - 1) / shape.page_size;
@@ -77,7 +78,8 @@ class AttentionBatch {
     std::vector<std::int32_t> lengths;
     ops::kv_lengths(plan, lengths);
     for (std::size_t r = 0; r < lengths.size(); ++r)
-      custom_mask_indptr_.push_back(custom_mask_indptr_.back() + ((qo_indptr[r + 1] - qo_indptr[r]) * lengths[r] + 7) / 8);
+      custom_mask_indptr_.push_back(custom_mask_indptr_.back() +
+                                    ((qo_indptr[r + 1] - qo_indptr[r]) * lengths[r] + 7) / 8);
     custom_mask_.resize(static_cast<std::size_t>(custom_mask_indptr_.back()));
     for (std::uint8_t& byte : custom_mask_) byte = static_cast<std::uint8_t>(random.next());
     plan.custom_mask = TensorView::of(custom_mask_);
@@ -87,8 +89,10 @@ class AttentionBatch {
 
   // NaN in every head of one KV token.
   void poison_kv_token(int request, int token) {
-    const std::int32_t page = kv_indices[static_cast<std::size_t>(kv_indptr[static_cast<std::size_t>(request)] + token / shape_.page_size)];
-    for (const TensorView& cache : {run.k, run.v}) op::fill_poison(cache.select(0, page).select(0, token % shape_.page_size));
+    const std::int32_t page = kv_indices[static_cast<std::size_t>(
+        kv_indptr[static_cast<std::size_t>(request)] + token / shape_.page_size)];
+    for (const TensorView& cache : {run.k, run.v})
+      op::fill_poison(cache.select(0, page).select(0, token % shape_.page_size));
   }
 
   // Takes over the queries and the cache content of another batch's request 0, which has the same shape.
@@ -98,10 +102,12 @@ class AttentionBatch {
     const TensorView to = run.q.slice(0, qo_indptr[r], qo_indptr[r + 1]);
     std::memcpy(to.data, from.run.q.data, rows * static_cast<std::size_t>(to.bytes()) / rows);
     for (std::int32_t page = 0; page < from.kv_indptr[1]; ++page) {
-      const std::int32_t mine = kv_indices[static_cast<std::size_t>(kv_indptr[r] + page)], theirs = from.kv_indices[static_cast<std::size_t>(page)];
+      const std::int32_t mine = kv_indices[static_cast<std::size_t>(kv_indptr[r] + page)],
+                         theirs = from.kv_indices[static_cast<std::size_t>(page)];
       for (auto member : {&AttentionRunArgs::k, &AttentionRunArgs::v}) {
         const TensorView target = (run.*member).select(0, mine);
-        std::memcpy(target.data, (from.run.*member).select(0, theirs).data, static_cast<std::size_t>(target.bytes()));
+        std::memcpy(target.data, (from.run.*member).select(0, theirs).data,
+                    static_cast<std::size_t>(target.bytes()));
       }
     }
   }

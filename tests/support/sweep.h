@@ -1,4 +1,5 @@
-// Runs a declared routine at every ISA level of this machine and holds every output against the FP64 reference.
+// Runs a declared routine at every ISA level of this machine and holds every output against the FP64
+// reference.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -34,7 +35,8 @@ class ScopedIsa {
 
 using Values = std::vector<std::pair<std::string_view, std::string>>;
 
-// Calls f(problem, random, label) at every level, with the routine's problem for the given parameters on fresh random data.
+// Calls f(problem, random, label) at every level, with the routine's problem for the given parameters on
+// fresh random data.
 template <class F>
 void for_each_problem(std::string_view routine_name, const Values& values, std::uint64_t seed, F f) {
   const op::NamedRoutine routine = op::find_routine(routine_name);
@@ -62,7 +64,8 @@ inline void expect_run_matches_reference(op::Problem& problem, op::Random& rando
   EXPECT_GT(result.elements, 0) << label;
 }
 
-inline void expect_matches_reference(std::string_view routine_name, const Values& values, std::uint64_t seed = 1) {
+inline void expect_matches_reference(std::string_view routine_name, const Values& values,
+                                     std::uint64_t seed = 1) {
   for_each_problem(routine_name, values, seed, expect_run_matches_reference);
 }
 
