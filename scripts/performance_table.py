@@ -13,11 +13,20 @@ import sys
 BEGIN, END = "<!-- numbers: begin", "<!-- numbers: end -->"
 
 
+GENERAL = {"--device", "--isa", "--threads", "--num_iters", "--dry_run_iters", "--random_seed", "--routine"}
+
+
 def case_text(row):
-    """The shape: sizes, dtypes, layouts and what is switched on; not what is off, and no real-valued attributes."""
-    shown = {name: value for name, value in row["case"].items()
-             if value not in (False, -1, "") and not isinstance(value, float)}
-    return ", ".join(name if value is True else f"{name} {value}" for name, value in shown.items())
+    """The routine's flags of the command that repeats the row: what differs from the routine's defaults."""
+    words = row["repro"].split()
+    words = words[words.index("--routine"):]
+    flags, i = [], 0
+    while i < len(words):
+        value = words[i + 1] if i + 1 < len(words) and not words[i + 1].startswith("--") else ""
+        if words[i].startswith("--") and words[i] not in GENERAL and words[i] not in ("--refcheck", "--warm"):
+            flags.append(f"{words[i][2:]} {value}".strip())
+        i += 2 if value else 1
+    return ", ".join(flags) or "defaults"
 
 
 def rate(row):
