@@ -7,7 +7,8 @@ namespace {
 
 constexpr float kLog2E = 1.44269504088896340736f;
 
-// x / (1 + 2^-k): a sigmoid without the cancellation that 1 + tanh has where it is small. `minus_k` is used up.
+// x / (1 + 2^-k): a sigmoid without the cancellation that 1 + tanh has where it is small. `minus_k` is used
+// up.
 template <int kVectors>
 STROBE_INLINE void times_sigmoid(F32 (&x)[kVectors], F32 (&minus_k)[kVectors]) {
   exp2_each(minus_k);
@@ -46,8 +47,7 @@ struct GeluTanh {
   STROBE_INLINE void apply(F32 (&x)[kVectors]) {
     constexpr float kFactor = 1.59576912160573071176f * kLog2E;  // 2 sqrt(2 / pi), in powers of 2
     F32 minus_k[kVectors];
-    for (int u = 0; u < kVectors; ++u)
-      minus_k[u] = x[u] * (x[u] * x[u] * (-0.044715f * kFactor) - kFactor);
+    for (int u = 0; u < kVectors; ++u) minus_k[u] = x[u] * (x[u] * x[u] * (-0.044715f * kFactor) - kFactor);
     times_sigmoid(x, minus_k);
   }
 };

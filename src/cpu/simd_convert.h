@@ -158,8 +158,8 @@ STROBE_INLINE U16 narrow(bf16_t, F32 x) {
   return to_u16(select(x != x, (u >> 16) | 0x40, rounded));
 }
 
-// Whether the level narrows two vectors to bf16 in one instruction. It takes subnormals for 0, as the bf16 dot
-// product does; all else is as above.
+// Whether the level narrows two vectors to bf16 in one instruction. It takes subnormals for 0, as the bf16
+// dot product does; all else is as above.
 #if defined(__AVX512BF16__)
 #define STROBE_SIMD_PACKS_BF16 1
 // `low` in the lower half of the result, `high` in the upper.

@@ -25,10 +25,10 @@ STROBE_INLINE F32 polynomial(const float (&c)[kCount], F32 x) {
   return r[0];
 }
 
-// x = 2^x as 2^n * 2^r with n the nearest integer and |r| <= 1/2, given 2 * 2^r's polynomial: the second factor
-// carries one power of two, so that n = 128 stays representable. exp2(-inf) = 0, exp2(+inf) = inf, NaN stays
-// NaN; results below 2^-125 may be 0. AVX-512 rounds and scales in one instruction each, which know about
-// the ends of the range.
+// x = 2^x as 2^n * 2^r with n the nearest integer and |r| <= 1/2, given 2 * 2^r's polynomial: the second
+// factor carries one power of two, so that n = 128 stays representable. exp2(-inf) = 0, exp2(+inf) = inf, NaN
+// stays NaN; results below 2^-125 may be 0. AVX-512 rounds and scales in one instruction each, which know
+// about the ends of the range.
 template <int kCount, int kVectors>
 STROBE_INLINE void exp2_by(const float (&twice)[kCount], F32 (&x)[kVectors]) {
   F32 r[kVectors], p[kVectors];
@@ -61,8 +61,8 @@ STROBE_INLINE F32 exp2_by(const float (&twice)[kCount], F32 x) {
 }
 
 // Of 2 * 2^r: relative error below 2e-7 (about 2 ulp).
-inline constexpr float kTwiceExp2[] = {2.0f,           1.386293955f,     4.804448417e-1f,
-                                       1.110146749e-1f, 1.934302528e-2f, 2.652945439e-3f};
+inline constexpr float kTwiceExp2[] = {
+    2.0f, 1.386293955f, 4.804448417e-1f, 1.110146749e-1f, 1.934302528e-2f, 2.652945439e-3f};
 STROBE_INLINE F32 exp2(F32 x) { return exp2_by(kTwiceExp2, x); }
 template <int kVectors>
 STROBE_INLINE void exp2_each(F32 (&x)[kVectors]) {
@@ -121,13 +121,13 @@ STROBE_INLINE F32 erfc_of_positive(F32 a) {
   return value[0];
 }
 
-// Phi(-a), the normal distribution's tail, as 2^(a p(a) - 1) for a >= 0: for values that are rounded to 16 bits
-// next. Relative error below 8e-5 up to 7, and of a Phi(-a), as gelu has it, absolute error below 3e-7.
+// Phi(-a), the normal distribution's tail, as 2^(a p(a) - 1) for a >= 0: for values that are rounded to 16
+// bits next. Relative error below 8e-5 up to 7, and of a Phi(-a), as gelu has it, absolute error below 3e-7.
 template <int kVectors>
 STROBE_INLINE void normal_tail_for_16_bits_each(F32 (&a)[kVectors]) {
-  constexpr float kLog2Tail[] = {-1.0f,           -1.151169287f,    -4.587985193e-1f,
-                                 -5.344748958e-2f, 8.139707027e-3f,  -7.941415440e-4f,
-                                 3.491316375e-5f,  7.762544652e-7f, -1.003437036e-7f};
+  constexpr float kLog2Tail[] = {-1.0f,           -1.151169287f,    -4.587985193e-1f, -5.344748958e-2f,
+                                 8.139707027e-3f, -7.941415440e-4f, 3.491316375e-5f,  7.762544652e-7f,
+                                 -1.003437036e-7f};
   F32 p[kVectors];
   polynomial(kLog2Tail, a, p);
   exp2_each(p);

@@ -60,9 +60,7 @@ STROBE_INLINE U32 interleaved_places(LaneList<kLane...>) {
 template <bool kStream>
 STROBE_INLINE void put_pairs(bf16_t* p, F32 even, F32 odd) {
   U32 words;
-  asm("vpermw %1, %2, %0"
-      : "=v"(words)
-      : "v"(pack_bf16(even, odd)), "v"(interleaved_places(AllLanes{})));
+  asm("vpermw %1, %2, %0" : "=v"(words) : "v"(pack_bf16(even, odd)), "v"(interleaved_places(AllLanes{})));
   put<kStream>(reinterpret_cast<float*>(p), from_bits(words));
 }
 #else
