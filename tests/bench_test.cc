@@ -6,7 +6,6 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -17,7 +16,6 @@
 #include "bench/roofline.h"
 #include "bench/rotation.h"
 #include "bench/run_case.h"
-#include "bench/suites.h"
 #include "bench/text_report.h"
 #include "bench/workload_report.h"
 #include "bench/workload_run.h"
@@ -65,13 +63,15 @@ std::string read_text(const std::string& path) {
 
 TEST(CaseLine, TakesValuesInEveryForm) {
   const BenchCase line =
-      parse_case("rmsnorm", words({"--num_tokens", "7", "--hidden=16", "--gemma", "--eps", "-1"}));
+      parse_case("rmsnorm", words({"--num_tokens", "7", "--hidden=16", "--gemma", "--eps", "0.5"}));
   EXPECT_EQ(line.values.integer("num_tokens"), 7);
   EXPECT_EQ(line.values.integer("hidden"), 16);
   EXPECT_TRUE(line.values.flag("gemma"));
-  EXPECT_EQ(line.values.text("eps"), "-1");
+  EXPECT_EQ(line.values.text("eps"), "0.5");
   EXPECT_EQ(line.values.text("dtype"), "bf16") << "the default";
-  EXPECT_EQ(line.flags, "--num_tokens 7 --hidden=16 --gemma --eps -1");
+  EXPECT_EQ(line.flags, "--num_tokens 7 --hidden=16 --gemma --eps 0.5");
+  EXPECT_EQ(parse_case("single_decode", words({"--window_left", "-1"})).values.integer("window_left", -1),
+            -1);
 }
 
 TEST(CaseLine, NamesWhatIsWrong) {
@@ -89,40 +89,26 @@ TEST(CaseLine, NamesWhatIsWrong) {
               HasSubstr("--hidden is given twice"));
 }
 
-TEST(CaseLine, ReadsSuites) {
-  const std::vector<BenchCase> cases =
-      parse_suite("mine", "# nothing\n\nrmsnorm --num_tokens 3  # three\nrmsnorm --num_iters 2 --hidden 8\n");
-  ASSERT_EQ(cases.size(), 2u);
-  EXPECT_EQ(cases[0].values.integer("num_tokens"), 3);
-  EXPECT_FALSE(cases[0].num_iters);
-  EXPECT_EQ(cases[1].num_iters, 2);
-  EXPECT_EQ(cases[1].flags, "--hidden 8");
-  EXPECT_THAT(error_message([] { parse_suite("mine", "rmsnorm\n\nnope --x 1\n"); }),
-              HasSubstr("suite mine, line 3: unknown routine 'nope'"));
-  EXPECT_THAT(error_message([] { parse_suite("mine", "rmsnorm --num_iters"); }),
-              HasSubstr("suite mine, line 1: num_iters"));
-}
-
-TEST(Suites, HoldRoutinesThatExist) {
-  for (const Suite& suite : suites()) EXPECT_FALSE(suite_cases(suite.name).empty()) << suite.name;
-  EXPECT_THAT(error_message([] { suite_cases("nope"); }),
-              AllOf(HasSubstr("unknown suite 'nope'"), HasSubstr("llama-3.1-8b")));
-}
-
-TEST(Suites, Llama8bHoldsEveryOperatorOfALayer) {
-  std::set<std::string> routines, pages, batches;
-  for (const BenchCase& line : suite_cases("llama-3.1-8b")) {
-    routines.insert(line.routine.routine.name);
-    if (line.routine.routine.name != "batch_decode_paged") continue;
-    pages.insert(line.values.text("page_size"));
-    batches.insert(line.values.text("batch_size"));
-  }
-  for (const char* routine : {"rmsnorm", "fused_add_rmsnorm", "apply_rope_pos_ids", "append_paged_kv_cache",
-                              "silu_and_mul", "single_decode", "single_prefill", "batch_decode_paged",
-                              "batch_prefill_paged", "batch_prefill_ragged", "batch_mixed_paged"})
-    EXPECT_TRUE(routines.contains(routine)) << routine;
-  for (const char* page : {"1", "16", "64"}) EXPECT_TRUE(pages.contains(page)) << page;
-  for (const char* batch : {"1", "16", "64"}) EXPECT_TRUE(batches.contains(batch)) << batch;
+TEST(CaseLine, FindsWrongValuesBeforeAnythingRuns) {
+  declare_toys();
+  const auto message = [](const char* routine, const char* flag, const char* value) {
+    return error_message([&] { parse_case(routine, words({flag, value})); });
+  };
+  EXPECT_THAT(message("toy", "--factor", "11"),
+              HasSubstr("toy: factor: expected a value in [-10, 10], got 11"));
+  EXPECT_THAT(message("toy", "--rows", "many"), HasSubstr("rows: expected an integer"));
+  EXPECT_THAT(message("toy", "--rows", "-1"), HasSubstr("rows: expected an integer of at least 0, got '-1'"));
+  EXPECT_THAT(message("rmsnorm", "--dtype", "bf17"),
+              HasSubstr("dtype: expected f32, f16 or bf16, got 'bf17'"));
+  EXPECT_THAT(message("rmsnorm", "--dtype", "e4m3"),
+              HasSubstr("dtype: expected f32, f16 or bf16, got 'e4m3'"));
+  EXPECT_THAT(message("rmsnorm", "--gemma", "maybe"),
+              HasSubstr("gemma: expected true or false, got 'maybe'"));
+  EXPECT_THAT(message("packbits", "--bitorder", "middle"),
+              HasSubstr("bitorder: expected one of big, little"));
+  EXPECT_THAT(message("batch_decode_paged", "--lengths", "long"), HasSubstr("lengths: expected one of same"));
+  EXPECT_THAT(message("append_paged_kv_cache", "--kv_layout", "DNH"),
+              HasSubstr("kv_layout: expected one of"));
 }
 
 // Whatever the size, no call meets inputs that may still be cached.
@@ -268,15 +254,13 @@ TEST(RunCase, ChecksAgainstTheReference) {
 }
 
 TEST(RunCase, SaysWhichCaseIsWrong) {
-  EXPECT_THAT(
-      error_message([] {
-        run_toy("toy", {"--factor", "11"});
-      }),
-      AllOf(HasSubstr("toy --factor 11: "), HasSubstr("factor: expected a value in [-10, 10], got 11")));
   EXPECT_THAT(error_message([] {
-                run_toy("toy", {"--rows", "many"});
+                RunOptions options;
+                Progress progress(false);
+                run_case(parse_case("single_decode", words({"--num_qo_heads", "3"})), options, LimitProbe(),
+                         "", progress);
               }),
-              HasSubstr("rows: expected an integer"));
+              AllOf(HasSubstr("single_decode --num_qo_heads 3: "), HasSubstr("num_kv_heads")));
 }
 
 TEST(RunCase, PlansAndTimesThePlan) {

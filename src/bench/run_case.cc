@@ -20,7 +20,8 @@ op::Problem make_problem(const BenchCase& bench_case, std::uint64_t seed) {
     if (problem.plan) problem.plan();
     return problem;
   } catch (const Error& error) {
-    fail(error.kind(), "{} {}: {}", routine.name, bench_case.flags, error.what());
+    fail(error.kind(), "{}{}{} {}: {}", bench_case.origin, bench_case.origin.empty() ? "" : ": ",
+         routine.name, bench_case.flags, error.what());
   }
 }
 

@@ -136,7 +136,9 @@ int bench(const BenchFlags& flags, const std::vector<std::string>& extra_words) 
 void add_what(CLI::App& command, BenchFlags& flags) {
   command.add_flag("--list", flags.list, "List the routines (-v: with their parameters)");
   command.add_option("--routine", flags.routine, "Run one routine");
-  command.add_option("--suite", flags.suite, fmt::format("Run a suite: {}", fmt::join(suite_names(), ", ")));
+  command.add_option(
+      "--suite", flags.suite,
+      fmt::format("Run a suite: {}, or a FILE.json of your own", fmt::join(suite_names(), ", ")));
   command.add_option("--workload", flags.workload,
                      fmt::format("Run the batches of a service: {}", fmt::join(workload_names(), ", ")));
   command.add_option(
