@@ -11,7 +11,6 @@
 
 #include "bench/case_line.h"
 #include "bench/json_report.h"
-#include "bench/measure.h"
 #include "bench/output_file.h"
 #include "bench/roofline.h"
 #include "bench/rotation.h"
@@ -127,35 +126,22 @@ TEST(Rotation, CoversTheCaches) {
     }
 }
 
+// One row, on the active level.
+Row run_here(const BenchCase& bench_case, const RunOptions& options, const LimitProbe& probe = {}) {
+  const cpu::Isa level = cpu::active_isa();
+  Progress progress(false);
+  return run_case(bench_case, options, std::span(&level, 1), probe, "", progress).front();
+}
+
 TEST(Rotation, GivesEveryCallItsInstance) {
   declare_toys();
   RunOptions options;
   options.measure = {.num_iters = 4, .dry_run_iters = 2};
-  Progress progress(false);
   const LimitProbe probe;
   const BenchCase toy = parse_case("toy", {});
-  EXPECT_EQ(run_case(toy, options, probe, "", progress).instances, 6);
-  options.warm = true;
-  EXPECT_EQ(run_case(toy, options, probe, "", progress).instances, 1);
-}
-
-TEST(Measure, TimesAllButTheDryRuns) {
-  std::vector<int> calls;
-  int last = 0;
-  const Timing timing = measure(
-      {.num_iters = 3, .dry_run_iters = 2}, [&](int i) { calls.push_back(i); },
-      [&](int done) { last = done; });
-  EXPECT_EQ(calls, (std::vector<int>{0, 1, 2, 3, 4}));
-  EXPECT_EQ(last, 5);
-  EXPECT_EQ(timing.seconds.size(), 3u);
-}
-
-TEST(Measure, Statistics) {
-  const Timing timing{{3, 1, 2, 6}};
-  EXPECT_DOUBLE_EQ(timing.median(), 2.5);
-  EXPECT_DOUBLE_EQ(timing.min(), 1);
-  EXPECT_DOUBLE_EQ(timing.deviation(), std::sqrt(14.0 / 3));
-  EXPECT_DOUBLE_EQ(Timing{{7}}.deviation(), 0);
+  EXPECT_EQ(run_here(toy, options, probe).instances, 6);
+  options.measure.cold = false;
+  EXPECT_EQ(run_here(toy, options, probe).instances, 1);
 }
 
 constexpr LimitRates kLimits = {
@@ -238,8 +224,7 @@ Row run_toy(const char* name, std::initializer_list<const char*> flags = {}) {
   RunOptions options;
   options.measure = {.num_iters = 2, .dry_run_iters = 1};
   options.refcheck = true;
-  Progress progress(false);
-  return run_case(parse_case(name, words(flags)), options, LimitProbe(), "", progress);
+  return run_here(parse_case(name, words(flags)), options);
 }
 
 TEST(RunCase, ChecksAgainstTheReference) {
@@ -255,10 +240,7 @@ TEST(RunCase, ChecksAgainstTheReference) {
 
 TEST(RunCase, SaysWhichCaseIsWrong) {
   EXPECT_THAT(error_message([] {
-                RunOptions options;
-                Progress progress(false);
-                run_case(parse_case("single_decode", words({"--num_qo_heads", "3"})), options, LimitProbe(),
-                         "", progress);
+                run_here(parse_case("single_decode", words({"--num_qo_heads", "3"})), {});
               }),
               AllOf(HasSubstr("single_decode --num_qo_heads 3: "), HasSubstr("num_kv_heads")));
 }
@@ -267,20 +249,42 @@ TEST(RunCase, PlansAndTimesThePlan) {
   RunOptions options;
   options.measure = {.num_iters = 2, .dry_run_iters = 1};
   options.refcheck = true;
-  Progress progress(false);
   const BenchCase decode = parse_case("batch_decode_paged", words({"--batch_size", "2", "--kv_len", "70"}));
-  const Row row = run_case(decode, options, LimitProbe(), "", progress);
+  const Row row = run_here(decode, options);
   ASSERT_TRUE(row.plan_seconds);
   EXPECT_GT(*row.plan_seconds, 0);
   EXPECT_FALSE(row.failed()) << row.check->worst;
   EXPECT_FALSE(run_toy("toy").plan_seconds);
 }
 
+TEST(RunCase, LevelsTakeTurnsAndAreCheckedEach) {
+  RunOptions options;
+  options.measure = {.num_iters = 4, .dry_run_iters = 1};
+  options.refcheck = true;
+  Progress progress(false);
+  const cpu::Isa before = cpu::active_isa();
+  const std::vector<cpu::Isa> levels = test::isa_levels();
+  const BenchCase decode = parse_case("batch_decode_paged", words({"--batch_size", "2", "--kv_len", "70"}));
+  const std::vector<Row> rows = run_case(decode, options, levels, LimitProbe(), "", progress);
+  ASSERT_EQ(rows.size(), levels.size());
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    EXPECT_EQ(rows[i].isa, cpu::name(levels[i]));
+    EXPECT_EQ(rows[i].timing.seconds.size(), 4u);
+    EXPECT_EQ(rows[i].instances, 5 * static_cast<int>(levels.size()))
+        << "an instance for each call of each level";
+    EXPECT_TRUE(rows[i].plan_seconds);
+    ASSERT_TRUE(rows[i].check);
+    EXPECT_TRUE(rows[i].check->passed) << rows[i].check->worst;
+    EXPECT_THAT(rows[i].repro, HasSubstr("--isa " + rows[i].isa));
+  }
+  EXPECT_EQ(cpu::active_isa(), before);
+}
+
 TEST(JsonReport, RowsHaveTheFieldsOfTheSchema) {
   const Json row = json_of(run_toy("wrong_toy", {"--rows", "70"}));
   for (const char* field : {"routine", "backend", "device", "isa", "threads", "case", "median_ms", "min_ms",
-                            "std_ms", "tflops", "tb_per_sec", "roofline_bound", "roofline_fraction",
-                            "refcheck", "max_abs_err", "max_rel_err", "repro"})
+                            "std_ms", "num_iters", "outliers", "tflops", "tb_per_sec", "roofline_bound",
+                            "roofline_fraction", "refcheck", "max_abs_err", "max_rel_err", "repro"})
     EXPECT_TRUE(row.contains(field)) << field;
   EXPECT_EQ(row["routine"], "wrong_toy");
   EXPECT_EQ(row["backend"], "cpu");
