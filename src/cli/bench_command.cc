@@ -6,6 +6,8 @@
 
 #include "bench/json_report.h"
 #include "bench/output_file.h"
+#include "bench/report/report_page.h"
+#include "bench/result_file.h"
 #include "bench/session.h"
 #include "bench/suites.h"
 #include "bench/text_report.h"
@@ -30,7 +32,7 @@ struct BenchFlags {
   std::vector<std::string> isa;
   int threads = 0;
   RunOptions run;
-  std::string json;
+  std::string json, report;
   bool verbose = false;
   bool num_iters_given = false;
 };
@@ -103,13 +105,14 @@ void print_limits(std::string_view label, const std::vector<Limits>& levels) {
   for (const Limits& level : levels) fmt::print("{}", limits_text(label, level));
 }
 
-int bench(const BenchFlags& flags, const std::vector<std::string>& extra_words) {
+int bench(const BenchFlags& flags, const std::vector<std::string>& extra_words, const RunInfo& run) {
   if (flags.list) return list(flags.verbose);
   if (flags.device != "cpu")
     fail(ErrorKind::kInvalidArgument, "--device: expected cpu, got '{}'", flags.device);
   SessionPlan plan = parse_plan(flags, extra_words);
-  std::optional<OutputFile> output;
-  if (!flags.json.empty()) output.emplace(flags.json);
+  std::optional<OutputFile> json_file, report_file;
+  if (!flags.json.empty()) json_file.emplace(flags.json);
+  if (!flags.report.empty()) report_file.emplace(flags.report);
   if (flags.threads > 0) set_num_threads(flags.threads);
 
   const Machine machine = this_machine();
@@ -129,7 +132,9 @@ int bench(const BenchFlags& flags, const std::vector<std::string>& extra_words) 
   const SessionResult result = run_session(plan, callbacks, progress);
   print_limits("limits after", result.limits.after);
   if (result.workload) fmt::print("{}", workload_text(*result.workload, flags.verbose));
-  if (output) output->write(json_of(machine, result).dump(1) + "\n");
+  const std::string json = json_of(run, machine, result).dump(1) + "\n";
+  if (json_file) json_file->write(json);
+  if (report_file) report_file->write(report::report_page({read_result("this run", json)}));
   return result.failed() ? kFailed : kOk;
 }
 
@@ -185,6 +190,7 @@ CLI::Option* add_how(CLI::App& command, BenchFlags& flags) {
       ->needs(command.get_option("--repeat_time_ms"));
   command.add_option("--random_seed", flags.run.random_seed, "Seed of the inputs")->capture_default_str();
   command.add_option("--json", flags.json, "Write the results to a file");
+  command.add_option("--report", flags.report, "Write the results as a page (HTML)");
   command.add_flag("--warm{false}", flags.run.measure.cold,
                    "Keep to one copy of the inputs: what fits stays in the caches");
   command.add_flag("-v,--verbose", flags.verbose, "More about every row, and the command that repeats it");
@@ -193,7 +199,7 @@ CLI::Option* add_how(CLI::App& command, BenchFlags& flags) {
 
 }  // namespace
 
-void add_bench(CLI::App& app, Action& action) {
+void add_bench(CLI::App& app, std::span<const std::string> words, Action& action) {
   auto flags = std::make_shared<BenchFlags>();
   CLI::App* command = app.add_subcommand(
       "bench", "Time the operators, check them against FP64, hold them against this machine's limits");
@@ -201,9 +207,11 @@ void add_bench(CLI::App& app, Action& action) {
   command->footer(help_footer());
   add_what(*command, *flags);
   CLI::Option* iterations = add_how(*command, *flags);
-  command->callback([=, &action] {
+  add_bench_report(*command, action);
+  command->callback([=, &action, run = this_run(words)] {
+    if (!command->get_subcommands().empty()) return;
     flags->num_iters_given = iterations->count() > 0;
-    action = [=] { return bench(*flags, command->remaining()); };
+    action = [=] { return bench(*flags, command->remaining(), run); };
   });
 }
 
