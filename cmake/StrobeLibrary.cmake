@@ -8,7 +8,17 @@ foreach(family IN LISTS STROBE_OPERATOR_FAMILIES)
 endforeach()
 configure_file(src/op/builtin.cc.in ${CMAKE_CURRENT_BINARY_DIR}/generated/builtin.cc @ONLY)
 
-add_library(strobe_objects OBJECT ${STROBE_SOURCES} ${CMAKE_CURRENT_BINARY_DIR}/generated/builtin.cc)
+set(STROBE_KERNEL_PROTOTYPES "")
+set(STROBE_KERNEL_CALLS "")
+foreach(family IN LISTS STROBE_CUDA_FAMILIES)
+  list(APPEND STROBE_SOURCES src/ops/${family}_cuda.cc)
+  string(APPEND STROBE_KERNEL_PROTOTYPES "void declare_${family}_kernels(jit::KernelRegistry& registry);\n")
+  string(APPEND STROBE_KERNEL_CALLS "  op::declare_${family}_kernels(registry);\n")
+endforeach()
+configure_file(src/jit/builtin_kernels.cc.in ${CMAKE_CURRENT_BINARY_DIR}/generated/builtin_kernels.cc @ONLY)
+
+add_library(strobe_objects OBJECT ${STROBE_SOURCES} ${CMAKE_CURRENT_BINARY_DIR}/generated/builtin.cc
+                                  ${CMAKE_CURRENT_BINARY_DIR}/generated/builtin_kernels.cc)
 strobe_settings(strobe_objects)
 # spdlog without the libfmt that its target links: that one's definitions would export fmt's functions from libstrobe.
 get_target_property(spdlog_definitions spdlog::spdlog_header_only INTERFACE_COMPILE_DEFINITIONS)
