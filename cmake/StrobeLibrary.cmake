@@ -40,7 +40,7 @@ foreach(target strobe strobe_static)
   target_compile_features(${target} PUBLIC cxx_std_20)
   # The header set also gives users their include directory, in the build tree and installed.
   target_sources(${target} PUBLIC FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR}/include FILES ${STROBE_HEADERS})
-  target_link_libraries(${target} PRIVATE Threads::Threads)
+  target_link_libraries(${target} PRIVATE Threads::Threads ${CMAKE_DL_LIBS})
 endforeach()
 target_compile_definitions(strobe_static PUBLIC STROBE_STATIC)
 add_library(strobe::strobe ALIAS strobe)

@@ -6,17 +6,18 @@
 #include <string>
 #include <type_traits>
 
+#include "cuda/driver_api.h"
 #include "strobe/device.h"
 
 namespace strobe::cuda {
 
 // A kernel loaded on one device, ready to launch. jit::get hands them out; they live as long as the process.
 struct Kernel {
-  void* handle = nullptr;        // CUkernel; null in a rehearsal (rehearsal.h)
-  std::string name;              // with its constants, for messages
-  int device = 0;                // ordinal
-  int threads = 0;               // of a block, from the source's launch facts
-  int shared_bytes = 0;          // dynamic shared memory of a block, from the launch facts
+  FunctionHandle function = nullptr;  // null in a rehearsal (rehearsal.h)
+  std::string name;                   // with its constants, for messages
+  int device = 0;                     // ordinal
+  int threads = 0;                    // of a block, from the source's launch facts
+  int shared_bytes = 0;               // dynamic shared memory of a block, from the launch facts
   std::size_t params_bytes = 0;  // of the parameter struct as compiled; 0 when the driver is too old to say
 };
 
