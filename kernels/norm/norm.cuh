@@ -49,18 +49,17 @@ STROBE_DEVICE bool within_row(const NormParams& params, int index, int item) {
 }
 
 // Where a thread's vectors of a row begin.
-STROBE_DEVICE char* row_of(const NormRows& rows, const NormParams& params, uint32_t row, int index,
-                           Dtype dtype) {
-  const uint32_t outer = quotient(row, params.inner_rows), inner = remainder(row, outer, params.inner_rows);
-  return rows.data + outer * rows.stride[0] + inner * rows.stride[1] + first_column(index) * size_of(dtype);
+STROBE_DEVICE char* vectors_of(const Rows& rows, const NormParams& params, uint32_t row, int index,
+                               Dtype dtype) {
+  return row_of(rows, params.inner_rows, row) + static_cast<int64_t>(first_column(index)) * size_of(dtype);
 }
 
 // Calls f(operand, item, address) for every vector of a thread that exists.
 template <class F>
 STROBE_DEVICE void for_each_vector(const NormParams& params, uint32_t row, int index, F f) {
   const char* address[kOperands];
-  address[0] = row_of(params.input, params, row, index, kInput);
-  if constexpr (kAdd) address[1] = row_of(params.residual, params, row, index, kInput);
+  address[0] = vectors_of(params.input, params, row, index, kInput);
+  if constexpr (kAdd) address[1] = vectors_of(params.residual, params, row, index, kInput);
 #pragma unroll
   for (int item = 0; item < kItems; ++item)
     if (row < params.rows && within_row(params, index, item))
@@ -103,9 +102,10 @@ struct Weights {
 
 STROBE_DEVICE void load_weights(const NormParams& params, int index, int item, Weights& w) {
   if (!within_row(params, index, item)) return;
-  const int offset = first_column(index) * size_of(kWeight), step = kItemColumns * size_of(kWeight);
-  load<Reuse::kMuch>(w.weight[item], params.weight + offset + item * step);
-  if constexpr (kLayer) load<Reuse::kMuch>(w.bias[item], params.bias + offset + item * step);
+  constexpr int kStep = kItemColumns * size_of(kWeight);
+  const int64_t offset = static_cast<int64_t>(first_column(index)) * size_of(kWeight);
+  load<Reuse::kMuch>(w.weight[item], params.weight + offset + item * kStep);
+  if constexpr (kLayer) load<Reuse::kMuch>(w.bias[item], params.bias + offset + item * kStep);
 }
 
 STROBE_DEVICE void values_of(const Chunk& chunk, int item, Values& x) {
@@ -154,8 +154,8 @@ STROBE_DEVICE float scale_of(const NormParams& params, float squares) {
 // y = (x - mean) * scale * weight + bias, and the residual x itself.
 STROBE_DEVICE void store_chunk(const NormParams& params, uint32_t row, int index, const Chunk& chunk,
                                Weights& weights, float mean, float scale) {
-  char* out = row_of(params.out, params, row, index, kOutput);
-  char* residual = kAdd ? row_of(params.residual, params, row, index, kInput) : nullptr;
+  char* out = vectors_of(params.out, params, row, index, kOutput);
+  char* residual = kAdd ? vectors_of(params.residual, params, row, index, kInput) : nullptr;
 #pragma unroll
   for (int item = 0; item < kItems; ++item) {
     if (row >= params.rows || !within_row(params, index, item)) continue;

@@ -1,22 +1,14 @@
 // Parameters of strobe_norm.
 #pragma once
 
-#include "tile/divisor.h"
-#include "tile/ints.h"
+#include "tile/rows.h"
 
 namespace strobe::kernel {
 
-// Row r is (outer, inner) = (r / inner_rows, r % inner_rows) and begins at data + outer * stride[0] + inner *
-// stride[1]; strides are bytes.
-struct NormRows {
-  char* data;
-  int64_t stride[2];
-};
-
 struct NormParams {
-  NormRows input, residual, out;  // residual: of the forms that add
-  const char* weight;             // [hidden]
-  const char* bias;               // [hidden], of layer norm
+  Rows input, residual, out;  // residual: of the forms that add
+  const char* weight;         // [hidden]
+  const char* bias;           // [hidden], of layer norm
   uint32_t rows;
   Divisor inner_rows;
   int32_t hidden;
