@@ -17,15 +17,16 @@ foreach(family IN LISTS STROBE_CUDA_FAMILIES)
 endforeach()
 configure_file(src/jit/builtin_kernels.cc.in ${CMAKE_CURRENT_BINARY_DIR}/generated/builtin_kernels.cc @ONLY)
 
+include(StrobeKernels)   # STROBE_EMBEDDED_KERNELS: kernels/ as a source of the library
 add_library(strobe_objects OBJECT ${STROBE_SOURCES} ${CMAKE_CURRENT_BINARY_DIR}/generated/builtin.cc
-                                  ${CMAKE_CURRENT_BINARY_DIR}/generated/builtin_kernels.cc)
+                                  ${CMAKE_CURRENT_BINARY_DIR}/generated/builtin_kernels.cc ${STROBE_EMBEDDED_KERNELS})
 strobe_settings(strobe_objects)
 # spdlog without the libfmt that its target links: that one's definitions would export fmt's functions from libstrobe.
 get_target_property(spdlog_definitions spdlog::spdlog_header_only INTERFACE_COMPILE_DEFINITIONS)
 get_target_property(spdlog_include spdlog::spdlog_header_only INTERFACE_INCLUDE_DIRECTORIES)
 target_compile_definitions(strobe_objects PRIVATE ${spdlog_definitions})
 target_include_directories(strobe_objects SYSTEM PRIVATE ${spdlog_include})
-target_link_libraries(strobe_objects PRIVATE fmt::fmt-header-only)
+target_link_libraries(strobe_objects PRIVATE fmt::fmt-header-only nlohmann_json::nlohmann_json)
 strobe_isa_objects(strobe_kernels ${STROBE_KERNEL_SOURCES})
 
 file(GLOB STROBE_HEADERS CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/include/strobe/*.h)
