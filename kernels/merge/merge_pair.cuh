@@ -31,7 +31,7 @@ extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads, 4)
   using namespace strobe::kernel;
   let_next_kernel_begin();
   wait_for_kernel_before();
-  const uint32_t row_vectors = params.row_vectors.value, first_row = blockIdx.x * params.block_rows;
+  const uint32_t first_row = blockIdx.x * params.block_rows;
   // A row of more vectors than the block has threads has the block to itself, and every thread several
   // vectors.
   const uint32_t of_block = quotient(threadIdx.x, params.row_vectors);
@@ -51,7 +51,7 @@ extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads, 4)
   char* to = params.out.v + place.offset(params.out.v_stride);
   if (kept) return;
   const uint32_t first_vector = remainder(threadIdx.x, of_block, params.row_vectors);
-  for (uint32_t vector = first_vector; vector < row_vectors; vector += kThreads) {
+  for (uint32_t vector = first_vector; vector < params.head_vectors; vector += kThreads) {
     const int64_t column = static_cast<int64_t>(vector) * (kVector * size_of(kType));
     Vector<kType, kVector> v_a, v_b;
     load<Reuse::kNone>(v_a, from_a + column);

@@ -20,7 +20,8 @@ struct MergePairParams {
   int64_t mask_stride;
   uint32_t rows;
   Divisor heads;
-  Divisor row_vectors;
+  Divisor row_vectors;    // at least 1
+  uint32_t head_vectors;  // 0: heads have no elements, and only s is merged
   uint32_t block_rows;
 };
 
@@ -30,8 +31,8 @@ struct MergeStatesParams {
   int32_t num_states;
   uint32_t rows;
   Divisor heads;
-  Divisor row_vectors;
-  uint32_t block_rows;
+  Divisor row_vectors;    // at least 1
+  uint32_t head_vectors;  // 0: heads have no elements, and only s is merged
 };
 
 }  // namespace strobe::kernel

@@ -41,7 +41,8 @@ extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads, 4)
       const float lse_i = first + i < params.num_states ? lse(first + i) : empty_lse();
       x[i] = {};
       // The v of an empty state may be anything: even 0 times it could be NaN.
-      if (lse_i != empty_lse()) load<Reuse::kNone>(x[i], v + (first + i) * params.state_v_stride);
+      if (lse_i != empty_lse() && vector < params.head_vectors)
+        load<Reuse::kNone>(x[i], v + (first + i) * params.state_v_stride);
       weight[i] = weight_of(lse_i, maximum);
     }
 #pragma unroll
@@ -56,9 +57,10 @@ extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads, 4)
   const float normalise = normaliser(total);
 #pragma unroll
   for (float& value : sum) value *= normalise;
-  store(params.out.v + place.offset(params.out.v_stride) +
-            static_cast<int64_t>(vector) * (kVector * size_of(kOutput)),
-        pack<kOutput>(sum));
+  if (vector < params.head_vectors)
+    store(params.out.v + place.offset(params.out.v_stride) +
+              static_cast<int64_t>(vector) * (kVector * size_of(kOutput)),
+          pack<kOutput>(sum));
   if (vector == 0)
     *reinterpret_cast<float*>(params.out.s + place.offset(params.out.s_stride)) = merged_lse(maximum, total);
 }

@@ -125,7 +125,8 @@ Gpu gpu_of(Device device);
 template <class Params>
 void launch_kernel(const jit::KernelSource& source, std::initializer_list<int> values, const Gpu& gpu,
                    std::int64_t blocks, const Params& params, const Launch& launch) {
-  const cuda::Kernel& kernel = jit::get(source, values, gpu.device);
+  const cuda::Kernel& kernel =
+      jit::get(source, jit::Values(values.begin(), values.size()), gpu.device, launch.stream);
   cuda::launch(kernel,
                {.grid = {.x = static_cast<std::uint32_t>(blocks)},
                 .pdl = cuda::facts(gpu.architecture).overlaps_launches,
