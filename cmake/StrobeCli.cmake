@@ -1,6 +1,5 @@
 # The benchmark as a library (the tests link it) and the strobe command.
 find_package(CLI11 REQUIRED)
-find_package(nlohmann_json REQUIRED)
 include(StrobeSuites)    # STROBE_SUITES_SOURCE: suites/*.json as C++
 
 strobe_isa_objects(strobe_limits src/bench/limits_kernels.cc)

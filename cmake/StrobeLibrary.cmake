@@ -8,14 +8,25 @@ foreach(family IN LISTS STROBE_OPERATOR_FAMILIES)
 endforeach()
 configure_file(src/op/builtin.cc.in ${CMAKE_CURRENT_BINARY_DIR}/generated/builtin.cc @ONLY)
 
-add_library(strobe_objects OBJECT ${STROBE_SOURCES} ${CMAKE_CURRENT_BINARY_DIR}/generated/builtin.cc)
+set(STROBE_KERNEL_PROTOTYPES "")
+set(STROBE_KERNEL_CALLS "")
+foreach(family IN LISTS STROBE_CUDA_FAMILIES)
+  list(APPEND STROBE_SOURCES src/ops/${family}_cuda.cc)
+  string(APPEND STROBE_KERNEL_PROTOTYPES "void declare_${family}_kernels(jit::KernelRegistry& registry);\n")
+  string(APPEND STROBE_KERNEL_CALLS "  op::declare_${family}_kernels(registry);\n")
+endforeach()
+configure_file(src/jit/builtin_kernels.cc.in ${CMAKE_CURRENT_BINARY_DIR}/generated/builtin_kernels.cc @ONLY)
+
+include(StrobeKernels)   # STROBE_EMBEDDED_KERNELS: kernels/ as a source of the library
+add_library(strobe_objects OBJECT ${STROBE_SOURCES} ${CMAKE_CURRENT_BINARY_DIR}/generated/builtin.cc
+                                  ${CMAKE_CURRENT_BINARY_DIR}/generated/builtin_kernels.cc ${STROBE_EMBEDDED_KERNELS})
 strobe_settings(strobe_objects)
 # spdlog without the libfmt that its target links: that one's definitions would export fmt's functions from libstrobe.
 get_target_property(spdlog_definitions spdlog::spdlog_header_only INTERFACE_COMPILE_DEFINITIONS)
 get_target_property(spdlog_include spdlog::spdlog_header_only INTERFACE_INCLUDE_DIRECTORIES)
 target_compile_definitions(strobe_objects PRIVATE ${spdlog_definitions})
 target_include_directories(strobe_objects SYSTEM PRIVATE ${spdlog_include})
-target_link_libraries(strobe_objects PRIVATE fmt::fmt-header-only)
+target_link_libraries(strobe_objects PRIVATE fmt::fmt-header-only nlohmann_json::nlohmann_json)
 strobe_isa_objects(strobe_kernels ${STROBE_KERNEL_SOURCES})
 
 file(GLOB STROBE_HEADERS CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/include/strobe/*.h)
@@ -30,7 +41,7 @@ foreach(target strobe strobe_static)
   target_compile_features(${target} PUBLIC cxx_std_20)
   # The header set also gives users their include directory, in the build tree and installed.
   target_sources(${target} PUBLIC FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR}/include FILES ${STROBE_HEADERS})
-  target_link_libraries(${target} PRIVATE Threads::Threads)
+  target_link_libraries(${target} PRIVATE Threads::Threads ${CMAKE_DL_LIBS})
 endforeach()
 target_compile_definitions(strobe_static PUBLIC STROBE_STATIC)
 add_library(strobe::strobe ALIAS strobe)

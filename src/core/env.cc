@@ -13,8 +13,22 @@ namespace strobe::env {
 namespace {
 
 constexpr Entry kTable[] = {
+    {Variable::kCacheDir, "STROBE_CACHE_DIR", "a directory that only this user may write",
+     "strobe under XDG_CACHE_HOME or ~/.cache", "where compiled CUDA kernels are kept"},
     {Variable::kCpuIsa, "STROBE_CPU_ISA", "portable, avx2, avx512, avx512_bf16; neon, neon_bf16",
      "the best level of this machine", "forces an instruction-set level of the CPU backend"},
+    {Variable::kCudaArchList, "STROBE_CUDA_ARCH_LIST",
+     "architectures separated by commas, such as sm_80,sm_90a", "those of the devices here, or all",
+     "what `strobe warmup` compiles for without --arch"},
+    {Variable::kDisableJit, "STROBE_DISABLE_JIT", "0, 1", "0",
+     "1: never compile; a kernel that the cache does not hold is an error that names it"},
+    {Variable::kDisableSm90, "STROBE_DISABLE_SM90", "0, 1", "0",
+     "1: Hopper runs the generic kernels (backend cuda/sm80) instead of its own"},
+    {Variable::kJitDebug, "STROBE_JIT_DEBUG", "0, 1, 2", "0",
+     "kernels for cuda-gdb, compute-sanitizer and profilers: 1 with line numbers and kept sources; 2 also "
+     "unoptimised, with device debug information"},
+    {Variable::kJitVerbose, "STROBE_JIT_VERBOSE", "0, 1", "0",
+     "1: one line on stderr for every kernel that is compiled or loaded"},
     {Variable::kLogDest, "STROBE_LOGDEST", "stdout, stderr or a file (appended; %i becomes the process id)",
      "stdout", "where the call log goes"},
     {Variable::kLogLevel, "STROBE_LOGLEVEL", "0, 1, 3, 5", "0",
@@ -22,6 +36,8 @@ constexpr Entry kTable[] = {
      "maximum, mean, NaN and Inf counts"},
     {Variable::kNumThreads, "STROBE_NUM_THREADS", "1 to 1024", "the CPUs this process may use",
      "threads of the CPU backend"},
+    {Variable::kNvrtc, "STROBE_NVRTC", "the library file, or a folder that holds it",
+     "searched for; see `strobe doctor`", "which NVRTC (the CUDA run-time compiler) is used"},
     {Variable::kSpinUs, "STROBE_SPIN_US", "0 to 1000000", "100",
      "microseconds that an idle worker of the CPU backend polls before it sleeps"},
 };

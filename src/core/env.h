@@ -9,7 +9,20 @@
 
 namespace strobe::env {
 
-enum class Variable { kCpuIsa, kLogDest, kLogLevel, kNumThreads, kSpinUs };
+enum class Variable {
+  kCacheDir,
+  kCpuIsa,
+  kCudaArchList,
+  kDisableJit,
+  kDisableSm90,
+  kJitDebug,
+  kJitVerbose,
+  kLogDest,
+  kLogLevel,
+  kNumThreads,
+  kNvrtc,
+  kSpinUs
+};
 
 struct Entry {
   Variable variable;

@@ -9,6 +9,7 @@
 #include "op/call.h"
 #include "op/declare.h"
 #include "ops/operand_bytes.h"
+#include "ops/quantization_cuda.h"
 #include "reference/packbits.h"
 
 namespace strobe {
@@ -162,6 +163,8 @@ const Operator& packbits_operator() {
           })
           .backend(Backend::kCpu,
                    [](const Args& args, const Axes& axes, const Launch&) { packbits_cpu(args, axes); })
+          .backend(Backend::kCudaSm80, [](const Args& args, const Axes&,
+                                          const Launch& launch) { op::run_packbits_cuda(args, launch); })
           .routine(
               {.name = "packbits",
                .doc = "Packs random booleans.",
@@ -206,6 +209,10 @@ const Operator& segment_packbits_operator() {
           })
           .backend(Backend::kCpu, [](const Args& args, const Axes& axes,
                                      const Launch&) { segment_packbits_cpu(args, axes); })
+          .backend(Backend::kCudaSm80,
+                   [](const Args& args, const Axes&, const Launch& launch) {
+                     op::run_segment_packbits_cuda(args, launch);
+                   })
           .routine(
               {.name = "segment_packbits",
                .doc =

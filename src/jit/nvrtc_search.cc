@@ -1,0 +1,93 @@
+#include "jit/nvrtc_search.h"
+
+#include <dlfcn.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <string_view>
+
+namespace strobe::jit {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value != nullptr ? value : "";
+}
+
+// Entries of a folder whose names begin with `prefix`, in descending order; nothing when it cannot be read.
+std::vector<fs::path> entries(const fs::path& folder, std::string_view prefix) {
+  std::vector<fs::path> found;
+  std::error_code error;
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error))
+    if (entry->path().filename().string().starts_with(prefix)) found.push_back(entry->path());
+  std::sort(found.rbegin(), found.rend());
+  return found;
+}
+
+void add_toolkit(std::vector<std::string>& folders, const fs::path& root) {
+  for (const char* library : {"lib64", "lib", "targets/x86_64-linux/lib", "targets/sbsa-linux/lib"})
+    folders.push_back(root / library);
+}
+
+void add_site_packages(std::vector<std::string>& folders, const fs::path& site) {
+  for (const char* package : {"nvidia/cu13/lib", "nvidia/cuda_nvrtc/lib"}) folders.push_back(site / package);
+}
+
+// The site-packages of an environment that is rooted at `prefix`.
+void add_environment(std::vector<std::string>& folders, const fs::path& prefix) {
+  if (prefix.empty()) return;
+  for (const fs::path& python : entries(prefix / "lib", "python3"))
+    for (const char* packages : {"site-packages", "dist-packages"})
+      add_site_packages(folders, python / packages);
+}
+
+// The folder above the package that holds this library, when it lies in one.
+fs::path own_site_packages() {
+  Dl_info info{};
+  if (dladdr(reinterpret_cast<const void*>(&own_site_packages), &info) == 0 || info.dli_fname == nullptr)
+    return {};
+  for (fs::path folder = fs::path(info.dli_fname).parent_path(); folder.has_relative_path();
+       folder = folder.parent_path())
+    if (folder.filename() == "site-packages" || folder.filename() == "dist-packages") return folder;
+  return {};
+}
+
+}  // namespace
+
+std::vector<std::string> nvrtc_folders() {
+  std::vector<std::string> folders;
+  for (const char* name : {"CUDA_HOME", "CUDA_PATH"})
+    if (const std::string root = variable(name); !root.empty()) add_toolkit(folders, root);
+  for (const fs::path& toolkit : entries("/usr/local", "cuda")) add_toolkit(folders, toolkit);
+  add_environment(folders, variable("VIRTUAL_ENV"));
+  add_environment(folders, variable("CONDA_PREFIX"));
+  const std::string python_path = variable("PYTHONPATH");
+  for (std::size_t begin = 0; begin < python_path.size();) {
+    const std::size_t end = std::min(python_path.find(':', begin), python_path.size());
+    if (end > begin) add_site_packages(folders, python_path.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  if (const fs::path own = own_site_packages(); !own.empty()) add_site_packages(folders, own);
+  if (const std::string home = variable("HOME"); !home.empty()) add_environment(folders, home + "/.local");
+  add_environment(folders, "/usr/local");
+  add_environment(folders, "/usr");
+  std::erase_if(folders, [](const std::string& folder) {
+    std::error_code error;
+    return !fs::is_directory(folder, error);
+  });
+  return folders;
+}
+
+std::vector<std::string> nvrtc_files(const std::string& folder) {
+  std::vector<std::string> files;
+  for (const fs::path& file : entries(folder, "libnvrtc.so")) files.push_back(file);
+  // Longer version numbers are greater: .13 before .9; the bare name, a development link, comes last.
+  std::stable_sort(files.begin(), files.end(),
+                   [](const std::string& a, const std::string& b) { return a.size() > b.size(); });
+  return files;
+}
+
+}  // namespace strobe::jit
