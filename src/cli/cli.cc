@@ -25,6 +25,7 @@ int parse_and_run(std::vector<std::string> words) {
   add_bench(app, words, action);
   add_doctor(app, action);
   add_docs(app, action);
+  add_replay(app, action);
   try {
     std::reverse(words.begin(), words.end());  // as CLI11 takes them
     app.parse(words);

@@ -17,5 +17,6 @@ void add_bench(CLI::App& app, std::span<const std::string> words, Action& action
 void add_bench_report(CLI::App& bench, Action& action);
 void add_doctor(CLI::App& app, Action& action);
 void add_docs(CLI::App& app, Action& action);
+void add_replay(CLI::App& app, Action& action);
 
 }  // namespace strobe::cli

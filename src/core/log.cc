@@ -18,9 +18,9 @@ namespace detail {
 std::atomic<int> level{-1};
 
 int read_level() {
-  const int value = env::integer(env::Variable::kLogLevel, 0, 5, 0);
-  if (value == 2 || value == 4)
-    fail(ErrorKind::kInvalidArgument, "STROBE_LOGLEVEL: expected one of 0, 1, 3, 5, got {}", value);
+  const int value = env::integer(env::Variable::kLogLevel, 0, 10, 0);
+  if (value != 0 && value != 1 && value != 3 && value != 5 && value != 10)
+    fail(ErrorKind::kInvalidArgument, "STROBE_LOGLEVEL: expected one of 0, 1, 3, 5, 10, got {}", value);
   level.store(value, std::memory_order_relaxed);
   return value;
 }

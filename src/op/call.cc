@@ -2,6 +2,7 @@
 
 #include "core/log.h"
 #include "core/message.h"
+#include "op/call_dump.h"
 #include "op/call_log.h"
 
 namespace strobe::op {
@@ -34,15 +35,26 @@ Backend select_backend(const Operator& op, Device device, Backend wanted) {
        op.name, strobe::name(wanted), to_string(device), available);
 }
 
+namespace {
+
+void call_with_log(const Operator& op, const void* args, const Axes& axes, Backend backend,
+                   const Launch& launch) {
+  log_call(op, args, Phase::kRun, backend);
+  const std::unique_ptr<CallDump> dump = CallDump::begin(op, args, Phase::kRun, backend, launch.stream);
+  op.backends[static_cast<std::size_t>(backend)](args, axes, launch);
+  log_result(op, args, Phase::kRun);
+  if (dump != nullptr) dump->complete();
+}
+
+}  // namespace
+
 void call_erased(const Operator& op, const void* args, const Launch& launch) {
   Axes axes;
   validate(op, args, Phase::kRun, axes);
   const Backend backend = select_backend(op, device_of(op, args), launch.backend);
   if (log::level() > 0) [[unlikely]]
-    log_call(op, args, Phase::kRun, backend);
+    return call_with_log(op, args, axes, backend, launch);
   op.backends[static_cast<std::size_t>(backend)](args, axes, launch);
-  if (log::level() >= 5) [[unlikely]]
-    log_result(op, args, Phase::kRun);
 }
 
 }  // namespace strobe::op

@@ -181,6 +181,11 @@ class Declare : public DeclareBase {
     };
     return *this;
   }
+  template <class F>
+  Declare& bind(F) {
+    op_.bind = [](Problem& problem) { F{}(problem); };
+    return *this;
+  }
   Declare& routine(Routine routine) { return op_.routines.push_back(std::move(routine)), *this; }
 
  private:

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <initializer_list>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "strobe/dtype.h"
 
@@ -27,5 +29,8 @@ inline constexpr DtypeSet kFloatsAndFp8 = {Dtype::kF32, Dtype::kF16, Dtype::kBf1
                                            Dtype::kE5m2};
 
 std::string to_string(DtypeSet set);  // "f32, f16 or bf16"
+
+// The names of all dtypes, as the choices of an attribute that holds one.
+std::vector<std::string_view> dtype_names();
 
 }  // namespace strobe::op

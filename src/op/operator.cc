@@ -9,6 +9,12 @@
 
 namespace strobe::op {
 
+std::vector<std::string_view> dtype_names() {
+  std::vector<std::string_view> names;
+  for (int i = 0; i < kDtypeCount; ++i) names.push_back(strobe::name(static_cast<Dtype>(i)));
+  return names;
+}
+
 std::string to_string(DtypeSet set) {
   std::string text;
   int left = set.count();

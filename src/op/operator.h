@@ -122,6 +122,8 @@ struct Operator {
   // The implementations, by Backend; null where there is none. Operators with a plan are run through their
   // class instead.
   std::array<void (*)(const void* args, const Axes& axes, const Launch& launch), kBackendCount> backends{};
+  // Gives a problem with arguments its plan and run; null: the run goes through `call`.
+  void (*bind)(Problem& problem) = nullptr;
   // Benchmark routines of its own; when empty, one is derived from axes, dtypes and attributes (routine.h).
   std::vector<Routine> routines;
 

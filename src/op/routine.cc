@@ -191,8 +191,7 @@ Problem make_derived(const Operator& op, const Case& values, Random& random) {
     else
       fill_normal(operand.view(args), random);
   }
-  validate(op, args, Phase::kRun, problem.axes);
-  problem.run = [op = &op, args = problem.args] { call_erased(*op, args.get(), {}); };
+  bind_calls(problem, Phase::kRun);
   return problem;
 }
 
@@ -231,6 +230,16 @@ Routine derive(const Operator& op) {
 }
 
 }  // namespace
+
+void bind_calls(Problem& problem, Phase last) {
+  const Operator& op = *problem.op;
+  if (op.bind != nullptr) validate(op, problem.args.get(), Phase::kPlan, problem.axes);
+  if (last == Phase::kRun) validate(op, problem.args.get(), Phase::kRun, problem.axes);
+  if (op.bind != nullptr)
+    op.bind(problem);
+  else
+    problem.run = [op = &op, args = problem.args] { call_erased(*op, args.get(), {}); };
+}
 
 std::vector<Routine> routines_of(const Operator& op) {
   return op.routines.empty() ? std::vector{derive(op)} : op.routines;

@@ -19,6 +19,7 @@
 namespace strobe::op {
 
 struct Operator;
+enum class Phase : std::uint8_t;
 
 // What a parameter's text may be, so that a wrong value is found before anything runs.
 struct ValueRule {
@@ -83,6 +84,9 @@ struct Problem {
   std::function<void()> plan;   // empty where the operator has none
   std::function<void()> run;    // the timed call
 };
+
+// Gives a problem whose op and args are set its axes, plan and run. With `last` = kPlan it has a plan only.
+void bind_calls(Problem& problem, Phase last);
 
 struct Routine {
   std::string name;

@@ -3,11 +3,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "core/log.h"
 #include "core/message.h"
 #include "cpu/index_kernel.h"
 #include "op/call.h"
+#include "op/call_dump.h"
 #include "op/call_log.h"
 #include "ops/attention_args.h"
 #include "ops/attention_cpu.h"
@@ -261,6 +263,10 @@ Operator declare_batch_attention(bool paged) {
       .planned()
       .choice<&Args::plan, &AttentionPlanArgs::kv_layout>("kv_layout", {"NHD", "HND"},
                                                           "order of the axes of k and v")
+      .planned()
+      .choice<&Args::plan, &AttentionPlanArgs::q_dtype>("q_dtype", op::dtype_names(), "dtype of q")
+      .planned()
+      .choice<&Args::plan, &AttentionPlanArgs::kv_dtype>("kv_dtype", op::dtype_names(), "dtype of k and v")
       .planned();
   declare_options<Args, &Args::plan, &AttentionPlanArgs::options>(declare, true);
   declare.rule("num_qo_heads is a multiple of num_kv_heads; head dimensions are multiples of 8 up to 512")
@@ -279,6 +285,13 @@ Operator declare_batch_attention(bool paged) {
       .reference([](const Args& args, const Axes&, op::Expected& expected) {
         reference::attention(args, expected);
       });
+  declare.bind([](op::Problem& problem) {
+    const auto args = std::static_pointer_cast<Args>(problem.args);
+    const auto attention = std::make_shared<BatchAttention>();
+    problem.state = attention;
+    problem.plan = [attention, args] { attention->plan(args->plan); };
+    problem.run = [attention, args] { attention->run(args->run); };
+  });
   for (op::Routine& routine : batch_attention_routines(paged)) declare.routine(std::move(routine));
   return declare.build();
 }
@@ -316,6 +329,25 @@ struct BatchAttention::State {
   std::vector<std::int64_t> custom_mask_indptr;
   std::int32_t lowest_page = 0, highest_page = -1;
   ops::CpuAttention cpu;
+
+  // The arguments of a run with plan's own copies of the index arrays, since the caller's may be gone.
+  struct PlannedArgs {
+    ops::BatchAttentionArgs args;
+    std::vector<std::int32_t> custom_mask_indptr;
+
+    explicit PlannedArgs(const State& state)
+        : args(state.args),
+          custom_mask_indptr(state.custom_mask_indptr.begin(), state.custom_mask_indptr.end()) {
+      AttentionPlanArgs& plan = args.plan;
+      plan.qo_indptr = TensorView::of(state.qo_indptr);
+      plan.kv_indptr = TensorView::of(state.kv_indptr);
+      if (plan.custom_mask_indptr.given()) plan.custom_mask_indptr = TensorView::of(custom_mask_indptr);
+      if (!args.paged()) return;
+      plan.kv_indices = TensorView::of(state.kv_indices);
+      plan.kv_len = TensorView::of(state.kv_len);
+      plan.last_page_len = {};
+    }
+  };
 };
 
 BatchAttention::BatchAttention() : state_(std::make_unique<State>()) {}
@@ -342,8 +374,11 @@ void BatchAttention::plan(const AttentionPlanArgs& plan, const Launch& launch) {
   if (launch.backend != Backend::kAuto && launch.backend != Backend::kCpu)
     fail(ErrorKind::kUnsupported, "{}: backend '{}' is not there; this operator has: cpu", op.name,
          name(launch.backend));
-  if (log::level() > 0) [[unlikely]]
+  std::unique_ptr<op::CallDump> dump;
+  if (log::level() > 0) [[unlikely]] {
     op::log_call(op, &state.args, op::Phase::kPlan, Backend::kCpu);
+    dump = op::CallDump::begin(op, &state.args, op::Phase::kPlan, Backend::kCpu);
+  }
 
   copy(plan.qo_indptr, state.qo_indptr);
   copy(plan.kv_indptr, state.kv_indptr);
@@ -379,6 +414,8 @@ void BatchAttention::plan(const AttentionPlanArgs& plan, const Launch& launch) {
                   .custom_mask_indptr = state.custom_mask_indptr},
                  plan.options);
   state.op = &op;
+  if (dump != nullptr) [[unlikely]]
+    dump->complete();
 }
 
 void BatchAttention::run(const AttentionRunArgs& run, const Launch& launch) {
@@ -400,8 +437,13 @@ void BatchAttention::run(const AttentionRunArgs& run, const Launch& launch) {
       (launch.backend != Backend::kAuto && launch.backend != Backend::kCpu))
     fail(ErrorKind::kUnsupported, "{}: backend '{}' does not serve tensors on {}; this operator has: cpu",
          op.name, name(launch.backend), to_string(run.q.device));
-  if (log::level() > 0) [[unlikely]]
+  std::optional<State::PlannedArgs> planned;
+  std::unique_ptr<op::CallDump> dump;
+  if (log::level() > 0) [[unlikely]] {
     op::log_call(op, &state.args, op::Phase::kRun, Backend::kCpu);
+    planned.emplace(state);
+    dump = op::CallDump::begin(op, &planned->args, op::Phase::kRun, Backend::kCpu, launch.stream);
+  }
 
   // Axes of k and v: [page,] token, head or [page,] head, token.
   const std::size_t page_axes = paged ? 1 : 0;
@@ -421,6 +463,8 @@ void BatchAttention::run(const AttentionRunArgs& run, const Launch& launch) {
                  .v_stride_head = run.v.strides[head]});
   if (log::level() >= 5) [[unlikely]]
     op::log_result(op, &state.args, op::Phase::kRun);
+  if (dump != nullptr) [[unlikely]]
+    dump->complete();
 }
 
 std::size_t BatchAttention::workspace_bytes() const {

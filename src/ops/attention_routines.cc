@@ -144,8 +144,7 @@ Problem make_single(const Operator& op, const Case& values, Random& random, std:
   if (values.flag("return_lse"))
     args->lse = one_token ? make.output(Dtype::kF32, {qo_heads})
                           : make.output(Dtype::kF32, {*tokens.begin(), qo_heads});
-  op::validate(op, args.get(), op::Phase::kRun, problem.axes);
-  problem.run = [op = &op, args] { op::call_erased(*op, args.get(), {}); };
+  op::bind_calls(problem, op::Phase::kRun);
   return problem;
 }
 
@@ -226,13 +225,7 @@ Problem make_batch(const Operator& op, const Case& values, Random& random, const
   if (values.flag("sinks")) args->run.sinks = make.input(Dtype::kF32, {qo_heads});
   args->run.out = make.output(dtype, {tokens, qo_heads, vo});
   if (values.flag("return_lse")) args->run.lse = make.output(Dtype::kF32, {tokens, qo_heads});
-
-  op::validate(op, args.get(), op::Phase::kPlan, problem.axes);
-  op::validate(op, args.get(), op::Phase::kRun, problem.axes);
-  auto attention = std::make_shared<BatchAttention>();
-  problem.state = attention;
-  problem.plan = [attention, args] { attention->plan(args->plan); };
-  problem.run = [attention, args] { attention->run(args->run); };
+  op::bind_calls(problem, op::Phase::kRun);
   return problem;
 }
 

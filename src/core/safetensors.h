@@ -1,0 +1,26 @@
+// Tensors in a file of the safetensors format: eight bytes of header length (little endian), a JSON header
+// that says dtype, shape and place of every name, then the elements, dense.
+#pragma once
+
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "strobe/tensor.h"
+
+namespace strobe {
+
+struct NamedView {
+  std::string name;
+  TensorView view;  // on the CPU, of any strides
+};
+
+// Throws Error(kIo) that names the file and what went wrong; the file may then be there in part.
+void write_safetensors(const std::string& path, std::span<const NamedView> tensors);
+
+// Throws Error(kIo) that names the file and what is wrong with it: unreadable, a header that does not parse,
+// a dtype that is none of ours, a tensor whose bytes do not match its shape or lie outside of the file.
+std::map<std::string, Tensor> read_safetensors(const std::string& path);
+
+}  // namespace strobe
