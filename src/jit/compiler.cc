@@ -12,8 +12,6 @@
 namespace strobe::jit {
 namespace {
 
-constexpr std::chrono::milliseconds kSlow{2000};
-
 std::string digest_of(std::span<const Header> headers) {
   Sha256 hash;
   for (const Header& header : headers) hash.add_field(header.name).add_field(header.text);
@@ -163,8 +161,9 @@ Entry Compiler::compile(const Job& job) {
   record.description = describe(job.variant);
   const SlowNotice notice(
       kSlow,
-      fmt::format("compiling {} takes more than {} s; it is done once, the result is kept in {}",
-                  record.description, kSlow.count() / 1000, cache_.directory()),
+      fmt::format(
+          "compiling {} takes more than {} s; it is done once, the result is kept in {}", record.description,
+          std::chrono::duration<double>(settings_.patience.before_message).count(), cache_.directory()),
       settings_.report);
   const auto start = std::chrono::steady_clock::now();
   NvrtcOutput output = run_nvrtc(job, record.name);
