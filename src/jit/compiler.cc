@@ -160,7 +160,7 @@ Entry Compiler::compile(const Job& job) {
   record.name = {std::string(job.variant.source->name), job.key, nvrtc.status().version};
   record.description = describe(job.variant);
   const SlowNotice notice(
-      kSlow,
+      settings_.patience.before_message,
       fmt::format(
           "compiling {} takes more than {} s; it is done once, the result is kept in {}", record.description,
           std::chrono::duration<double>(settings_.patience.before_message).count(), cache_.directory()),
