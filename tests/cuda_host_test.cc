@@ -81,9 +81,12 @@ TEST_F(CudaHost, DevicesAndTheirFacts) {
             "sm_100a, sm_120a");
 }
 
-TEST_F(CudaHost, HopperCodeCanBeSwitchedOff) {
+TEST_F(CudaHost, HopperCodeRunsOnHopper) {
   EXPECT_TRUE(serves_sm90(kGpu));
   EXPECT_FALSE(serves_sm90(kOldGpu));
+}
+
+TEST_F(CudaHost, HopperCodeCanBeSwitchedOff) {
   ::setenv("STROBE_DISABLE_SM90", "1", 1);
   EXPECT_FALSE(serves_sm90(kGpu));
 }

@@ -12,5 +12,7 @@ using Action = std::function<int()>;
 void add_bench(CLI::App& app, Action& action);
 void add_doctor(CLI::App& app, Action& action);
 void add_docs(CLI::App& app, Action& action);
+void add_warmup(CLI::App& app, Action& action);
+void add_cache(CLI::App& app, Action& action);
 
 }  // namespace strobe::cli

@@ -197,7 +197,7 @@ NvrtcOutput Compiler::run_nvrtc(const Job& job, const EntryName& name) {
 // The headers as files, once per content; empty when they cannot be written.
 std::string Compiler::header_folder() {
   if (!cache_.problem(true).empty()) return "";
-  const std::string folder = "headers-" + headers_digest_.substr(0, kSourceKeyDigits);
+  const std::string folder = std::string(kHeaderFolderPrefix) + headers_digest_.substr(0, kSourceKeyDigits);
   (void)settings_.files->make_directory(cache_.path(folder), 0700);
   for (const Header& header : settings_.headers) {
     const std::string name = folder + '/' + std::string(header.name);
