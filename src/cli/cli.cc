@@ -22,7 +22,7 @@ int parse_and_run(std::vector<std::string> words) {
   app.set_version_flag("--version", "strobe " STROBE_VERSION);
   app.require_subcommand(1);
   Action action;
-  add_bench(app, action);
+  add_bench(app, words, action);
   add_doctor(app, action);
   add_docs(app, action);
   add_warmup(app, action);

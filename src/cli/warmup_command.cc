@@ -128,9 +128,9 @@ void add_warmup(CLI::App& app, Action& action) {
   auto flags = std::make_shared<WarmUpFlags>();
   CLI::App* command = app.add_subcommand(
       "warmup", "Compile CUDA kernels into the cache ahead of time; needs NVRTC, but no GPU");
-  command->add_option(
-      "--suite", flags->suites,
-      fmt::format("Only what these suites launch: {}", fmt::join(bench::suite_names(), ", ")));
+  command->add_option("--suite", flags->suites,
+                      fmt::format("Only what these suites launch: {}, or a FILE.json of your own",
+                                  fmt::join(bench::suite_names(), ", ")));
   command
       ->add_option(
           "--arch", flags->architectures,
