@@ -77,8 +77,10 @@ void print_cuda(const CudaFindings& found) {
                         fmt::format("{}: {} kernels, {} incomplete files", found.cache_directory,
                                     found.cache_entries, found.cache_incomplete)));
   for (const KernelCount& count : found.kernels)
-    fmt::print("  {:<8} {} kernels, {} of them in the cache; `strobe warmup --arch {}` compiles the others\n",
-               cuda::name(count.architecture), count.kernels, count.cached, cuda::name(count.architecture));
+    fmt::print(
+        "  {:<8} {} kernels, {} of them in the cache; `strobe warmup --arch {}` adds those of common "
+        "models\n",
+        cuda::name(count.architecture), count.kernels, count.cached, cuda::name(count.architecture));
 }
 
 Json version_json(int version) { return version == 0 ? Json(nullptr) : Json(cuda::version_text(version)); }

@@ -28,6 +28,7 @@ struct WarmUpFlags {
   std::vector<std::string> suites;
   std::vector<std::string> architectures;
   int jobs = 0;
+  bool all = false;
   bool covering = false;
   bool check = false;
   bool clear_incomplete = false;
@@ -39,18 +40,25 @@ void add_kernels(std::vector<Variant>& all, const std::vector<Variant>& more) {
     if (std::find(all.begin(), all.end(), variant) == all.end()) all.push_back(variant);
 }
 
-// What a suite's cases launch, or, without a suite, everything there is.
+// What the cases of the suites launch.
+std::vector<Variant> kernels_of_suites(const std::vector<std::string>& suites,
+                                       cuda::Architecture architecture) {
+  std::vector<Variant> kernels;
+  for (const std::string& suite : suites)
+    for (const bench::BenchCase& bench_case : bench::suite_cases(suite))
+      add_kernels(kernels, bench::kernels_of(bench_case, architecture));
+  return kernels;
+}
+
+// Without any choice, what the built-in suites launch: the kernels of real models.
 std::vector<Variant> wanted_kernels(const WarmUpFlags& flags) {
-  std::vector<bench::BenchCase> cases;
-  for (const std::string& suite : flags.suites) {
-    const std::vector<bench::BenchCase> more = bench::suite_cases(suite);
-    cases.insert(cases.end(), more.begin(), more.end());
-  }
+  std::vector<std::string> suites = flags.suites;
+  if (suites.empty() && !flags.all && !flags.covering)
+    for (const std::string_view name : bench::suite_names()) suites.emplace_back(name);
   std::vector<Variant> kernels;
   for (const cuda::Architecture architecture : wanted_architectures(flags.architectures)) {
-    for (const bench::BenchCase& bench_case : cases)
-      add_kernels(kernels, bench::kernels_of(bench_case, architecture));
-    if (flags.suites.empty() && !flags.covering) add_kernels(kernels, jit::library_variants(architecture));
+    add_kernels(kernels, kernels_of_suites(suites, architecture));
+    if (flags.all) add_kernels(kernels, jit::library_variants(architecture));
     if (flags.covering)
       for (const jit::KernelSource* source : jit::kernel_registry().all())
         add_kernels(kernels, jit::covering_variants(*source, architecture));
@@ -128,9 +136,10 @@ void add_warmup(CLI::App& app, Action& action) {
   auto flags = std::make_shared<WarmUpFlags>();
   CLI::App* command = app.add_subcommand(
       "warmup", "Compile CUDA kernels into the cache ahead of time; needs NVRTC, but no GPU");
-  command->add_option("--suite", flags->suites,
-                      fmt::format("Only what these suites launch: {}, or a FILE.json of your own",
-                                  fmt::join(bench::suite_names(), ", ")));
+  command->add_option(
+      "--suite", flags->suites,
+      fmt::format("What these suites launch (default: all of them): {}, or a FILE.json of your own",
+                  fmt::join(bench::suite_names(), ", ")));
   command
       ->add_option(
           "--arch", flags->architectures,
