@@ -16,6 +16,7 @@ bool has_cuda_backend(const op::Operator& op) {
 std::vector<jit::Variant> kernels_of(const BenchCase& bench_case, cuda::Architecture architecture) {
   const op::Operator& op = *bench_case.routine.op;
   if (!has_cuda_backend(op)) return {};
+  const op::FillNothing untouched;
   op::Random random(0);
   const op::Problem problem = bench_case.routine.routine.make(op, bench_case.values, random);
   for (const op::Operand& operand : op.operands) {
