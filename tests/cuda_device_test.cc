@@ -1,4 +1,4 @@
-// The real driver, compiler and device: what the stand-ins of cuda_host_test.cc cannot show.
+// The real driver, compiler and device: what the stand-ins of cuda_driver_test.cc cannot show.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

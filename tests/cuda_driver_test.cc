@@ -41,9 +41,9 @@ std::string error_of(ErrorKind kind, F call) {
 }
 
 // Every test is a process of its own under ctest, so it may choose the environment of the library.
-class CudaHost : public ::testing::Test {
+class CudaDriver : public ::testing::Test {
  protected:
-  CudaHost() {
+  CudaDriver() {
     ::setenv("STROBE_CACHE_DIR", folder.path().c_str(), 1);
     ::setenv("STROBE_NVRTC", STROBE_FAKE_NVRTC, 1);
   }
@@ -63,7 +63,7 @@ Kernel fake_kernel(int shared_bytes = 0) {
                      0);
 }
 
-TEST_F(CudaHost, DevicesAndTheirFacts) {
+TEST_F(CudaDriver, DevicesAndTheirFacts) {
   EXPECT_EQ(device_count(), 2);
   EXPECT_EQ(device_facts(kGpu).name, "Fake GPU 0");
   EXPECT_EQ(device_facts(kGpu).sm_count, 132);
@@ -81,17 +81,17 @@ TEST_F(CudaHost, DevicesAndTheirFacts) {
             "sm_100a, sm_120a");
 }
 
-TEST_F(CudaHost, HopperCodeRunsOnHopper) {
+TEST_F(CudaDriver, HopperCodeRunsOnHopper) {
   EXPECT_TRUE(serves_sm90(kGpu));
   EXPECT_FALSE(serves_sm90(kOldGpu));
 }
 
-TEST_F(CudaHost, HopperCodeCanBeSwitchedOff) {
+TEST_F(CudaDriver, HopperCodeCanBeSwitchedOff) {
   ::setenv("STROBE_DISABLE_SM90", "1", 1);
   EXPECT_FALSE(serves_sm90(kGpu));
 }
 
-TEST_F(CudaHost, ContextsAreRetainedOnceAndTheCallersIsRestored) {
+TEST_F(CudaDriver, ContextsAreRetainedOnceAndTheCallersIsRestored) {
   const DriverApi& api = driver();
   ContextHandle before = nullptr, inside = nullptr, after = nullptr;
   {
@@ -119,7 +119,7 @@ TEST_F(CudaHost, ContextsAreRetainedOnceAndTheCallersIsRestored) {
   EXPECT_EQ(retained(1), 1);
 }
 
-TEST_F(CudaHost, LaunchPassesEverythingOn) {
+TEST_F(CudaDriver, LaunchPassesEverythingOn) {
   const Kernel kernel = fake_kernel(100000);
   EXPECT_EQ(calls(), "load\nkernel strobe_tiny\n");
   launch(kernel, {.grid = {3, 2, 1}}, jit::TinyParams{nullptr, nullptr, 7});
@@ -139,7 +139,7 @@ TEST_F(CudaHost, LaunchPassesEverythingOn) {
   EXPECT_EQ(calls(), "") << "an empty grid is no launch";
 }
 
-TEST_F(CudaHost, LaunchErrorsNameKernelGridAndMeaning) {
+TEST_F(CudaDriver, LaunchErrorsNameKernelGridAndMeaning) {
   const Kernel kernel = fake_kernel();
   EXPECT_EQ(error_of(ErrorKind::kDriver,
                      [&] { launch(kernel, {.grid = {1}, .shared_bytes = 300000}, jit::TinyParams{}); }),
@@ -157,7 +157,7 @@ TEST_F(CudaHost, LaunchErrorsNameKernelGridAndMeaning) {
       HasSubstr("cuLibraryLoadData"));
 }
 
-TEST_F(CudaHost, BuffersCopyAndCheckRanges) {
+TEST_F(CudaDriver, BuffersCopyAndCheckRanges) {
   DeviceBuffer buffer(kGpu, 8);
   buffer.fill(0x5A);
   const std::byte in[4] = {std::byte{1}, std::byte{2}, std::byte{3}, std::byte{4}};
@@ -176,7 +176,7 @@ TEST_F(CudaHost, BuffersCopyAndCheckRanges) {
               HasSubstr("1099511627776 bytes on cuda:0 (12345 bytes are free)"));
 }
 
-TEST_F(CudaHost, EventsMeasure) {
+TEST_F(CudaDriver, EventsMeasure) {
   Event start(kGpu), end(kGpu);
   EXPECT_FALSE(start.done());
   start.record({});
@@ -196,7 +196,7 @@ TensorMapRequest tensor_request(const void* address) {
           .swizzle = TensorMapSwizzle::k128Bytes};
 }
 
-TEST_F(CudaHost, TensorMapsAreRememberedByThread) {
+TEST_F(CudaDriver, TensorMapsAreRememberedByThread) {
   alignas(16) static const char memory[64] = {};
   const TensorMap first = tensor_map(tensor_request(memory));
   EXPECT_EQ(calls(), "encode\n");
@@ -209,7 +209,7 @@ TEST_F(CudaHost, TensorMapsAreRememberedByThread) {
   EXPECT_EQ(calls(), "encode\nencode\n");
 }
 
-TEST_F(CudaHost, TensorMapErrorsNameTheRule) {
+TEST_F(CudaDriver, TensorMapErrorsNameTheRule) {
   alignas(16) static const char memory[64] = {};
   const auto message = [&](auto change) {
     TensorMapRequest request = tensor_request(memory);
@@ -230,7 +230,7 @@ TEST_F(CudaHost, TensorMapErrorsNameTheRule) {
 }
 
 // jit::get compiles with the embedded headers, of which the stand-in compiler needs none.
-TEST_F(CudaHost, GetLoadsOnceAndThenFindsIt) {
+TEST_F(CudaDriver, GetLoadsOnceAndThenFindsIt) {
   const Kernel& kernel = jit::get(jit::kTiny, {2, 1}, kGpu, {});
   EXPECT_EQ(kernel.name, "tiny(kFactor = 2, kWide = true) for sm_90a");
   EXPECT_EQ(kernel.threads, 128);
@@ -241,7 +241,7 @@ TEST_F(CudaHost, GetLoadsOnceAndThenFindsIt) {
   EXPECT_NE(&jit::get(jit::kTiny, {2, 0}, kGpu, {}), &kernel);
 }
 
-TEST_F(CudaHost, GetFromManyThreads) {
+TEST_F(CudaDriver, GetFromManyThreads) {
   std::vector<const Kernel*> kernels(16 * 8);
   std::vector<std::jthread> threads;
   for (std::size_t thread = 0; thread < 16; ++thread)
@@ -254,7 +254,7 @@ TEST_F(CudaHost, GetFromManyThreads) {
   for (std::size_t i = 0; i < kernels.size(); ++i) EXPECT_EQ(kernels[i], kernels[i % 8]);
 }
 
-TEST_F(CudaHost, GetNamesWhatIsWrong) {
+TEST_F(CudaDriver, GetNamesWhatIsWrong) {
   EXPECT_EQ(error_of(ErrorKind::kInvalidArgument,
                      [] {
                        jit::get(jit::kTiny, {4, 0}, kGpu, {});
@@ -275,7 +275,7 @@ TEST_F(CudaHost, GetNamesWhatIsWrong) {
               HasSubstr("compute capability 7.5"));
 }
 
-TEST_F(CudaHost, CodeOfACompilerNewerThanTheDriverIsExplained) {
+TEST_F(CudaDriver, CodeOfACompilerNewerThanTheDriverIsExplained) {
   ::setenv("FAKE_CUDA_VERSION", "12080", 1);
   ::setenv("FAKE_CUDA_REFUSE", "1", 1);
   EXPECT_THAT(
@@ -287,7 +287,7 @@ TEST_F(CudaHost, CodeOfACompilerNewerThanTheDriverIsExplained) {
             HasSubstr("compiled by NVRTC 13.0, which is newer than the driver"), HasSubstr("STROBE_NVRTC")));
 }
 
-TEST_F(CudaHost, UnderCaptureWhatIsCachedLoadsAndWhatIsNotIsAnError) {
+TEST_F(CudaDriver, UnderCaptureWhatIsCachedLoadsAndWhatIsNotIsAnError) {
   const DriverApi& api = driver();
   jit::get(jit::kTiny, {1, 0}, kGpu, {});
   const OwnedStream stream(kGpu);
@@ -313,7 +313,7 @@ TEST_F(CudaHost, UnderCaptureWhatIsCachedLoadsAndWhatIsNotIsAnError) {
   api.cuGraphDestroy(graph);
 }
 
-TEST_F(CudaHost, ARehearsalNotesKernelsAndTouchesNoDevice) {
+TEST_F(CudaDriver, ARehearsalNotesKernelsAndTouchesNoDevice) {
   jit::Rehearsal rehearsal(Architecture::kSm80);
   const Kernel& kernel = jit::get(jit::kTiny, {2, 0}, {DeviceType::kCuda, 3}, {});
   launch(kernel, {.grid = {5}}, jit::TinyParams{});
@@ -327,7 +327,7 @@ TEST_F(CudaHost, ARehearsalNotesKernelsAndTouchesNoDevice) {
   }).join();
 }
 
-TEST_F(CudaHost, AForkedChildGetsAnErrorInsteadOfAHang) {
+TEST_F(CudaDriver, AForkedChildGetsAnErrorInsteadOfAHang) {
   jit::get(jit::kTiny, {1, 0}, kGpu, {});
   const pid_t child = ::fork();
   if (child == 0) {
@@ -339,14 +339,14 @@ TEST_F(CudaHost, AForkedChildGetsAnErrorInsteadOfAHang) {
   EXPECT_EQ(status, 0);
 }
 
-TEST_F(CudaHost, ADriverThatIsTooOld) {
+TEST_F(CudaDriver, ADriverThatIsTooOld) {
   ::setenv("FAKE_CUDA_VERSION", "11080", 1);
   EXPECT_EQ(device_count(), 0);
   EXPECT_EQ(error_of(ErrorKind::kUnsupported, [] { driver(); }),
             "CUDA: the NVIDIA driver is too old: it supports CUDA 11.8, Strobe needs 12.0 or newer");
 }
 
-TEST_F(CudaHost, ADriverThatDoesNotStart) {
+TEST_F(CudaDriver, ADriverThatDoesNotStart) {
   ::setenv("FAKE_CUDA_INIT", "999", 1);
   EXPECT_EQ(device_count(), 0);
   EXPECT_EQ(error_of(ErrorKind::kUnsupported, [] { device_facts(kGpu); }),
