@@ -28,8 +28,8 @@ class Random {
   std::uint64_t state_;
 };
 
-// While one lives, in its thread only, the functions below leave memory as it is: for problems of which only shapes and
-// indices matter, whose memory is then never touched.
+// While one lives, in its thread only, the functions below leave memory as it is: for problems of which only
+// shapes and indices matter, whose memory is then never touched.
 class FillNothing {
  public:
   FillNothing();
