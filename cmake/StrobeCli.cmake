@@ -21,7 +21,7 @@ add_custom_target(strobe_build_commit
 
 add_library(strobe_bench STATIC
     src/bench/case_line.cc src/bench/json_report.cc src/bench/limit_probe.cc src/bench/limits.cc src/bench/machine.cc src/bench/measure.cc
-    src/bench/output_file.cc src/bench/progress.cc src/bench/result_file.cc src/bench/roofline.cc src/bench/rotation.cc
+    src/bench/output_file.cc src/bench/progress.cc src/bench/rehearse.cc src/bench/result_file.cc src/bench/roofline.cc src/bench/rotation.cc
     src/bench/run_case.cc src/bench/run_info.cc
     src/bench/report/chart_frame.cc src/bench/report/format.cc src/bench/report/html.cc src/bench/report/kind.cc
     src/bench/report/labels.cc src/bench/report/line_chart.cc src/bench/report/page_header.cc src/bench/report/report_page.cc
@@ -33,7 +33,8 @@ add_library(strobe_bench STATIC
     src/bench/workload/builtin_workload.cc src/bench/workload/csv.cc src/bench/workload/page_pool.cc
     src/bench/workload/requests.cc src/bench/workload/scheduler.cc src/bench/workload/step_stats.cc
     src/bench/workload/timestamp.cc
-    src/cli/bench_command.cc src/cli/bench_report_command.cc src/cli/cli.cc src/cli/docs_command.cc src/cli/doctor_command.cc src/cli/replay_command.cc
+    src/cli/bench_command.cc src/cli/bench_report_command.cc src/cli/cli.cc src/cli/docs_command.cc src/cli/doctor_command.cc
+    src/cli/cache_command.cc src/cli/cuda_findings.cc src/cli/kernel_cache.cc src/cli/replay_command.cc src/cli/warmup_command.cc
     src/op/docs.cc
     ${STROBE_SUITES_SOURCE} ${strobe_limits_OBJECTS})
 strobe_settings(strobe_bench)

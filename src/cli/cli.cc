@@ -18,7 +18,7 @@ int report(const std::string& message, int status) {
 }
 
 int parse_and_run(std::vector<std::string> words) {
-  CLI::App app("Kernels for LLM inference: benchmark, environment, documentation.", "strobe");
+  CLI::App app("Kernels for LLM inference: benchmark, kernel cache, environment, documentation.", "strobe");
   app.set_version_flag("--version", "strobe " STROBE_VERSION);
   app.require_subcommand(1);
   Action action;
@@ -26,6 +26,8 @@ int parse_and_run(std::vector<std::string> words) {
   add_doctor(app, action);
   add_docs(app, action);
   add_replay(app, action);
+  add_warmup(app, action);
+  add_cache(app, action);
   try {
     std::reverse(words.begin(), words.end());  // as CLI11 takes them
     app.parse(words);

@@ -18,5 +18,7 @@ void add_bench_report(CLI::App& bench, Action& action);
 void add_doctor(CLI::App& app, Action& action);
 void add_docs(CLI::App& app, Action& action);
 void add_replay(CLI::App& app, Action& action);
+void add_warmup(CLI::App& app, Action& action);
+void add_cache(CLI::App& app, Action& action);
 
 }  // namespace strobe::cli

@@ -75,7 +75,7 @@ struct LaunchRequest {  // CUlaunchConfig
   unsigned attribute_count;
 };
 
-struct alignas(64) TensorMap {  // CUtensorMap
+struct alignas(128) TensorMap {  // CUtensorMap; CUDA 12 aligned it to 64 bytes
   std::uint64_t opaque[16];
 };
 
@@ -146,6 +146,8 @@ struct DriverApi {
   Result (*cuMemGetInfo_v2)(std::size_t* free, std::size_t* total);
   Result (*cuMemcpyHtoDAsync_v2)(DevicePointer to, const void* from, std::size_t bytes, StreamHandle stream);
   Result (*cuMemcpyDtoHAsync_v2)(void* to, DevicePointer from, std::size_t bytes, StreamHandle stream);
+  Result (*cuMemcpyDtoDAsync_v2)(DevicePointer to, DevicePointer from, std::size_t bytes,
+                                 StreamHandle stream);
   Result (*cuMemsetD8Async)(DevicePointer to, unsigned char value, std::size_t bytes, StreamHandle stream);
   Result (*cuPointerGetAttribute)(void* value, PointerAttribute attribute, DevicePointer pointer);
 };

@@ -2,6 +2,7 @@
 
 #include "core/log.h"
 #include "core/message.h"
+#include "cuda/device.h"
 #include "op/call_dump.h"
 #include "op/call_log.h"
 
@@ -9,7 +10,9 @@ namespace strobe::op {
 namespace {
 
 bool serves(Backend backend, Device device) {
-  return (backend == Backend::kCpu) == (device.type == DeviceType::kCpu);
+  if (backend == Backend::kCpu || device.type == DeviceType::kCpu)
+    return backend == Backend::kCpu && device.type == DeviceType::kCpu;
+  return backend != Backend::kCudaSm90 || cuda::serves_sm90(device);
 }
 
 }  // namespace
