@@ -6,5 +6,6 @@ function(strobe_settings target)
   # g++ 12 reports -Wrestrict inside its own std::string, falsely.
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wshadow=local -Wno-missing-field-initializers -Wno-psabi
                          -Wno-restrict $<$<BOOL:${STROBE_WERROR}>:-Werror>)
-  target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/include)
+  target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/include
+                             ${PROJECT_SOURCE_DIR}/kernels)  # parameter structs that host and device share
 endfunction()

@@ -4,6 +4,7 @@
 #include "cpu/parallel.h"
 #include "op/call.h"
 #include "op/declare.h"
+#include "ops/activation_cuda.h"
 #include "ops/operand_bytes.h"
 #include "ops/row_views.h"
 #include "reference/activation.h"
@@ -37,12 +38,13 @@ void run_rows(const RowKernel& kernel, const ActivationArgs& args, const Axes& a
                   });
 }
 
-// The three differ in names, the reference of f, the kernel and the operations of f.
+// The three differ in names, the reference of f, the kernels and the operations of f.
 struct Silu {
   static constexpr char kName[] = "silu_and_mul", kFormula[] = "x / (1 + exp(-x))";
   static constexpr char kSource[] = "Shazeer, GLU Variants Improve Transformer, 2020";
   static constexpr const RowKernel& kKernel = cpu::silu_and_mul_rows;
   static constexpr auto kReference = reference::silu;
+  static constexpr auto kCuda = kernel::ActivationFunction::kSilu;
   static constexpr double kFlops = 4;
 };
 struct Gelu {
@@ -50,6 +52,7 @@ struct Gelu {
   static constexpr char kSource[] = "Hendrycks and Gimpel, Gaussian Error Linear Units, 2016";
   static constexpr const RowKernel& kKernel = cpu::gelu_and_mul_rows;
   static constexpr auto kReference = reference::gelu;
+  static constexpr auto kCuda = kernel::ActivationFunction::kGelu;
   static constexpr double kFlops = 5;
 };
 struct GeluTanh {
@@ -58,6 +61,7 @@ struct GeluTanh {
   static constexpr char kSource[] = "Hendrycks and Gimpel, Gaussian Error Linear Units, 2016";
   static constexpr const RowKernel& kKernel = cpu::gelu_tanh_and_mul_rows;
   static constexpr auto kReference = reference::gelu_tanh;
+  static constexpr auto kCuda = kernel::ActivationFunction::kGeluTanh;
   static constexpr double kFlops = 9;
 };
 
@@ -88,6 +92,10 @@ const Operator& activation_operator() {
           })
           .backend(Backend::kCpu, [](const Args& args, const Axes& axes,
                                      const Launch&) { run_rows(Function::kKernel, args, axes); })
+          .backend(Backend::kCudaSm80,
+                   [](const Args& args, const Axes&, const Launch& launch) {
+                     op::run_activation_cuda(Function::kCuda, args, launch);
+                   })
           .build();
   return op;
 }

@@ -3,6 +3,7 @@
 #include "cpu/merge_kernel.h"
 #include "op/call.h"
 #include "op/declare.h"
+#include "ops/merge_cuda.h"
 #include "ops/operand_bytes.h"
 #include "ops/row_views.h"
 #include "strobe/cascade.h"
@@ -66,6 +67,10 @@ void merge_pair(const MergeStateArgs& args, const TensorView& mask) {
          .dtype = args.v.dtype},
         begin, end);
   });
+}
+
+MergeStateArgs as_pair(const MergeStateInPlaceArgs& args) {
+  return {.v_a = args.v, .s_a = args.s, .v_b = args.v_other, .s_b = args.s_other, .v = args.v, .s = args.s};
 }
 
 void merge_many(const MergeStatesArgs& args) {
@@ -141,6 +146,10 @@ const Operator& merge_state_operator() {
             reference::merge_state(args, expected);
           })
           .backend(Backend::kCpu, [](const Args& args, const Axes&, const Launch&) { merge_pair(args, {}); })
+          .backend(Backend::kCudaSm80,
+                   [](const Args& args, const Axes&, const Launch& launch) {
+                     op::run_merge_pair_cuda(args, {}, launch);
+                   })
           .build();
   return op;
 }
@@ -175,14 +184,10 @@ const Operator& merge_state_in_place_operator() {
             reference::merge_state_in_place(args, expected);
           })
           .backend(Backend::kCpu,
-                   [](const Args& args, const Axes&, const Launch&) {
-                     merge_pair({.v_a = args.v,
-                                 .s_a = args.s,
-                                 .v_b = args.v_other,
-                                 .s_b = args.s_other,
-                                 .v = args.v,
-                                 .s = args.s},
-                                args.mask);
+                   [](const Args& args, const Axes&, const Launch&) { merge_pair(as_pair(args), args.mask); })
+          .backend(Backend::kCudaSm80,
+                   [](const Args& args, const Axes&, const Launch& launch) {
+                     op::run_merge_pair_cuda(as_pair(args), args.mask, launch);
                    })
           .build();
   return op;
@@ -220,6 +225,8 @@ const Operator& merge_states_operator() {
                          describe(args.v_merged));
           })
           .backend(Backend::kCpu, [](const Args& args, const Axes&, const Launch&) { merge_many(args); })
+          .backend(Backend::kCudaSm80, [](const Args& args, const Axes&,
+                                          const Launch& launch) { op::run_merge_states_cuda(args, launch); })
           .build();
   return op;
 }

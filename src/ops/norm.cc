@@ -3,12 +3,14 @@
 #include "op/call.h"
 #include "op/declare.h"
 #include "ops/norm_cpu.h"
+#include "ops/norm_cuda.h"
 #include "ops/operand_bytes.h"
 #include "reference/norm.h"
 
 namespace strobe {
 namespace {
 
+using kernel::NormForm;
 using op::Axes;
 using op::Cost;
 using op::Declare;
@@ -16,6 +18,7 @@ using op::kFloats;
 using op::operand_bytes;
 using op::Operator;
 using op::run_norm;
+using op::run_norm_cuda;
 using op::same_as;
 
 const Operator& rmsnorm_operator() {
@@ -44,6 +47,12 @@ const Operator& rmsnorm_operator() {
                    [](const RmsNormArgs& args, const Axes&, const Launch&) {
                      run_norm(cpu::rmsnorm_rows, {.eps = args.eps, .weight_offset = args.gemma ? 1.0f : 0.0f},
                               {.input = args.input, .weight = args.weight, .out = args.out});
+                   })
+          .backend(Backend::kCudaSm80,
+                   [](const RmsNormArgs& args, const Axes&, const Launch& launch) {
+                     run_norm_cuda("rmsnorm", NormForm::kRms,
+                                   {.input = args.input, .weight = args.weight, .out = args.out},
+                                   {.eps = args.eps, .weight_offset = args.gemma ? 1.0f : 0.0f}, launch);
                    })
           .build();
   return op;
@@ -85,6 +94,15 @@ const Operator& fused_add_rmsnorm_operator() {
                                .weight = args.weight,
                                .out = args.input});
                    })
+          .backend(Backend::kCudaSm80,
+                   [](const Args& args, const Axes&, const Launch& launch) {
+                     run_norm_cuda("fused_add_rmsnorm", NormForm::kAddRms,
+                                   {.input = args.input,
+                                    .residual = &args.residual,
+                                    .weight = args.weight,
+                                    .out = args.input},
+                                   {.eps = args.eps, .weight_offset = args.gemma ? 1.0f : 0.0f}, launch);
+                   })
           .build();
   return op;
 }
@@ -118,6 +136,13 @@ const Operator& layernorm_operator() {
                      run_norm(
                          cpu::layernorm_rows, {.eps = args.eps},
                          {.input = args.input, .weight = args.gamma, .bias = &args.beta, .out = args.out});
+                   })
+          .backend(Backend::kCudaSm80,
+                   [](const Args& args, const Axes&, const Launch& launch) {
+                     run_norm_cuda(
+                         "layernorm", NormForm::kLayer,
+                         {.input = args.input, .weight = args.gamma, .bias = &args.beta, .out = args.out},
+                         {.eps = args.eps}, launch);
                    })
           .build();
   return op;

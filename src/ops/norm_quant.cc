@@ -4,6 +4,7 @@
 #include "op/call.h"
 #include "op/declare.h"
 #include "ops/norm_cpu.h"
+#include "ops/norm_cuda.h"
 #include "ops/operand_bytes.h"
 #include "reference/norm.h"
 #include "strobe/norm.h"
@@ -11,6 +12,7 @@
 namespace strobe {
 namespace {
 
+using kernel::NormForm;
 using op::Axes;
 using op::Cost;
 using op::Declare;
@@ -19,6 +21,7 @@ using op::kFp8;
 using op::operand_bytes;
 using op::Operator;
 using op::run_norm;
+using op::run_norm_cuda;
 using op::same_as;
 
 constexpr char kScaleDoc[] = "value of one step of out: out * scale approximates the norm";
@@ -57,6 +60,15 @@ const Operator& rmsnorm_quant_operator() {
                                .weight_offset = args.gemma ? 1.0f : 0.0f,
                                .out_factor = 1 / args.scale},
                               {.input = args.input, .weight = args.weight, .out = args.out});
+                   })
+          .backend(Backend::kCudaSm80,
+                   [](const Args& args, const Axes&, const Launch& launch) {
+                     run_norm_cuda("rmsnorm_quant", NormForm::kRms,
+                                   {.input = args.input, .weight = args.weight, .out = args.out},
+                                   {.eps = args.eps,
+                                    .weight_offset = args.gemma ? 1.0f : 0.0f,
+                                    .out_factor = 1 / args.scale},
+                                   launch);
                    })
           .build();
   return op;
@@ -104,6 +116,17 @@ const Operator& fused_add_rmsnorm_quant_operator() {
                                .weight = args.weight,
                                .out = args.out});
                    })
+          .backend(
+              Backend::kCudaSm80,
+              [](const Args& args, const Axes&, const Launch& launch) {
+                run_norm_cuda(
+                    "fused_add_rmsnorm_quant", NormForm::kAddRms,
+                    {.input = args.input, .residual = &args.residual, .weight = args.weight, .out = args.out},
+                    {.eps = args.eps,
+                     .weight_offset = args.gemma ? 1.0f : 0.0f,
+                     .out_factor = 1 / args.scale},
+                    launch);
+              })
           .build();
   return op;
 }
@@ -139,6 +162,13 @@ const Operator& layernorm_quant_operator() {
                      run_norm(
                          cpu::layernorm_rows, {.eps = args.eps, .out_factor = 1 / args.scale},
                          {.input = args.input, .weight = args.gamma, .bias = &args.beta, .out = args.out});
+                   })
+          .backend(Backend::kCudaSm80,
+                   [](const Args& args, const Axes&, const Launch& launch) {
+                     run_norm_cuda(
+                         "layernorm_quant", NormForm::kLayer,
+                         {.input = args.input, .weight = args.gamma, .bias = &args.beta, .out = args.out},
+                         {.eps = args.eps, .out_factor = 1 / args.scale}, launch);
                    })
           .build();
   return op;

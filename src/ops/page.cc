@@ -3,6 +3,7 @@
 #include "cpu/page_kernel.h"
 #include "cpu/parallel.h"
 #include "op/call.h"
+#include "ops/page_cuda.h"
 #include "ops/page_places.h"
 #include "reference/page.h"
 
@@ -148,6 +149,19 @@ const Operator& append_paged_kv_cache_operator() {
                               rows_of(args.append_value, args.v_cache, slot_axis, args.v_scale),
                               ops::places_of(args), axes);
                  })
+        .backend(Backend::kCudaSm80,
+                 [](const KvArgs& args, const Axes& axes, const Launch& launch) {
+                   const int slot_axis = args.kv_layout == KvLayout::kHnd ? 2 : 1;
+                   op::run_append_cuda({.tokens = args.append_key,
+                                        .cache = args.k_cache,
+                                        .slot_axis = slot_axis,
+                                        .scale = args.k_scale},
+                                       {.tokens = args.append_value,
+                                        .cache = args.v_cache,
+                                        .slot_axis = slot_axis,
+                                        .scale = args.v_scale},
+                                       ops::places_of(args), axes, launch);
+                 })
         .build();
   }();
   return op;
@@ -202,6 +216,13 @@ const Operator& append_paged_mla_kv_cache_operator() {
                    append_cpu(rows_of(args.append_ckv, args.ckv_cache, 1, args.ckv_scale),
                               rows_of(args.append_kpe, args.kpe_cache, 1, args.kpe_scale),
                               ops::places_of(args), axes);
+                 })
+        .backend(Backend::kCudaSm80,
+                 [](const MlaArgs& args, const Axes& axes, const Launch& launch) {
+                   op::run_append_cuda(
+                       {.tokens = args.append_ckv, .cache = args.ckv_cache, .scale = args.ckv_scale},
+                       {.tokens = args.append_kpe, .cache = args.kpe_cache, .scale = args.kpe_scale},
+                       ops::places_of(args), axes, launch);
                  })
         .build();
   }();

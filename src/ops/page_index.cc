@@ -4,6 +4,7 @@
 
 #include "op/call.h"
 #include "op/declare.h"
+#include "ops/page_cuda.h"
 #include "ops/page_places.h"
 #include "reference/page.h"
 #include "strobe/page.h"
@@ -103,6 +104,8 @@ const Operator& get_batch_indices_positions_operator() {
           })
           .backend(Backend::kCpu, [](const PositionsArgs& args, const Axes& axes,
                                      const Launch&) { batch_indices_positions_cpu(args, axes); })
+          .backend(Backend::kCudaSm80, [](const PositionsArgs& args, const Axes&,
+                                          const Launch& launch) { op::run_positions_cuda(args, launch); })
           .build();
   return op;
 }
@@ -166,6 +169,8 @@ const Operator& get_seq_lens_operator() {
           })
           .backend(Backend::kCpu,
                    [](const SeqLensArgs& args, const Axes& axes, const Launch&) { seq_lens_cpu(args, axes); })
+          .backend(Backend::kCudaSm80, [](const SeqLensArgs& args, const Axes&,
+                                          const Launch& launch) { op::run_seq_lens_cuda(args, launch); })
           .build();
   return op;
 }

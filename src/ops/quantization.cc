@@ -9,6 +9,7 @@
 #include "op/call.h"
 #include "op/declare.h"
 #include "ops/operand_bytes.h"
+#include "ops/quantization_cuda.h"
 #include "reference/packbits.h"
 
 namespace strobe {
@@ -69,6 +70,8 @@ void check_packbits(const Operator& op, const PackbitsArgs&, const Axes& axes) {
 
 // The index arrays, where the host can read them.
 void check_segments(const Operator& op, const SegmentPackbitsArgs& args, const Axes& axes) {
+  if (args.indptr.shape[0] == 1 && axes[kBytes] != 0)
+    reject(op, "y", "expected 0 bytes for no segments, got {}", axes[kBytes]);
   if (args.indptr.device.type != DeviceType::kCpu) return;
   const auto* indptr = args.indptr.as<std::int32_t>();
   const auto* packed = args.packed_indptr.as<std::int32_t>();
@@ -162,6 +165,8 @@ const Operator& packbits_operator() {
           })
           .backend(Backend::kCpu,
                    [](const Args& args, const Axes& axes, const Launch&) { packbits_cpu(args, axes); })
+          .backend(Backend::kCudaSm80, [](const Args& args, const Axes&,
+                                          const Launch& launch) { op::run_packbits_cuda(args, launch); })
           .routine(
               {.name = "packbits",
                .doc = "Packs random booleans.",
@@ -206,6 +211,10 @@ const Operator& segment_packbits_operator() {
           })
           .backend(Backend::kCpu, [](const Args& args, const Axes& axes,
                                      const Launch&) { segment_packbits_cpu(args, axes); })
+          .backend(Backend::kCudaSm80,
+                   [](const Args& args, const Axes&, const Launch& launch) {
+                     op::run_segment_packbits_cuda(args, launch);
+                   })
           .routine(
               {.name = "segment_packbits",
                .doc =

@@ -7,6 +7,7 @@
 #include "cpu/rope_turns.h"
 #include "op/call.h"
 #include "op/declare.h"
+#include "ops/rope_cuda.h"
 #include "reference/rope.h"
 
 namespace strobe {
@@ -239,6 +240,19 @@ const Operator& apply_rope_operator() {
                    tokens.turns = cpu::rope_turns(tokens.rotary_dim, args.scaling);
                    run_cpu(tokens, axes[kNnz]);
                  })
+        .backend(Backend::kCudaSm80,
+                 [](const RopeArgs& args, const Axes&, const Launch& launch) {
+                   op::run_rope_cuda({.q = args.q,
+                                      .k = args.k,
+                                      .q_out = args.q_out,
+                                      .k_out = args.k_out,
+                                      .indptr = &args.indptr,
+                                      .offsets = &args.offsets,
+                                      .rotary_dim = rotary_dim_of(args),
+                                      .interleave = args.interleave,
+                                      .scaling = &args.scaling},
+                                     launch);
+                 })
         .build();
   }();
   return op;
@@ -272,6 +286,18 @@ const Operator& apply_rope_pos_ids_operator() {
                    set_position_ids(tokens, args.pos_ids);
                    tokens.turns = cpu::rope_turns(tokens.rotary_dim, args.scaling);
                    run_cpu(tokens, axes[kNnz]);
+                 })
+        .backend(Backend::kCudaSm80,
+                 [](const RopePosIdsArgs& args, const Axes&, const Launch& launch) {
+                   op::run_rope_cuda({.q = args.q,
+                                      .k = args.k,
+                                      .q_out = args.q_out,
+                                      .k_out = args.k_out,
+                                      .positions = &args.pos_ids,
+                                      .rotary_dim = rotary_dim_of(args),
+                                      .interleave = args.interleave,
+                                      .scaling = &args.scaling},
+                                     launch);
                  })
         .build();
   }();
@@ -313,6 +339,18 @@ const Operator& apply_rope_with_cos_sin_cache_operator() {
                    tokens.cos_sin_cache = args.cos_sin_cache.as<const float>();
                    tokens.cos_sin_stride = args.cos_sin_cache.strides[0];
                    run_cpu(tokens, axes[kNnz]);
+                 })
+        .backend(Backend::kCudaSm80,
+                 [](const RopeCosSinCacheArgs& args, const Axes&, const Launch& launch) {
+                   op::run_rope_cuda({.q = args.q,
+                                      .k = args.k,
+                                      .q_out = args.q_out,
+                                      .k_out = args.k_out,
+                                      .positions = &args.positions,
+                                      .cos_sin_cache = &args.cos_sin_cache,
+                                      .rotary_dim = rotary_dim_of(args),
+                                      .interleave = args.interleave},
+                                     launch);
                  })
         .build();
   }();

@@ -308,6 +308,10 @@ EXPORT Result cuMemcpyDtoHAsync_v2(void* to, DevicePointer from, std::size_t byt
   std::memcpy(to, reinterpret_cast<void*>(from), bytes);
   return kSuccess;
 }
+EXPORT Result cuMemcpyDtoDAsync_v2(DevicePointer to, DevicePointer from, std::size_t bytes, StreamHandle) {
+  std::memcpy(reinterpret_cast<void*>(to), reinterpret_cast<const void*>(from), bytes);
+  return kSuccess;
+}
 EXPORT Result cuMemsetD8Async(DevicePointer to, unsigned char value, std::size_t bytes, StreamHandle) {
   std::memset(reinterpret_cast<void*>(to), value, bytes);
   return kSuccess;

@@ -1,0 +1,244 @@
+// Root-mean-square and layer norm of rows, alone or after a residual addition, rounded or quantised.
+//
+// kRowThreads threads share a row; thread i of them holds the vectors i, i + kRowThreads, … of kVector
+// elements, kItems of them in a chunk of the row. A row of one chunk is read once and stays in registers
+// until it is written. A longer row (kLong) is read once for each sum and once more to be written; the later
+// reads come from L2.
+//
+// With kStages > 0 a block works on many rows, and kStages rows that come later are on their way to shared
+// memory meanwhile. Every thread fetches the vectors that it will use, so nobody waits for another:
+//   stage s, operand o (0: input, 1: residual), item, thread:  one vector each, in this order
+// With 1024 threads on an SM, 16-byte vectors, kItems = 4 and kStages = 2 that is 128 KiB under way.
+//
+// Constants: NormForm kForm; Dtype kInput, kOutput; int kVector, kItems, kRowThreads, kStages; bool kLong.
+#include "norm/norm_params.h"
+#include "ptx/async_copy.h"
+#include "ptx/dependency.h"
+#include "tile/row_sum.h"
+#include "tile/vector.h"
+
+namespace strobe::kernel {
+
+constexpr bool kAdd = kForm == NormForm::kAddRms, kLayer = kForm == NormForm::kLayer;
+constexpr int kThreads = kRowThreads < 128 ? 128 : kRowThreads;
+constexpr int kBlockRows = kThreads / kRowThreads;
+constexpr int kItemColumns = kRowThreads * kVector;
+constexpr int kChunkColumns = kItems * kItemColumns;
+constexpr int kOperands = kAdd ? 2 : 1;
+constexpr Dtype kWeight = kLayer ? Dtype::kF32 : kInput;
+// Whether the weights are loaded beside the row, not after its sum: where registers allow it.
+constexpr bool kWeightsAhead = !kLong && kStages == 0 && kItems * (kLayer ? 2 : 1) <= 2;
+static_assert(kBlockRows == 1 || kRowThreads <= kWarpThreads,
+              "a sum over several warps takes the whole block");
+static_assert(!kLong || (kBlockRows == 1 && kStages == 0));
+
+using InputVector = Vector<kInput, kVector>;
+using Values = float[kVector];
+
+// What a thread holds of a chunk of a row, as it lies in memory.
+struct Chunk {
+  InputVector vector[kOperands][kItems];
+};
+
+// Of a thread's vectors in chunk `index`.
+STROBE_DEVICE int first_column(int index) {
+  return index * kChunkColumns + static_cast<int>(threadIdx.x % kRowThreads) * kVector;
+}
+STROBE_DEVICE bool within_row(const NormParams& params, int index, int item) {
+  return first_column(index) + item * kItemColumns < params.hidden;
+}
+
+// Where a thread's vectors of a row begin.
+STROBE_DEVICE char* vectors_of(const Rows& rows, const NormParams& params, uint32_t row, int index,
+                               Dtype dtype) {
+  return row_of(rows, params.inner_rows, row) + static_cast<int64_t>(first_column(index)) * size_of(dtype);
+}
+
+// Calls f(operand, item, address) for every vector of a thread that exists.
+template <class F>
+STROBE_DEVICE void for_each_vector(const NormParams& params, uint32_t row, int index, F f) {
+  const char* address[kOperands];
+  address[0] = vectors_of(params.input, params, row, index, kInput);
+  if constexpr (kAdd) address[1] = vectors_of(params.residual, params, row, index, kInput);
+#pragma unroll
+  for (int item = 0; item < kItems; ++item)
+    if (row < params.rows && within_row(params, index, item))
+#pragma unroll
+      for (int operand = 0; operand < kOperands; ++operand)
+        f(operand, item, address[operand] + item * kItemColumns * size_of(kInput));
+}
+
+// Columns beyond the row, and all of a row beyond the last, are 0.
+STROBE_DEVICE void load_chunk(const NormParams& params, uint32_t row, int index, Chunk& chunk) {
+  chunk = {};
+  for_each_vector(params, row, index, [&](int operand, int item, const char* address) {
+    load<Reuse::kNone>(chunk.vector[operand][item], address);
+  });
+}
+
+// The ring of rows to come.
+struct Stage {
+  InputVector vector[kOperands][kItems][kThreads];
+};
+
+STROBE_DEVICE void fetch_row(const NormParams& params, uint32_t row, Stage& stage) {
+  for_each_vector(params, row, 0, [&](int operand, int item, const char* address) {
+    copy_async<InputVector::kBytes>(&stage.vector[operand][item][threadIdx.x], address);
+  });
+  end_copy_group();
+}
+
+STROBE_DEVICE void take_row(const NormParams& params, uint32_t row, const Stage& stage, Chunk& chunk) {
+  chunk = {};
+  for_each_vector(params, row, 0, [&](int operand, int item, const char*) {
+    chunk.vector[operand][item] = stage.vector[operand][item][threadIdx.x];
+  });
+}
+
+// The factors and addends of a thread's columns.
+struct Weights {
+  Vector<kWeight, kVector> weight[kItems], bias[kLayer ? kItems : 1];
+};
+
+STROBE_DEVICE void load_weights(const NormParams& params, int index, int item, Weights& w) {
+  if (!within_row(params, index, item)) return;
+  constexpr int kStep = kItemColumns * size_of(kWeight);
+  const int64_t offset = static_cast<int64_t>(first_column(index)) * size_of(kWeight);
+  load<Reuse::kMuch>(w.weight[item], params.weight + offset + item * kStep);
+  if constexpr (kLayer) load<Reuse::kMuch>(w.bias[item], params.bias + offset + item * kStep);
+}
+
+STROBE_DEVICE void values_of(const Chunk& chunk, int item, Values& x) {
+  unpack(chunk.vector[0][item], x);
+  if constexpr (kAdd) {
+    Values addend;
+    unpack(chunk.vector[1][item], addend);
+#pragma unroll
+    for (int i = 0; i < kVector; ++i) x[i] += addend[i];
+  }
+}
+
+STROBE_DEVICE float sum(const Chunk& chunk) {
+  float sum = 0;
+#pragma unroll
+  for (int item = 0; item < kItems; ++item) {
+    Values x;
+    values_of(chunk, item, x);
+#pragma unroll
+    for (int i = 0; i < kVector; ++i) sum += x[i];
+  }
+  return sum;
+}
+
+// Of the columns within the row: sum((x - mean)^2).
+STROBE_DEVICE float sum_of_squares(const NormParams& params, int index, const Chunk& chunk, float mean) {
+  float sum = 0;
+#pragma unroll
+  for (int item = 0; item < kItems; ++item) {
+    if (kLayer && !within_row(params, index, item)) continue;
+    Values x;
+    values_of(chunk, item, x);
+#pragma unroll
+    for (int i = 0; i < kVector; ++i) {
+      const float centred = x[i] - mean;
+      sum += centred * centred;
+    }
+  }
+  return sum;
+}
+
+STROBE_DEVICE float scale_of(const NormParams& params, float squares) {
+  return rsqrtf(squares * params.inverse_hidden + params.eps);
+}
+
+// y = (x - mean) * scale * weight + bias, and the residual x itself.
+STROBE_DEVICE void store_chunk(const NormParams& params, uint32_t row, int index, const Chunk& chunk,
+                               Weights& weights, float mean, float scale) {
+  char* out = vectors_of(params.out, params, row, index, kOutput);
+  char* residual = kAdd ? vectors_of(params.residual, params, row, index, kInput) : nullptr;
+#pragma unroll
+  for (int item = 0; item < kItems; ++item) {
+    if (row >= params.rows || !within_row(params, index, item)) continue;
+    if constexpr (!kWeightsAhead) load_weights(params, index, item, weights);
+    Values x, weight, bias = {}, y;
+    values_of(chunk, item, x);
+    if constexpr (kAdd) store(residual + item * kItemColumns * size_of(kInput), pack<kInput>(x));
+    unpack(weights.weight[item], weight);
+    if constexpr (kLayer) unpack(weights.bias[item], bias);
+#pragma unroll
+    for (int i = 0; i < kVector; ++i) {
+      y[i] = (x[i] - mean) * scale * (weight[i] + params.weight_offset) + bias[i];
+      if constexpr (size_of(kOutput) == 1) y[i] *= params.out_factor;
+    }
+    store(out + item * kItemColumns * size_of(kOutput), pack<kOutput>(y));
+  }
+}
+
+// A row in registers.
+STROBE_DEVICE void norm_chunk(const NormParams& params, uint32_t row, const Chunk& chunk, Weights& weights,
+                              RowSum<kRowThreads>& row_sum) {
+  const float mean = kLayer ? row_sum(sum(chunk)) * params.inverse_hidden : 0.0f;
+  const float scale = scale_of(params, row_sum(sum_of_squares(params, 0, chunk, mean)));
+  store_chunk(params, row, 0, chunk, weights, mean, scale);
+}
+
+// A row of several chunks.
+STROBE_DEVICE void norm_long_row(const NormParams& params, uint32_t row, RowSum<kRowThreads>& row_sum) {
+  const int chunks = (params.hidden + kChunkColumns - 1) / kChunkColumns;
+  Chunk chunk;
+  float mean = 0, squares = 0;
+  if constexpr (kLayer) {
+    for (int index = 0; index < chunks; ++index) {
+      load_chunk(params, row, index, chunk);
+      mean += sum(chunk);
+    }
+    mean = row_sum(mean) * params.inverse_hidden;
+  }
+  for (int index = 0; index < chunks; ++index) {
+    load_chunk(params, row, index, chunk);
+    squares += sum_of_squares(params, index, chunk, mean);
+  }
+  const float scale = scale_of(params, row_sum(squares));
+  Weights weights;
+  for (int index = 0; index < chunks; ++index) {
+    load_chunk(params, row, index, chunk);
+    store_chunk(params, row, index, chunk, weights, mean, scale);
+  }
+}
+
+}  // namespace strobe::kernel
+
+extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads, 1024 / strobe::kernel::kThreads)
+    strobe_norm(const __grid_constant__ strobe::kernel::NormParams params) {
+  using namespace strobe::kernel;
+  let_next_kernel_begin();
+  wait_for_kernel_before();
+  RowSum<kRowThreads> row_sum;
+  Chunk chunk;
+  Weights weights;
+  // Of the block's rows the first: the same for all threads, which meet in the sums.
+  uint32_t first = blockIdx.x * kBlockRows;
+  const uint32_t step = gridDim.x * kBlockRows, of_block = threadIdx.x / kRowThreads;
+  if constexpr (kLong) {
+    for (; first < params.rows; first += step) norm_long_row(params, first, row_sum);
+  } else if constexpr (kStages == 0) {
+    for (; first < params.rows; first += step) {
+      load_chunk(params, first + of_block, 0, chunk);
+      if constexpr (kWeightsAhead)
+#pragma unroll
+        for (int item = 0; item < kItems; ++item) load_weights(params, 0, item, weights);
+      norm_chunk(params, first + of_block, chunk, weights, row_sum);
+    }
+  } else {
+    extern __shared__ Stage stages[];
+#pragma unroll
+    for (int s = 0; s < kStages; ++s) fetch_row(params, first + s * step + of_block, stages[s]);
+    for (int s = 0; first < params.rows; first += step, s = s + 1 == kStages ? 0 : s + 1) {
+      const uint32_t row = first + of_block;
+      wait_for_copies<kStages - 1>();
+      take_row(params, row, stages[s], chunk);
+      fetch_row(params, row + kStages * step, stages[s]);
+      norm_chunk(params, row, chunk, weights, row_sum);
+    }
+  }
+}

@@ -1,0 +1,41 @@
+// Parameters of strobe_append and of the index kernels of paged caches.
+#pragma once
+
+#include "tile/divisor.h"
+#include "tile/ints.h"
+
+namespace strobe::kernel {
+
+// The rows of tokens (keys, say) on their way to their cache; strides are bytes.
+struct AppendRows {
+  const char* in;
+  char* out;
+  int64_t in_token_stride, in_head_stride, page_stride, slot_stride, head_stride;
+  float factor;         // 1 / scale of a converted row
+  Divisor row_vectors;  // vectors of one head
+};
+
+struct AppendParams {
+  AppendRows rows[2];
+  const int32_t *batch_indices, *positions, *kv_indices, *kv_indptr;
+  uint32_t tokens;
+  int32_t batch_size, num_pages, num_kv_indices;
+  Divisor page_size;
+  uint32_t first_vectors, vectors;  // of a token: of rows[0], and of both
+  Divisor threads;                  // of a token; each does kItems vectors, so many apart
+  uint32_t block_tokens;
+};
+
+struct PositionsParams {
+  const int32_t *append_indptr, *seq_lens;
+  int32_t *batch_indices, *positions;
+  int32_t batch_size, tokens;
+};
+
+struct SeqLensParams {
+  const int32_t *kv_indptr, *kv_last_page_len;
+  int32_t* seq_lens;
+  int32_t batch_size, page_size;
+};
+
+}  // namespace strobe::kernel

@@ -1,0 +1,24 @@
+// Programmatic dependent launch (sm_90 and later): a kernel launched with it may begin before the kernel in
+// front of it in the stream has ended.
+#pragma once
+
+#include "tile/ints.h"
+
+namespace strobe::kernel {
+
+// Waits until everything that the kernels before have written can be read. Every thread calls it before its
+// first access to global memory; without such a launch it returns at once.
+STROBE_DEVICE void wait_for_kernel_before() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+// The next kernel may begin (and wait) as soon as every block has called this.
+STROBE_DEVICE void let_next_kernel_begin() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
+}  // namespace strobe::kernel

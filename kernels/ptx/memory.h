@@ -1,0 +1,65 @@
+// Loads and stores of global memory, 1 to 16 bytes wide. Addresses are multiples of the width.
+#pragma once
+
+#include "tile/ints.h"
+
+namespace strobe::kernel {
+
+// The bytes of one access; those of a word that a narrower access leaves are 0.
+template <int kBytes>
+struct Access {
+  uint32_t word[kBytes < 4 ? 1 : kBytes / 4];
+};
+
+// What the caches should do with a line: keep it (weights, tables, what another thread reads again), or let
+// it pass the first level (read once).
+enum class Reuse { kMuch, kNone };
+
+// Plain loads, not those of the read-only path: an operator may work in place.
+template <Reuse kReuse, int kBytes>
+STROBE_DEVICE Access<kBytes> load(const void* address) {
+  Access<kBytes> x;
+  if constexpr (kBytes == 16 && kReuse == Reuse::kNone)
+    asm volatile("ld.global.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(x.word[0]), "=r"(x.word[1]), "=r"(x.word[2]), "=r"(x.word[3])
+                 : "l"(address));
+  else if constexpr (kBytes == 16)
+    asm volatile("ld.global.v4.u32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(x.word[0]), "=r"(x.word[1]), "=r"(x.word[2]), "=r"(x.word[3])
+                 : "l"(address));
+  else if constexpr (kBytes == 8 && kReuse == Reuse::kNone)
+    asm volatile("ld.global.L1::no_allocate.v2.u32 {%0, %1}, [%2];"
+                 : "=r"(x.word[0]), "=r"(x.word[1])
+                 : "l"(address));
+  else if constexpr (kBytes == 8)
+    asm volatile("ld.global.v2.u32 {%0, %1}, [%2];" : "=r"(x.word[0]), "=r"(x.word[1]) : "l"(address));
+  else if constexpr (kBytes == 4)
+    asm volatile("ld.global.u32 %0, [%1];" : "=r"(x.word[0]) : "l"(address));
+  else if constexpr (kBytes == 2)
+    asm volatile("{ .reg .u16 h; ld.global.u16 h, [%1]; cvt.u32.u16 %0, h; }"
+                 : "=r"(x.word[0])
+                 : "l"(address));
+  else
+    asm volatile("ld.global.u8 %0, [%1];" : "=r"(x.word[0]) : "l"(address));
+  return x;
+}
+
+template <int kBytes>
+STROBE_DEVICE void store(void* address, const Access<kBytes>& x) {
+  if constexpr (kBytes == 16)
+    asm volatile("st.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(address), "r"(x.word[0]), "r"(x.word[1]),
+                 "r"(x.word[2]), "r"(x.word[3])
+                 : "memory");
+  else if constexpr (kBytes == 8)
+    asm volatile("st.global.v2.u32 [%0], {%1, %2};" ::"l"(address), "r"(x.word[0]), "r"(x.word[1])
+                 : "memory");
+  else if constexpr (kBytes == 4)
+    asm volatile("st.global.u32 [%0], %1;" ::"l"(address), "r"(x.word[0]) : "memory");
+  else if constexpr (kBytes == 2)
+    asm volatile("{ .reg .u16 h; cvt.u16.u32 h, %1; st.global.u16 [%0], h; }" ::"l"(address), "r"(x.word[0])
+                 : "memory");
+  else
+    asm volatile("st.global.u8 [%0], %1;" ::"l"(address), "r"(x.word[0]) : "memory");
+}
+
+}  // namespace strobe::kernel

@@ -1,0 +1,49 @@
+// The norms on NVIDIA GPUs.
+#pragma once
+
+#include "cuda/architecture.h"
+#include "norm/norm_form.h"
+#include "op/operator.h"
+
+namespace strobe::op {
+
+struct NormCudaOperands {
+  const TensorView& input;
+  const TensorView* residual = nullptr;  // of kAddRms
+  const TensorView& weight;
+  const TensorView* bias = nullptr;  // of kLayer
+  const TensorView& out;
+};
+
+struct NormFactors {
+  float eps = 0;
+  float weight_offset = 0;  // added to the weight
+  float out_factor = 1;     // of a quantised output
+};
+
+void run_norm_cuda(std::string_view op_name, kernel::NormForm form, const NormCudaOperands& operands,
+                   const NormFactors& factors, const Launch& launch);
+
+// How a norm is cut up, by the constants of kernels/norm/norm.cuh.
+struct NormChoice {
+  int vector = 1, items = 1, row_threads = 32, stages = 0;
+  bool long_rows = false;
+  std::int64_t blocks = 0;
+
+  int threads() const { return row_threads < 128 ? 128 : row_threads; }
+  int block_rows() const { return threads() / row_threads; }
+};
+
+struct NormShape {
+  kernel::NormForm form = kernel::NormForm::kRms;
+  std::int64_t rows = 0, hidden = 0;
+  int input_bytes = 2;  // of an element
+  int vector = 8;       // elements that an access may have
+};
+
+NormChoice choose_norm(const NormShape& shape, cuda::Architecture architecture, int sm_count);
+
+// Dynamic shared memory of a block.
+int norm_shared_bytes(const NormChoice& choice, kernel::NormForm form, int input_bytes);
+
+}  // namespace strobe::op
