@@ -302,6 +302,19 @@ TEST_F(JitCompiler, AChildCompilesAfterFork) {
   EXPECT_FALSE(compiler.obtain(tiny(3))->compiled);
 }
 
+TEST_F(JitCompiler, AChildDoesNotWaitForAThreadOfItsParent) {
+  compiles_take(200);
+  count_compiles();
+  Compiler compiler(settings());
+  std::jthread parents([&] { compiler.obtain(tiny(2)); });
+  while (compiles() == 0) std::this_thread::sleep_for(1ms);  // it is in the middle
+  EXPECT_EQ(exit_status(in_child([&] {
+              ::alarm(60);  // a hang would end the child, not the test
+              compiler.obtain(tiny(2));
+            })),
+            0);
+}
+
 TEST_F(JitCompiler, ALongCompileSaysSo) {
   CompilerSettings hasty = settings();
   Compiler(hasty).obtain(tiny(1));

@@ -67,9 +67,12 @@ std::string cmake_text() {
 
 TEST(Project, CMakeNamesEverySource) {
   const std::vector<std::string> families = cmake_list("STROBE_OPERATOR_FAMILIES");
+  const std::vector<std::string> cuda_families = cmake_list("STROBE_CUDA_FAMILIES");
   const std::vector<std::string> named = matches(cmake_text(), "(src/[A-Za-z0-9_/]+\\.cc)");
   for (const std::string& path : files("src", {".cc"})) {
-    const bool family = path.starts_with("src/ops/") && contains(families, fs::path(path).stem());
+    const std::string stem = fs::path(path).stem();
+    const bool cuda = stem.ends_with("_cuda") && contains(cuda_families, stem.substr(0, stem.size() - 5));
+    const bool family = path.starts_with("src/ops/") && (cuda || contains(families, stem));
     EXPECT_TRUE(family || contains(named, path)) << path << " is in no list of CMakeLists.txt or cmake/";
   }
 }

@@ -1,5 +1,7 @@
 #include "jit/compiler.h"
 
+#include <unistd.h>
+
 #include <chrono>
 #include <utility>
 
@@ -61,8 +63,9 @@ std::string Compiler::source_key(const Variant& variant) const {
 std::shared_ptr<const Binary> Compiler::obtain(const Variant& variant, const Demand& demand) {
   Job job{variant, translation_unit(variant), options_for(variant.architecture, settings_.debug),
           source_key(variant), ""};
-  job.share =
-      fmt::format("{} {} {} {}", job.key, demand.this_nvrtc, demand.newest_nvrtc, demand.no_compile.empty());
+  // A forked child must not wait for a compile that a thread of its parent was in.
+  job.share = fmt::format("{} {} {} {} {}", job.key, demand.this_nvrtc, demand.newest_nvrtc,
+                          demand.no_compile.empty(), ::getpid());
   std::promise<std::shared_ptr<const Binary>> promise;
   std::shared_future<std::shared_ptr<const Binary>> shared;
   {
@@ -121,9 +124,8 @@ std::shared_ptr<const Binary> Compiler::find_or_compile(const Job& job, const De
     fail(ErrorKind::kUnsupported, "{} is not in the kernel cache, and {}", what, demand.no_compile);
   if (!settings_.may_compile)
     fail(ErrorKind::kUnsupported,
-         "{} is not in the kernel cache {}, and {} forbids to compile it; `strobe warmup --arch {}` where "
-         "compiling is "
-         "allowed, then `strobe cache pack`, brings it here",
+         "{} is not in the kernel cache {}, and {} forbids to compile it; `strobe warmup "
+         "--arch {}` where compiling is allowed, then `strobe cache pack`, brings it here",
          what, cache_.directory(), env::entry(env::Variable::kDisableJit).name,
          cuda::name(job.variant.architecture));
   const Nvrtc& nvrtc = settings_.nvrtc();

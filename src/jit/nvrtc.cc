@@ -136,7 +136,7 @@ std::string Nvrtc::load(const std::string& path) {
   }
   status_.version = version;
   status_.library = file_of(reinterpret_cast<const void*>(api.version), path);
-  api_ = new Api(api);  // for the life of the process, as the library
+  api_ = std::make_shared<const Api>(api);
   return "";
 }
 
@@ -171,7 +171,7 @@ NvrtcOutput Nvrtc::compile(const NvrtcProgram& job) const {
     const Api* api;
     Program* program;
     ~Destroy() { api->destroy(program); }
-  } destroy{api_, &program};
+  } destroy{api_.get(), &program};
 
   NvrtcOutput output;
   const int result = api_->compile(program, static_cast<int>(options.size()), options.data());

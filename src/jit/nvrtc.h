@@ -1,6 +1,7 @@
 // NVRTC, NVIDIA's run-time compiler: found, loaded, called.
 #pragma once
 
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -54,7 +55,7 @@ class Nvrtc {
   std::string load(const std::string& path);
 
   NvrtcStatus status_;
-  const Api* api_ = nullptr;
+  std::shared_ptr<const Api> api_;
   std::vector<int> architectures_;  // 90 for sm_90 and sm_90a
 };
 
