@@ -235,7 +235,7 @@ TEST(RunCase, ChecksAgainstTheReference) {
   const Row wrong = run_toy("wrong_toy");
   EXPECT_TRUE(wrong.failed());
   EXPECT_THAT(wrong.check->worst, HasSubstr("out["));
-  EXPECT_THAT(row_text(wrong, false), AllOf(HasSubstr("FAIL"), HasSubstr(wrong.check->worst)));
+  EXPECT_THAT(row_text(wrong), AllOf(HasSubstr("FAIL"), HasSubstr(wrong.check->worst)));
 }
 
 TEST(RunCase, SaysWhichCaseIsWrong) {

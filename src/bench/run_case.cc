@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "bench/scoped_isa.h"
+#include "bench/test_list.h"
 #include "core/message.h"
 #include "op/call.h"
 #include "strobe/threads.h"
@@ -45,13 +46,16 @@ std::string repro_text(const BenchCase& bench_case, const RunOptions& options, c
                         bench_case.num_iters.value_or(measure.num_iters), measure.dry_run_iters);
   text += fmt::format(" --random_seed {}", options.random_seed);
   if (options.refcheck) text += " --refcheck";
+  if (options.allow_output_mismatch) text += " --allow_output_mismatch";
   if (!measure.cold) text += " --warm";
+  if (!options.case_tag.empty()) text += " --case_tag " + shell_word(options.case_tag);
   return text;
 }
 
 Row describe_case(const BenchCase& bench_case, const RunOptions& options, const op::Problem& problem) {
   Row row;
   row.routine = bench_case.routine.routine.name;
+  row.family = bench_case.routine.op->family;
   const Device device = op::device_of(*problem.op, problem.args.get());
   row.device = device.type == DeviceType::kCpu ? "cpu" : to_string(device);
   row.backend = name(Backend::kCpu);
@@ -59,6 +63,8 @@ Row describe_case(const BenchCase& bench_case, const RunOptions& options, const 
   row.threads = executor().max_workers();
   row.values = bench_case.values;
   row.flags = bench_case.flags;
+  row.options = options;
+  row.flashinfer = bench_case.flashinfer;
   row.cost = problem.op->cost(problem.args.get(), problem.axes);
   row.traffic = traffic_of(*problem.op, problem.args.get(), row.cost);
   row.repro = repro_text(bench_case, options, row);
