@@ -2,8 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "bench/run_info.h"
 #include "bench/scoped_isa.h"
-#include "bench/test_list.h"
 #include "core/message.h"
 #include "op/call.h"
 #include "strobe/threads.h"
@@ -48,7 +48,7 @@ std::string repro_text(const BenchCase& bench_case, const RunOptions& options, c
   if (options.refcheck) text += " --refcheck";
   if (options.allow_output_mismatch) text += " --allow_output_mismatch";
   if (!measure.cold) text += " --warm";
-  if (!options.case_tag.empty()) text += " --case_tag " + shell_word(options.case_tag);
+  if (!options.case_tag.empty()) text += " --case_tag " + shell_quoted(options.case_tag);
   return text;
 }
 
@@ -81,6 +81,7 @@ class CaseRun {
           const LimitProbe& probe)
       : case_(bench_case), options_(options), levels_(levels), probe_(probe) {
     options_.measure.num_iters = bench_case.num_iters.value_or(options.measure.num_iters);
+    cpu::set_active_isa(levels_.front());  // a plan holds for the level that it was made on
     problems_.push_back(make_problem(case_, options_.random_seed));
     for (cpu::Isa level : levels_) {
       cpu::set_active_isa(level);
@@ -88,12 +89,14 @@ class CaseRun {
     }
   }
 
-  // Fresh inputs and poisoned outputs for every level.
+  // Every level meets inputs as they were made, and poisoned outputs.
   void check(std::string_view position, Progress& progress) {
     for (std::size_t i = 0; i < rows_.size(); ++i) {
       progress.show(progress_text(position, rows_[i], "reference check"));
       cpu::set_active_isa(levels_[i]);
-      rows_[i].check = check_first_call(make_problem(case_, options_.random_seed), options_.random_seed);
+      rows_[i].check =
+          i == 0 ? check_first_call(problems_.front(), options_.random_seed)
+                 : check_first_call(make_problem(case_, options_.random_seed), options_.random_seed);
     }
   }
 
@@ -143,7 +146,7 @@ class CaseRun {
     }
   }
 
-  // A plan holds for the level that it was made on.
+  // Plans again where levels take turns.
   void switch_to(int variant, int instance) {
     if (levels_.size() == 1) return;
     cpu::set_active_isa(levels_[static_cast<std::size_t>(variant)]);

@@ -53,6 +53,9 @@ void run_cases(const SessionPlan& plan, const LimitProbe& probe, const SessionCa
   for (std::size_t i = 0; i < plan.cases.size(); ++i) try {
       run_planned(plan.cases[i], fmt::format("[{}/{}] ", i + 1, plan.cases.size()), probe, callbacks,
                   progress, result);
+    } catch (const Stopped&) {
+      result.stopped = true;
+      return;
     } catch (const std::exception& error) {
       if (plan.cases.size() == 1) throw;
       progress.clear();
@@ -78,7 +81,13 @@ SessionResult run_session(SessionPlan plan, const SessionCallbacks& callbacks, P
     if (plan.workload) {
       cpu::set_active_isa(plan.levels.front());
       result.workload = run_workload(std::move(*plan.workload), plan.workload_refcheck, probe, progress);
+      result.stopped = result.workload->stopped;
     }
+  }
+  if (result.stopped) {
+    progress.clear();
+    if (result.rows.empty() && !result.workload) throw Stopped{};
+    return result;
   }
   progress.show("measuring the machine's limits again");
   result.limits.after = measure_levels(plan.levels, threads);

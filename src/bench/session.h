@@ -38,8 +38,9 @@ struct SessionResult {
   SessionLimits limits;
   std::vector<Row> rows;
   std::optional<WorkloadResult> workload;
-  int errors = 0;       // cases that could not run
-  bool failed() const;  // such a case, or a reference check that failed and may not
+  int errors = 0;        // cases that could not run
+  bool stopped = false;  // before the end: the rows and steps that were finished are here
+  bool failed() const;   // such a case, or a reference check that failed and may not
 };
 
 struct SessionCallbacks {
@@ -48,7 +49,9 @@ struct SessionCallbacks {
   std::function<void(const std::string& message)> on_error;  // a case could not run; the next one will
 };
 
-// A case that cannot run ends the session when it is the only one.
+// A case that cannot run ends the session when it is the only one. When `progress` stops it, the result holds
+// what was finished, and no limits measured after it; before the first row there is nothing to hold, and
+// Stopped is passed on.
 // Every case, its levels taking turns, the executor's threads pinned. Sets the active level back afterwards.
 SessionResult run_session(SessionPlan plan, const SessionCallbacks& callbacks, Progress& progress);
 

@@ -50,15 +50,6 @@ std::vector<std::string> split_words(std::string_view line) {
   }
 }
 
-std::string shell_word(std::string_view word) {
-  constexpr std::string_view kPlain =
-      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=./:,@%";
-  if (!word.empty() && word.find_first_not_of(kPlain) == word.npos) return std::string(word);
-  std::string text = "'";
-  for (char c : word) text += c == '\'' ? "'\\''" : std::string(1, c);
-  return text + "'";
-}
-
 std::vector<TestLine> parse_test_list(std::string_view text) {
   std::vector<TestLine> lines;
   for (int number = 1; !text.empty(); ++number) {

@@ -17,9 +17,6 @@ struct TestLine {
 // start of a word begins a comment. Throws Error(kInvalidArgument) for a quote without an end.
 std::vector<std::string> split_words(std::string_view line);
 
-// The word, in quotes where a shell would need them.
-std::string shell_word(std::string_view word);
-
 // The lines that hold something, without the command they may begin with ("strobe bench", "python3
 // …/flashinfer_benchmark.py").
 std::vector<TestLine> parse_test_list(std::string_view text);

@@ -133,6 +133,7 @@ void add_session(CLI::App& command, BenchOptions& options) {
   command.add_option("--threads", options.threads, "Threads (default: STROBE_NUM_THREADS, else all CPUs)")
       ->check(CLI::Range(1, 1024));
   command.add_option("--json", options.json, "Write the results to a file");
+  command.add_option("--report", options.report, "Write the results as a page (HTML)");
   command.add_option(
       "--csv,--output_path", options.csv,
       "Write the rows to a CSV file with the columns of FlashInfer's benchmark, then Strobe's own");

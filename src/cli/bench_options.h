@@ -24,7 +24,7 @@ struct BenchOptions {
   bool list = false;
   std::string suite, testlist, workload, requests;
   int threads = 0;
-  std::string json, csv;
+  std::string json, csv, report;
   bool flashinfer_output = false;
 };
 

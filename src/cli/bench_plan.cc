@@ -86,8 +86,8 @@ CaseOptions parse_test_line(std::vector<std::string> words, const CaseOptions& g
     options.backends = given.backends;
   }
   extra_words = line.remaining();
-  for (const char* flag : {"--suite", "--testlist", "--workload", "--requests", "--threads", "--json",
-                           "--csv", "--output_path", "--flashinfer-output", "--list"})
+  for (const char* flag : {"--suite", "--testlist", "--workload", "--requests", "--threads", "--report",
+                           "--json", "--csv", "--output_path", "--flashinfer-output", "--list"})
     if (std::find(extra_words.begin(), extra_words.end(), flag) != extra_words.end())
       fail(ErrorKind::kInvalidArgument, "{} is for the whole run: it cannot stand in a test list", flag);
   if (options.routine.empty()) fail(ErrorKind::kInvalidArgument, "expected --routine NAME");
