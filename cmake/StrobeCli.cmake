@@ -20,7 +20,8 @@ add_custom_target(strobe_build_commit
     COMMENT "Looking up the commit" VERBATIM)
 
 add_library(strobe_bench STATIC
-    src/bench/case_line.cc src/bench/json_report.cc src/bench/limit_probe.cc src/bench/limits.cc src/bench/machine.cc src/bench/measure.cc
+    src/bench/backends.cc src/bench/case_line.cc src/bench/flashinfer/flags.cc src/bench/flashinfer/output.cc
+    src/bench/flashinfer/translate.cc src/bench/json_report.cc src/bench/limit_probe.cc src/bench/limits.cc src/bench/machine.cc src/bench/measure.cc
     src/bench/output_file.cc src/bench/progress.cc src/bench/rehearse.cc src/bench/result_file.cc src/bench/roofline.cc src/bench/rotation.cc
     src/bench/run_case.cc src/bench/run_info.cc
     src/bench/report/chart_frame.cc src/bench/report/format.cc src/bench/report/html.cc src/bench/report/kind.cc
@@ -28,13 +29,14 @@ add_library(strobe_bench STATIC
     src/bench/report/result_table.cc src/bench/report/results.cc src/bench/report/roofline_chart.cc
     src/bench/report/routine_chart.cc src/bench/report/scale.cc src/bench/report/svg.cc src/bench/report/sweep_charts.cc
     src/bench/report/workload_chart.cc ${CMAKE_CURRENT_BINARY_DIR}/generated/page_parts.cc
-    src/bench/session.cc src/bench/suite_file.cc src/bench/suites.cc src/bench/text_report.cc
+    src/bench/session.cc src/bench/suite_file.cc src/bench/suites.cc src/bench/test_list.cc src/bench/text_file.cc src/bench/text_report.cc
     src/bench/workload_plan.cc src/bench/workload_report.cc src/bench/workload_run.cc
     src/bench/workload/builtin_workload.cc src/bench/workload/csv.cc src/bench/workload/page_pool.cc
     src/bench/workload/requests.cc src/bench/workload/scheduler.cc src/bench/workload/step_stats.cc
     src/bench/workload/timestamp.cc
-    src/cli/bench_command.cc src/cli/bench_report_command.cc src/cli/cli.cc src/cli/docs_command.cc src/cli/doctor_command.cc
-    src/cli/cache_command.cc src/cli/cuda_findings.cc src/cli/kernel_cache.cc src/cli/replay_command.cc src/cli/warmup_command.cc
+    src/cli/bench_command.cc src/cli/bench_options.cc src/cli/bench_plan.cc src/cli/bench_report_command.cc src/cli/cache_command.cc
+    src/cli/cli.cc src/cli/cuda_findings.cc src/cli/docs_command.cc src/cli/doctor_command.cc src/cli/interrupt.cc src/cli/kernel_cache.cc
+    src/cli/replay_command.cc src/cli/warmup_command.cc
     src/op/docs.cc
     ${STROBE_SUITES_SOURCE} ${strobe_limits_OBJECTS})
 strobe_settings(strobe_bench)

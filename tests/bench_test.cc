@@ -235,7 +235,7 @@ TEST(RunCase, ChecksAgainstTheReference) {
   const Row wrong = run_toy("wrong_toy");
   EXPECT_TRUE(wrong.failed());
   EXPECT_THAT(wrong.check->worst, HasSubstr("out["));
-  EXPECT_THAT(row_text(wrong, false), AllOf(HasSubstr("FAIL"), HasSubstr(wrong.check->worst)));
+  EXPECT_THAT(row_text(wrong), AllOf(HasSubstr("FAIL"), HasSubstr(wrong.check->worst)));
 }
 
 TEST(RunCase, SaysWhichCaseIsWrong) {
@@ -278,6 +278,35 @@ TEST(RunCase, LevelsTakeTurnsAndAreCheckedEach) {
     EXPECT_THAT(rows[i].repro, HasSubstr("--isa " + rows[i].isa));
   }
   EXPECT_EQ(cpu::active_isa(), before);
+}
+
+// A case whose calls note on which levels they were planned and run.
+BenchCase planned_toy() {
+  BenchCase one = parse_case("toy", {});
+  one.routine.routine.make = [](const op::Operator& toy, const op::Case& values, op::Random& random) {
+    op::Problem problem = op::routines_of(toy).front().make(toy, values, random);
+    auto planned = std::make_shared<cpu::Isa>();
+    problem.plan = [planned] { *planned = cpu::active_isa(); };
+    problem.run = [planned, run = problem.run] {
+      EXPECT_EQ(cpu::name(*planned), cpu::name(cpu::active_isa()));
+      run();
+    };
+    return problem;
+  };
+  return one;
+}
+
+TEST(RunCase, PlansHoldForTheLevelThatRuns) {
+  declare_toys();
+  RunOptions options;
+  options.measure = {.num_iters = 2, .dry_run_iters = 1};
+  options.refcheck = true;
+  Progress progress(false);
+  const std::vector<cpu::Isa> all = test::isa_levels();
+  std::vector<std::vector<cpu::Isa>> lists = {all};
+  for (cpu::Isa level : all) lists.push_back({level});
+  for (const std::vector<cpu::Isa>& levels : lists)
+    EXPECT_EQ(run_case(planned_toy(), options, levels, LimitProbe(), "", progress).size(), levels.size());
 }
 
 TEST(JsonReport, RowsHaveTheFieldsOfTheSchema) {
@@ -355,6 +384,19 @@ TEST(Workload, RunsAndChecksEveryOperator) {
     EXPECT_THAT(workload_text(result, true), AllOf(HasSubstr("tokens/s"), HasSubstr("pass"),
                                                    HasSubstr("--workload azure-conv --steps 6")));
   }
+}
+
+TEST(Workload, KeepsWhatWasFinishedWhenStopped) {
+  const LimitProbe probe;
+  int steps = 0;
+  Progress progress(false, [&] { return ++steps > 4; });  // one of them is for making the cache
+  const WorkloadResult result = run_workload(small_workload({"--rate", "0"}), false, probe, progress);
+  EXPECT_TRUE(result.stopped);
+  EXPECT_EQ(result.steps.size(), 3u);
+  EXPECT_EQ(result.summary.steps, 3);
+  EXPECT_GT(result.fraction(), 0);
+  Progress at_once(false, [] { return true; });
+  EXPECT_THROW(run_workload(small_workload({}), false, probe, at_once), Stopped);
 }
 
 TEST(Workload, IsTheSameOnEveryMachine) {

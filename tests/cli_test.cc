@@ -17,6 +17,7 @@
 #include "op/docs.h"
 #include "op/operator.h"
 #include "strobe/operators.h"
+#include "support/command.h"
 #include "support/sweep.h"
 #include "support/toy_operator.h"
 
@@ -31,24 +32,9 @@ using testing::Not;
 using testing::StartsWith;
 namespace fs = std::filesystem;
 
-struct Outcome {
-  int status;
-  std::string out, err;
-};
-
-Outcome strobe(const std::string& line) {
-  std::vector<std::string> words;
-  std::istringstream stream(line);
-  for (std::string word; stream >> word;) words.push_back(word);
-  testing::internal::CaptureStdout();
-  testing::internal::CaptureStderr();
-  Outcome outcome;
-  outcome.status = run(words);
-  std::fflush(stdout);
-  outcome.out = testing::internal::GetCapturedStdout();
-  outcome.err = testing::internal::GetCapturedStderr();
-  return outcome;
-}
+using test::Outcome;
+using test::read_text;
+using test::strobe;
 
 // Sets an environment variable for a scope.
 class ScopedVariable {
@@ -60,17 +46,13 @@ class ScopedVariable {
   const char* name_;
 };
 
-std::string read_text(const fs::path& path) {
-  std::ifstream file(path);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
 TEST(Cli, RefusesWhatItDoesNotKnow) {
   const std::pair<const char*, const char*> wrong[] = {
       {"frobnicate", "subcommand"},
       {"", "subcommand"},
       {"doctor --verbose", "--verbose"},
-      {"bench", "expected --list, --suite NAME, --routine NAME, --workload NAME or --requests FILE"},
+      {"bench",
+       "expected --list, --suite NAME, --routine NAME, --testlist FILE, --workload NAME or --requests FILE"},
       {"bench --suite no-such", "unknown suite 'no-such'; known: quick, llama-3.1-8b"},
       {"bench --suite quick --num_tokens 3", "unknown flag '--num_tokens'"},
       {"bench --suite quick --routine rmsnorm", "--routine"},

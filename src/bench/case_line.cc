@@ -39,7 +39,7 @@ op::Case case_values(std::string_view what, const std::vector<op::Parameter>& pa
 }
 
 BenchCase make_case(std::string_view routine_name, std::span<const Flag> flags) {
-  BenchCase result{op::find_routine(routine_name), {}, {}, {}, {}};
+  BenchCase result{op::find_routine(routine_name), {}, {}, {}};
   result.values = case_values(routine_name, result.routine.routine.parameters, flags);
   for (const auto& [name, value] : flags)
     result.flags += fmt::format("{}--{} {}", result.flags.empty() ? "" : " ", name, value);

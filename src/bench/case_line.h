@@ -12,12 +12,19 @@
 
 namespace strobe::bench {
 
+// A case as a command line of FlashInfer's benchmark names it.
+struct FlashInferLine {
+  std::string routine;
+  op::Case values;
+};
+
 struct BenchCase {
   op::NamedRoutine routine;
   op::Case values;
   std::string flags;             // as written: "--num_tokens 64"
   std::optional<int> num_iters;  // of its own, in a suite
-  std::string origin;            // "mine.json, line 7", which stands before an error; empty: the command line
+  std::string origin = {};       // "mine.json, line 7", which stands before an error; empty: the command line
+  std::optional<FlashInferLine> flashinfer = {};  // of a line that was written for it
 };
 
 using Flag = std::pair<std::string, std::string>;  // name without dashes, value

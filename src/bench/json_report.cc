@@ -94,12 +94,14 @@ Json json_of(const Row& row) {
                {"flops", row.cost.flops},
                {"read_bytes", row.traffic.read_bytes},
                {"written_bytes", row.traffic.written_bytes},
-               {"tflops", row.cost.flops / median * 1e-12},
-               {"tb_per_sec", row.cost.bytes / median * 1e-12},
+               {"tflops", row.tflops()},
+               {"tb_per_sec", row.tb_per_sec()},
                {"limits", json_of(row.limits)},
                {"roofline_bound", name(row.floor.bound)},
                {"roofline_fraction", row.fraction()}};
   json.update(json_of_check(row.check));
+  if (!row.options.case_tag.empty()) json["case_tag"] = row.options.case_tag;
+  if (row.flashinfer) json["flashinfer_routine"] = row.flashinfer->routine;
   json["repro"] = row.repro;
   return json;
 }
@@ -111,6 +113,7 @@ Json json_of(const RunInfo& run, const Machine& machine, const SessionResult& re
                {"date", run.date},          {"machine", json_of(machine)}, {"limits", json_of(result.limits)},
                {"rows", std::move(rows)}};
   if (result.workload) json["workload"] = json_of(*result.workload);
+  if (result.stopped) json["stopped"] = true;
   return json;
 }
 

@@ -17,9 +17,10 @@ std::size_t columns() {
 
 }  // namespace
 
-Progress::Progress() : Progress(isatty(STDERR_FILENO) == 1) {}
+bool Progress::on_terminal() { return isatty(STDERR_FILENO) == 1; }
 
 void Progress::show(std::string_view text) {
+  if (stop_ && stop_()) throw Stopped{};
   const auto now = std::chrono::steady_clock::now();
   if (!visible_ || (shown_ && now - last_ < std::chrono::milliseconds(100))) return;
   last_ = now;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "bench/run_info.h"
 #include "bench/scoped_isa.h"
 #include "core/message.h"
 #include "op/call.h"
@@ -45,13 +46,16 @@ std::string repro_text(const BenchCase& bench_case, const RunOptions& options, c
                         bench_case.num_iters.value_or(measure.num_iters), measure.dry_run_iters);
   text += fmt::format(" --random_seed {}", options.random_seed);
   if (options.refcheck) text += " --refcheck";
+  if (options.allow_output_mismatch) text += " --allow_output_mismatch";
   if (!measure.cold) text += " --warm";
+  if (!options.case_tag.empty()) text += " --case_tag " + shell_quoted(options.case_tag);
   return text;
 }
 
 Row describe_case(const BenchCase& bench_case, const RunOptions& options, const op::Problem& problem) {
   Row row;
   row.routine = bench_case.routine.routine.name;
+  row.family = bench_case.routine.op->family;
   const Device device = op::device_of(*problem.op, problem.args.get());
   row.device = device.type == DeviceType::kCpu ? "cpu" : to_string(device);
   row.backend = name(Backend::kCpu);
@@ -59,6 +63,8 @@ Row describe_case(const BenchCase& bench_case, const RunOptions& options, const 
   row.threads = executor().max_workers();
   row.values = bench_case.values;
   row.flags = bench_case.flags;
+  row.options = options;
+  row.flashinfer = bench_case.flashinfer;
   row.cost = problem.op->cost(problem.args.get(), problem.axes);
   row.traffic = traffic_of(*problem.op, problem.args.get(), row.cost);
   row.repro = repro_text(bench_case, options, row);
@@ -75,6 +81,7 @@ class CaseRun {
           const LimitProbe& probe)
       : case_(bench_case), options_(options), levels_(levels), probe_(probe) {
     options_.measure.num_iters = bench_case.num_iters.value_or(options.measure.num_iters);
+    cpu::set_active_isa(levels_.front());  // a plan holds for the level that it was made on
     problems_.push_back(make_problem(case_, options_.random_seed));
     for (cpu::Isa level : levels_) {
       cpu::set_active_isa(level);
@@ -82,12 +89,14 @@ class CaseRun {
     }
   }
 
-  // Fresh inputs and poisoned outputs for every level.
+  // Every level meets inputs as they were made, and poisoned outputs.
   void check(std::string_view position, Progress& progress) {
     for (std::size_t i = 0; i < rows_.size(); ++i) {
       progress.show(progress_text(position, rows_[i], "reference check"));
       cpu::set_active_isa(levels_[i]);
-      rows_[i].check = check_first_call(make_problem(case_, options_.random_seed), options_.random_seed);
+      rows_[i].check =
+          i == 0 ? check_first_call(problems_.front(), options_.random_seed)
+                 : check_first_call(make_problem(case_, options_.random_seed), options_.random_seed);
     }
   }
 
@@ -137,7 +146,7 @@ class CaseRun {
     }
   }
 
-  // A plan holds for the level that it was made on.
+  // Plans again where levels take turns.
   void switch_to(int variant, int instance) {
     if (levels_.size() == 1) return;
     cpu::set_active_isa(levels_[static_cast<std::size_t>(variant)]);

@@ -21,6 +21,11 @@ struct RunOptions {
   MeasureOptions measure;
   std::uint64_t random_seed = 42;
   bool refcheck = false;
+  bool allow_output_mismatch = false;  // a failed check is shown, and does not fail the run
+  std::string case_tag;                // the user's, for his results
+  bool generate_repro_command = false;
+  int verbosity = 0;                               // how much is said about a row
+  bool no_cuda_graph = false, enable_pdl = false;  // of calls on a device; results carry them
 };
 
 // At least this many rows of each output are held against the reference.
@@ -29,12 +34,15 @@ inline constexpr std::int64_t kCheckedRows = 64;
 // One line of the results.
 struct Row {
   std::string routine;
+  std::string family;  // of its operator
   std::string backend;
   std::string device;
   std::string isa;
   int threads = 0;
   op::Case values;
   std::string flags;  // of the case, as written
+  RunOptions options;
+  std::optional<FlashInferLine> flashinfer;  // where the case came from
   op::Cost cost;
   Traffic traffic;
   Timing timing;
@@ -46,6 +54,8 @@ struct Row {
   std::string repro;                     // the command line that runs this case alone
 
   bool failed() const { return check && !check->passed; }
+  double tflops() const { return cost.flops / timing.median() * 1e-12; }
+  double tb_per_sec() const { return cost.bytes / timing.median() * 1e-12; }
   // Fraction of the limits that the median call reached.
   double fraction() const { return floor.seconds / timing.median(); }
 };

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <exception>
 
 #include "bench/scoped_isa.h"
 #include "cpu/pin.h"
@@ -32,22 +33,35 @@ std::vector<Limits> measure_levels(const std::vector<cpu::Isa>& levels, int thre
 }
 
 bool SessionResult::failed() const {
-  return (workload && workload->failed()) ||
-         std::any_of(rows.begin(), rows.end(), [](const Row& row) { return row.failed(); });
+  const auto fails = [](const Row& row) { return row.failed() && !row.options.allow_output_mismatch; };
+  return errors > 0 || (workload && workload->failed()) || std::any_of(rows.begin(), rows.end(), fails);
 }
 
 namespace {
 
+void run_planned(const PlannedCase& planned, const std::string& position, const LimitProbe& probe,
+                 const SessionCallbacks& callbacks, Progress& progress, SessionResult& result) {
+  for (Row& row : run_case(planned.bench_case, planned.options, planned.levels, probe, position, progress)) {
+    progress.clear();
+    callbacks.on_row(row);
+    result.rows.push_back(std::move(row));
+  }
+}
+
 void run_cases(const SessionPlan& plan, const LimitProbe& probe, const SessionCallbacks& callbacks,
                Progress& progress, SessionResult& result) {
-  for (std::size_t i = 0; i < plan.cases.size(); ++i) {
-    const std::string position = fmt::format("[{}/{}] ", i + 1, plan.cases.size());
-    for (Row& row : run_case(plan.cases[i], plan.options, plan.levels, probe, position, progress)) {
+  for (std::size_t i = 0; i < plan.cases.size(); ++i) try {
+      run_planned(plan.cases[i], fmt::format("[{}/{}] ", i + 1, plan.cases.size()), probe, callbacks,
+                  progress, result);
+    } catch (const Stopped&) {
+      result.stopped = true;
+      return;
+    } catch (const std::exception& error) {
+      if (plan.cases.size() == 1) throw;
       progress.clear();
-      callbacks.on_row(row);
-      result.rows.push_back(std::move(row));
+      callbacks.on_error(error.what());
+      ++result.errors;
     }
-  }
 }
 
 }  // namespace
@@ -66,8 +80,14 @@ SessionResult run_session(SessionPlan plan, const SessionCallbacks& callbacks, P
     run_cases(plan, probe, callbacks, progress, result);
     if (plan.workload) {
       cpu::set_active_isa(plan.levels.front());
-      result.workload = run_workload(std::move(*plan.workload), plan.options.refcheck, probe, progress);
+      result.workload = run_workload(std::move(*plan.workload), plan.workload_refcheck, probe, progress);
+      result.stopped = result.workload->stopped;
     }
+  }
+  if (result.stopped) {
+    progress.clear();
+    if (result.rows.empty() && !result.workload) throw Stopped{};
+    return result;
   }
   progress.show("measuring the machine's limits again");
   result.limits.after = measure_levels(plan.levels, threads);

@@ -1,14 +1,11 @@
 #include "bench/suite_file.h"
 
-#include <cerrno>
-#include <cstring>
-#include <filesystem>
-#include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "bench/suites.h"
+#include "bench/text_file.h"
 #include "core/message.h"
 
 namespace strobe::bench {
@@ -200,14 +197,6 @@ Suite parse_suite(std::string_view file, std::string_view text) {
   return suite;
 }
 
-Suite read_suite(const std::string& path) {
-  std::error_code ignored;
-  if (std::filesystem::is_directory(path, ignored))
-    fail(ErrorKind::kIo, "{}: cannot be read: it is a directory", path);
-  std::ifstream file(path, std::ios::binary);
-  std::string text{std::istreambuf_iterator<char>(file), {}};
-  if (!file) fail(ErrorKind::kIo, "{}: cannot be read: {}", path, std::strerror(errno));
-  return parse_suite(path, text);
-}
+Suite read_suite(const std::string& path) { return parse_suite(path, read_text_file(path)); }
 
 }  // namespace strobe::bench

@@ -29,13 +29,17 @@ std::string machine_text(const Machine& machine) {
                      bytes_text(static_cast<double>(machine.caches.llc)), isa_list(machine));
 }
 
-std::string limits_text(std::string_view label, const Limits& limits) {
-  std::string text = fmt::format(
-      "{:<14} {} threads, {}: DRAM read {:.1f} GB/s, copy {:.1f} GB/s, FMA {:.0f} GFLOP/s", label,
-      limits.threads, limits.isa, limits.max.dram_read_gbs, limits.max.copy_gbs, limits.max.fma_gflops);
-  if (limits.max.bf16_dot_gflops > 0)
-    text += fmt::format(", bf16 dot {:.0f} GFLOP/s", limits.max.bf16_dot_gflops);
-  return text + "\n";
+std::string limits_text(std::string_view label, std::span<const Limits> levels) {
+  std::string text;
+  for (const Limits& limits : levels) {
+    text += fmt::format("{:<14} {} threads, {}: DRAM read {:.1f} GB/s, copy {:.1f} GB/s, FMA {:.0f} GFLOP/s",
+                        label, limits.threads, limits.isa, limits.max.dram_read_gbs, limits.max.copy_gbs,
+                        limits.max.fma_gflops);
+    if (limits.max.bf16_dot_gflops > 0)
+      text += fmt::format(", bf16 dot {:.0f} GFLOP/s", limits.max.bf16_dot_gflops);
+    text += "\n";
+  }
+  return text;
 }
 
 std::string row_header() {
@@ -43,16 +47,18 @@ std::string row_header() {
                      "median ms", "min ms", "rate", "of limit", "bound", "check", "case");
 }
 
-std::string row_text(const Row& row, bool verbose) {
+std::string row_text(const Row& row) {
+  const std::string& tag = row.options.case_tag;
   std::string text = fmt::format("{:<22} {:<11} {:>10.4f} {:>10.4f} {:>15} {:>8.3f} {:<7} {:<7} {}\n",
                                  row.routine, row.isa, row.timing.median() * 1e3, row.timing.min() * 1e3,
                                  rate_text(row), row.fraction(), name(row.floor.bound),
                                  !row.check          ? "-"
                                  : row.check->passed ? "pass"
                                                      : "FAIL",
-                                 row.flags);
+                                 tag.empty() ? row.flags : fmt::format("{} [{}]", row.flags, tag));
   if (row.failed()) text += fmt::format("  reference check failed: {}\n", row.check->worst);
-  if (!verbose) return text;
+  if (row.options.verbosity == 0)
+    return row.options.generate_repro_command ? fmt::format("{}  {}\n", text, row.repro) : text;
   text += fmt::format("  std {:.4f} ms over {} calls on {} instances", row.timing.deviation() * 1e3,
                       row.timing.seconds.size(), row.instances);
   if (const int outliers = row.timing.outliers(); outliers > 0)

@@ -179,6 +179,27 @@ class StepPricer {
   std::size_t priced_ = 0;
 };
 
+void run_steps(Layer& layer, Scheduler& scheduler, Step& step, StepStats& stats, StepPricer& pricer,
+               Progress& progress, bool refcheck, WorkloadResult& result) {
+  const int check_every = std::max(1, result.plan.steps / kCheckedSteps);
+  for (int i = 0; i < result.plan.steps && scheduler.next(step); ++i) {
+    progress.show(fmt::format("workload {}: step {}/{}", result.plan.name, i + 1, result.plan.steps));
+    layer.prepare(step);
+    if (i == 0) layer.run();  // code, threads and workspace warm up
+    const bool checked = refcheck && i % check_every == 0;
+    WorkloadStep done = checked ? layer.run_checked(*result.check) : layer.run();
+    done.num_decode = step.num_decode;
+    done.num_prefill = step.num_prefill;
+    done.num_tokens = step.num_tokens;
+    done.pages_in_use = step.pages_in_use;
+    result.checked_steps += checked;
+    stats.add(step, done.layer_seconds());
+    result.steps.push_back(done);
+    pricer.after_step();
+    scheduler.finish_step(0);
+  }
+}
+
 }  // namespace
 
 std::vector<double> WorkloadResult::plan_seconds() const {
@@ -213,22 +234,11 @@ WorkloadResult run_workload(WorkloadPlan plan, bool refcheck, const LimitProbe& 
   skip_steps(scheduler, step, result.plan);
   StepStats stats;
   StepPricer pricer(probe, result.steps);
-  const int check_every = std::max(1, result.plan.steps / kCheckedSteps);
-  for (int i = 0; i < result.plan.steps && scheduler.next(step); ++i) {
-    progress.show(fmt::format("workload {}: step {}/{}", result.plan.name, i + 1, result.plan.steps));
-    layer.prepare(step);
-    if (i == 0) layer.run();  // code, threads and workspace warm up
-    const bool checked = refcheck && i % check_every == 0;
-    WorkloadStep done = checked ? layer.run_checked(*result.check) : layer.run();
-    done.num_decode = step.num_decode;
-    done.num_prefill = step.num_prefill;
-    done.num_tokens = step.num_tokens;
-    done.pages_in_use = step.pages_in_use;
-    result.checked_steps += checked;
-    stats.add(step, done.layer_seconds());
-    result.steps.push_back(done);
-    pricer.after_step();
-    scheduler.finish_step(0);
+  try {
+    run_steps(layer, scheduler, step, stats, pricer, progress, refcheck, result);
+  } catch (const Stopped&) {
+    if (result.steps.empty()) throw;
+    result.stopped = true;
   }
   if (result.steps.empty())
     fail(ErrorKind::kInvalidArgument, "workload: no step is left after the {} skipped ones",

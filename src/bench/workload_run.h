@@ -43,6 +43,7 @@ struct WorkloadResult {
   std::optional<op::CheckResult> check;  // of all checked steps together; nothing: skipped
   int checked_steps = 0;
   std::string repro;
+  bool stopped = false;  // before the last step that was asked for
 
   bool failed() const { return check && !check->passed; }
   std::vector<double> plan_seconds() const;
@@ -52,7 +53,8 @@ struct WorkloadResult {
 
 // Each step: append_paged_kv_cache, BatchAttention::plan, BatchAttention::run on random data, timed apart.
 // With `refcheck`, a few steps are held against FP64 on sampled rows. Throws Error(kInvalidArgument) when the
-// requests end within the skipped steps.
+// requests end within the skipped steps. When `progress` stops it, the result holds the finished steps;
+// before the first one, Stopped is passed on.
 WorkloadResult run_workload(WorkloadPlan plan, bool refcheck, const LimitProbe& probe, Progress& progress);
 
 }  // namespace strobe::bench

@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
 #include <exception>
 
 #include "cli/commands.h"
@@ -43,7 +46,9 @@ int parse_and_run(std::vector<std::string> words) {
 
 int run(const std::vector<std::string>& words) noexcept {
   try {
-    return parse_and_run(words);
+    const int status = parse_and_run(words);
+    if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return status;
+    return report(fmt::format("standard output cannot be written: {}", std::strerror(errno)), kFailed);
   } catch (const Error& error) {
     return report(error.what(), error.kind() == ErrorKind::kInvalidArgument ? kUsage : kFailed);
   } catch (const std::bad_alloc&) {

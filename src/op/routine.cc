@@ -26,6 +26,10 @@ void Case::set(std::string_view name, std::string value) {
        fmt::join(names, ", "));
 }
 
+bool Case::has(std::string_view name) const {
+  return std::any_of(values_.begin(), values_.end(), [&](const auto& entry) { return entry.first == name; });
+}
+
 const std::string& Case::text(std::string_view name) const {
   for (const auto& [known, text] : values_)
     if (known == name) return text;

@@ -61,6 +61,7 @@ class Case {
 
   // Throws Error(kInvalidArgument) that lists the parameters when there is none of that name.
   void set(std::string_view name, std::string value);
+  bool has(std::string_view name) const;
   const std::string& text(std::string_view name) const;
   // Throw Error(kInvalidArgument) naming the parameter when the text is not such a value.
   std::int64_t integer(std::string_view name, std::int64_t low = 0) const;
