@@ -186,6 +186,7 @@ void add_bench(CLI::App& app, std::span<const std::string> words, Action& action
   command->footer(help_footer());
   add_what(*command, *flags);
   CLI::Option* iterations = add_how(*command, *flags);
+  add_bench_compare(*command, action);
   add_bench_report(*command, action);
   command->callback([=, &action, run = this_run(words)] {
     if (!command->get_subcommands().empty()) return;

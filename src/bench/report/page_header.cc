@@ -8,6 +8,7 @@
 #include "bench/report/format.h"
 #include "bench/report/html.h"
 #include "bench/report/result_table.h"
+#include "bench/roofline.h"
 
 namespace strobe::bench::report {
 namespace {
@@ -26,13 +27,6 @@ std::string limits_row(const std::string& when, const std::string& isa, int thre
                  element("th", "scope=\"row\"", escaped(when)) + element("td", "", escaped(isa)) +
                      number_cell(threads, "", std::to_string(threads)) + rate_cells(rates)) +
          "\n";
-}
-
-LimitRates smaller(const LimitRates& a, const LimitRates& b) {
-  return {.dram_read_gbs = std::min(a.dram_read_gbs, b.dram_read_gbs),
-          .copy_gbs = std::min(a.copy_gbs, b.copy_gbs),
-          .fma_gflops = std::min(a.fma_gflops, b.fma_gflops),
-          .bf16_dot_gflops = std::min(a.bf16_dot_gflops, b.bf16_dot_gflops)};
 }
 
 // The lowest and highest limits beside the rows of one level of a file.

@@ -17,14 +17,6 @@ std::string limits_text(const LimitRates& limits) {
   return text;
 }
 
-// May break after an underscore.
-std::string breakable(const std::string& name) {
-  std::string html = escaped(name);
-  for (std::size_t i = html.find('_'); i != std::string::npos; i = html.find('_', i + 1))
-    html.insert(i + 1, "<wbr>");
-  return html;
-}
-
 std::string behind(const ResultRow& row) {
   std::vector<std::pair<std::string, std::string>> pairs = {
       {"fastest call", milliseconds(row.min_ms)},
@@ -63,6 +55,13 @@ std::string row_html(const Results& results, const ResultRow& row) {
 }
 
 }  // namespace
+
+std::string breakable(const std::string& name) {
+  std::string html = escaped(name);
+  for (std::size_t i = html.find('_'); i != std::string::npos; i = html.find('_', i + 1))
+    html.insert(i + 1, "<wbr>");
+  return html;
+}
 
 std::string check_mark(const ResultCheck& check) {
   const bool pass = check.state == "pass", skipped = check.state == "skipped";
