@@ -57,22 +57,6 @@ class Columns {
   bool log_ = true;
 };
 
-// A label in lines of at most `width`, broken between its parts.
-std::vector<std::string> wrapped(const std::string& label, double width) {
-  constexpr std::string_view kBetween = " · ";
-  std::vector<std::string> lines;
-  for (std::size_t start = 0; start < label.size();) {
-    const std::size_t end = std::min(label.find(kBetween, start), label.size());
-    const std::string part = label.substr(start, end - start);
-    if (!lines.empty() && text_width(lines.back() + ", " + part, kFontSize) <= width)
-      lines.back() += ", " + part;
-    else
-      lines.push_back(part);
-    start = end + (end < label.size() ? kBetween.size() : 0);
-  }
-  return lines;
-}
-
 // Labels stand beside their lines where all of them find room there, else in a column at the right.
 class LineDrawing {
  public:
@@ -105,7 +89,7 @@ class LineDrawing {
   static double column_width(const LineChart& chart, double width) {
     double widest = 0;
     for (const Line& line : chart.lines)
-      for (const std::string& text : wrapped(line.label, width * 0.26))
+      for (const std::string& text : wrapped(line.label, width * 0.26, kFontSize))
         widest = std::max(widest, text_width(text, kFontSize));
     return widest + kLeader;
   }
@@ -162,7 +146,7 @@ class LineDrawing {
     std::vector<std::vector<std::string>> texts;
     std::vector<Point> ends;
     for (const Line& line : chart_.lines) {
-      texts.push_back(wrapped(line.label, column_ - kLeader));
+      texts.push_back(wrapped(line.label, column_ - kLeader, kFontSize));
       ends.push_back(place_of(line.points.back()));
       centres.push_back(ends.back().y);
       heights.push_back(kLineHeight * static_cast<double>(texts.back().size()) + 6);
