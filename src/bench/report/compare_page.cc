@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "bench/report/format.h"
 #include "bench/report/html.h"
 #include "bench/report/page_header.h"
@@ -23,45 +25,55 @@ std::string verdict_cell(const CaseVerdict& result) {
                      mark.label, why);
 }
 
-std::string case_cell(const ResultRow& a, const ResultRow& b) {
+// Level and threads, where the cases are not all of one.
+std::string variant_of(const Comparison& comparison, const ResultRow& row) {
+  const ResultRow& first = *comparison.cases.front().a;
+  const bool one = std::all_of(comparison.cases.begin(), comparison.cases.end(), [&](const ComparedCase& c) {
+    return c.a->isa == first.isa && c.a->threads == first.threads;
+  });
+  return one ? "" : fmt::format(" · {}, {} threads", row.isa, row.threads);
+}
+
+std::string case_cell(const Comparison& comparison, const ResultRow& a, const ResultRow& b) {
   const std::string commands = element("p", "class=\"run\"", "A") + command_block(a.repro) +
                                element("p", "class=\"run\"", "B") + command_block(b.repro);
   return fmt::format(
       "<th scope=\"row\" data-key=\"{0}\"><details><summary><span class=\"routine\">{1}</span> <span "
       "class=\"case\">{2}</span></summary><div class=\"behind\"><div>{3}</div></div></details></th>",
-      escaped(a.routine), breakable(a.routine),
-      escaped(fmt::format("{} · {}, {} threads", case_text(a), a.isa, a.threads)), commands);
+      escaped(a.routine), breakable(a.routine), escaped(case_text(a) + variant_of(comparison, a)), commands);
 }
 
 std::string time_cell(const ResultRow& row) {
-  return number_cell(row.median_ms, "",
+  return number_cell(row.median_ms, "more",
                      fmt::format("{} <span class=\"case\">±{:.1f} %</span>", milliseconds(row.median_ms),
                                  100 * row.std_ms / row.median_ms));
 }
 
-std::string case_row(const ComparedCase& c) {
+std::string case_row(const Comparison& comparison, const ComparedCase& c) {
   const Ratio& ratio = c.result.ratio;
   return element("tr", "",
-                 case_cell(*c.a, *c.b) + time_cell(*c.a) + time_cell(*c.b) +
+                 case_cell(comparison, *c.a, *c.b) + verdict_cell(c.result) +
                      number_cell(ratio.median, "", fmt::format("{:.3f}", ratio.median)) +
                      number_cell(ratio.low, "extra", fmt::format("{:.3f} to {:.3f}", ratio.low, ratio.high)) +
+                     time_cell(*c.a) + time_cell(*c.b) +
                      number_cell(ratio.machine, "extra", fmt::format("{:.2f}", ratio.machine)) +
-                     element("td", "class=\"more\"", check_mark(c.b->check)) + verdict_cell(c.result)) +
+                     element("td", "class=\"extra\"", check_mark(c.b->check))) +
          "\n";
 }
 
 std::string case_table(const Comparison& comparison) {
   std::string rows;
-  for (const ComparedCase& c : comparison.cases) rows += case_row(c);
+  for (const ComparedCase& c : comparison.cases) rows += case_row(comparison, c);
   return "<div class=\"table\" role=\"region\" aria-label=\"All cases\" tabindex=\"0\">\n"
          "<table class=\"sortable\" data-noun=\"cases\">\n<caption>Medians with the standard deviation of "
-         "the calls. “Machine” is what "
-         "the change of the limits alone would make of the ratio. Behind each case: its commands.</caption>\n"
-         "<thead><tr><th scope=\"col\">case</th><th scope=\"col\" class=\"num\">A</th><th scope=\"col\" "
-         "class=\"num\">B</th>"
-         "<th scope=\"col\" class=\"num\">B / A</th><th scope=\"col\" class=\"num extra\">interval</th>"
-         "<th scope=\"col\" class=\"num extra\">machine</th><th scope=\"col\" class=\"more\">check of B</th>"
-         "<th scope=\"col\">verdict</th></tr></thead>\n<tbody>\n" +
+         "the calls. "
+         "“Machine” is what the change of the limits alone would make of the ratio. Behind each case: its "
+         "commands.</caption>\n"
+         "<thead><tr><th scope=\"col\">case</th><th scope=\"col\">verdict</th><th scope=\"col\" "
+         "class=\"num\">B / A</th>"
+         "<th scope=\"col\" class=\"num extra\">interval</th><th scope=\"col\" class=\"num more\">A</th>"
+         "<th scope=\"col\" class=\"num more\">B</th><th scope=\"col\" class=\"num extra\">machine</th>"
+         "<th scope=\"col\" class=\"extra\">check of B</th></tr></thead>\n<tbody>\n" +
          rows + "</tbody>\n</table>\n</div>\n";
 }
 
