@@ -1,6 +1,7 @@
 # The benchmark as a library (the tests link it) and the strobe command.
 find_package(CLI11 REQUIRED)
 find_package(nlohmann_json REQUIRED)
+include(StrobeSuites)    # STROBE_SUITES_SOURCE: suites/*.json as C++
 
 strobe_isa_objects(strobe_limits src/bench/limits_kernels.cc)
 
@@ -28,7 +29,7 @@ add_library(strobe_bench STATIC
     src/bench/report/result_table.cc src/bench/report/results.cc src/bench/report/roofline_chart.cc
     src/bench/report/routine_chart.cc src/bench/report/scale.cc src/bench/report/svg.cc src/bench/report/sweep_charts.cc
     src/bench/report/workload_chart.cc ${CMAKE_CURRENT_BINARY_DIR}/generated/page_parts.cc
-    src/bench/session.cc src/bench/suites.cc src/bench/text_report.cc
+    src/bench/session.cc src/bench/suite_file.cc src/bench/suites.cc src/bench/text_report.cc
     src/bench/workload_plan.cc src/bench/workload_report.cc src/bench/workload_run.cc
     src/bench/workload/builtin_workload.cc src/bench/workload/csv.cc src/bench/workload/page_pool.cc
     src/bench/workload/requests.cc src/bench/workload/scheduler.cc src/bench/workload/step_stats.cc
@@ -37,7 +38,7 @@ add_library(strobe_bench STATIC
     src/bench/report/compare_page.cc src/bench/report/ratio_chart.cc
     src/cli/bench_command.cc src/cli/bench_compare_command.cc src/cli/bench_report_command.cc src/cli/cli.cc src/cli/docs_command.cc src/cli/doctor_command.cc
     src/op/docs.cc
-    ${strobe_limits_OBJECTS})
+    ${STROBE_SUITES_SOURCE} ${strobe_limits_OBJECTS})
 strobe_settings(strobe_bench)
 add_dependencies(strobe_bench strobe_build_commit)
 target_include_directories(strobe_bench PRIVATE ${CMAKE_CURRENT_BINARY_DIR}/generated)

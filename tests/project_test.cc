@@ -101,6 +101,15 @@ TEST(Project, CMakeNamesEveryTest) {
     }
 }
 
+TEST(Project, CMakeNamesEverySuite) {
+  const std::vector<std::string> list =
+      matches(read(kRoot / "cmake/StrobeSuites.cmake"), "set\\(STROBE_SUITES\\s+([^)]*)\\)");
+  ASSERT_EQ(list.size(), 1u);
+  const std::vector<std::string> named = matches(list[0], "(\\S+)");
+  for (const std::string& path : files("suites", {".json"}))
+    EXPECT_TRUE(contains(named, fs::path(path).stem())) << path << " is not part of the program";
+}
+
 TEST(Project, StrobeHeaderIncludesEveryPublicHeader) {
   const std::vector<std::string> included =
       matches(read(kRoot / "include/strobe/strobe.h"), "#include \"(strobe/[^\"]+)\"");

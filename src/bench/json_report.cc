@@ -88,6 +88,7 @@ Json json_of(const Row& row) {
                {"min_ms", row.timing.min() * 1e3},
                {"std_ms", row.timing.deviation() * 1e3},
                {"num_iters", row.timing.seconds.size()},
+               {"outliers", row.timing.outliers()},
                {"instances", row.instances},
                {"plan_us", row.plan_seconds ? Json(*row.plan_seconds * 1e6) : Json()},
                {"flops", row.cost.flops},

@@ -17,6 +17,7 @@
 #include "cli/commands.h"
 #include "core/message.h"
 #include "op/operator.h"
+#include "strobe/threads.h"
 
 namespace strobe::cli {
 namespace {
@@ -141,7 +142,9 @@ int bench(const BenchFlags& flags, const std::vector<std::string>& extra_words, 
 void add_what(CLI::App& command, BenchFlags& flags) {
   command.add_flag("--list", flags.list, "List the routines (-v: with their parameters)");
   command.add_option("--routine", flags.routine, "Run one routine");
-  command.add_option("--suite", flags.suite, fmt::format("Run a suite: {}", fmt::join(suite_names(), ", ")));
+  command.add_option(
+      "--suite", flags.suite,
+      fmt::format("Run a suite: {}, or a FILE.json of your own", fmt::join(suite_names(), ", ")));
   command.add_option("--workload", flags.workload,
                      fmt::format("Run the batches of a service: {}", fmt::join(workload_names(), ", ")));
   command.add_option(
@@ -150,6 +153,11 @@ void add_what(CLI::App& command, BenchFlags& flags) {
   for (const char* one : {"--routine", "--suite", "--workload", "--requests"})
     for (const char* other : {"--routine", "--suite", "--workload", "--requests"})
       if (one != other) command.get_option(one)->excludes(other);
+}
+
+TimeBudget& budget_of(BenchFlags& flags) {
+  if (!flags.run.measure.budget) flags.run.measure.budget.emplace();
+  return *flags.run.measure.budget;
 }
 
 // The flags that say how; returns --num_iters.
@@ -168,10 +176,23 @@ CLI::Option* add_how(CLI::App& command, BenchFlags& flags) {
   command.add_option("--dry_run_iters", flags.run.measure.dry_run_iters, "Untimed calls before them")
       ->check(CLI::Range(0, 1000000))
       ->capture_default_str();
+  command
+      .add_option_function<double>(
+          "--repeat_time_ms", [&flags](double ms) { budget_of(flags).repeat_seconds = ms * 1e-3; },
+          "In place of --num_iters: as many timed calls as fit in so many milliseconds")
+      ->check(CLI::Range(0.001, 1e7))
+      ->excludes(iterations);
+  command
+      .add_option_function<double>(
+          "--dry_run_time_ms", [&flags](double ms) { budget_of(flags).dry_run_seconds = ms * 1e-3; },
+          "The same of the untimed calls (25)")
+      ->check(CLI::Range(0.001, 1e7))
+      ->needs(command.get_option("--repeat_time_ms"));
   command.add_option("--random_seed", flags.run.random_seed, "Seed of the inputs")->capture_default_str();
   command.add_option("--json", flags.json, "Write the results to a file");
   command.add_option("--report", flags.report, "Write the results as a page (HTML)");
-  command.add_flag("--warm", flags.run.warm, "Keep to one copy of the inputs: what fits stays in the caches");
+  command.add_flag("--warm{false}", flags.run.measure.cold,
+                   "Keep to one copy of the inputs: what fits stays in the caches");
   command.add_flag("-v,--verbose", flags.verbose, "More about every row, and the command that repeats it");
   return iterations;
 }
