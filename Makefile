@@ -4,6 +4,8 @@ JOBS ?= $(shell nproc)
 STROBE := build/release/strobe
 
 PACKAGES_BUILD := g++ cmake ninja-build libfmt-dev libspdlog-dev libcli11-dev nlohmann-json3-dev libgtest-dev libgmock-dev pkg-config
+PACKAGES_TEST := python3
+PACKAGES_BROWSER := chromium chromium-driver python3-venv
 PACKAGES_FULL := g++-aarch64-linux-gnu qemu-user googletest
 PACKAGES_LINT := git clang-format
 INSTALL := scripts/install_packages.sh
@@ -12,11 +14,11 @@ INSTALL := scripts/install_packages.sh
 help:
 	@echo 'make demo       builds, then runs a Llama-3.1-8B layer and 200 steps of a real service on this machine, checked against FP64'
 	@echo 'make test       builds, then runs the unit tests and the tests of the installed library'
-	@echo 'make test-full  adds 64-bit Arm under qemu, address, undefined-behaviour and thread sanitizers, and the long sweeps'
+	@echo 'make test-full  adds the report pages in a browser, 64-bit Arm under qemu, address, undefined-behaviour and thread sanitizers, and the long sweeps'
 	@echo 'make build      builds library, command, tests and examples into build/release; build/strobe is the command'
 	@echo 'make bench      measures; ARGS are those of `strobe bench` (default: --suite llama-3.1-8b --refcheck)'
 	@echo 'make lint       checks formatting and house rules; make format formats; make tidy runs clang-tidy'
-	@echo 'make docs       regenerates docs/operators.md and the pictures'
+	@echo 'make docs       regenerates docs/operators.md, the tables of docs/performance.md and the pictures'
 	@echo 'make clean      removes build/'
 	@echo 'Missing Debian packages are installed as root or with sudo; the targets say which.'
 
@@ -39,21 +41,32 @@ build: packages
 .PHONY: demo
 demo: build
 	@echo 'The kernels of a Llama-3.1-8B layer, each checked against an FP64 reference:'
-	$(STROBE) bench --suite llama-3.1-8b --device cpu --refcheck
+	$(STROBE) bench --suite llama-3.1-8b --device cpu --refcheck --json build/demo-suite.json
 	@echo 'Its attention layer on the requests of a real service (Azure LLM inference trace, conversations):'
-	$(STROBE) bench --workload azure-conv --model llama-3.1-8b --steps 200
+	$(STROBE) bench --workload azure-conv --model llama-3.1-8b --steps 200 --json build/demo-workload.json
+	@$(STROBE) bench report build/demo-suite.json build/demo-workload.json --output strobe-report.html
+	@echo 'All of it as a page to show: $(CURDIR)/strobe-report.html'
 
 .PHONY: test
 test: build
+	@$(INSTALL) $(PACKAGES_TEST)
 	ctest --preset release --parallel $(JOBS)
 
 .PHONY: test-full
 test-full: test
 	ctest --preset slow --parallel $(JOBS)
+	@$(MAKE) --no-print-directory test-browser
 	@$(MAKE) --no-print-directory test-aarch64
 	@$(MAKE) --no-print-directory test-asan
 	@$(MAKE) --no-print-directory test-ubsan
 	@$(MAKE) --no-print-directory test-tsan
+
+# The report pages in Debian's chromium, driven by selenium from PyPI; without selenium the tests say that they are skipped.
+.PHONY: test-browser
+test-browser: build
+	@$(INSTALL) $(PACKAGES_BROWSER)
+	@/usr/bin/python3 -m venv build/browser && build/browser/bin/pip install --quiet selenium || echo 'selenium could not be installed'
+	build/browser/bin/python tests/browser/report_page_test.py $(STROBE)
 
 # The unit tests in a preset's build.
 .PHONY: test-aarch64 test-asan test-ubsan test-tsan
@@ -90,6 +103,7 @@ docs: build
 	$(STROBE) docs > build/operators.md
 	cp build/operators.md docs/operators.md
 	scripts/draw_kv_layouts.py docs/images/kv_layouts.svg
+	scripts/performance_table.py
 
 .PHONY: clean
 clean:

@@ -34,9 +34,11 @@ add_library(strobe_bench STATIC
     src/bench/workload/builtin_workload.cc src/bench/workload/csv.cc src/bench/workload/page_pool.cc
     src/bench/workload/requests.cc src/bench/workload/scheduler.cc src/bench/workload/step_stats.cc
     src/bench/workload/timestamp.cc
-    src/cli/bench_command.cc src/cli/bench_options.cc src/cli/bench_plan.cc src/cli/bench_report_command.cc src/cli/cache_command.cc
-    src/cli/cli.cc src/cli/cuda_findings.cc src/cli/docs_command.cc src/cli/doctor_command.cc src/cli/interrupt.cc src/cli/kernel_cache.cc
-    src/cli/replay_command.cc src/cli/warmup_command.cc
+    src/bench/compare/compare.cc src/bench/compare/compare_text.cc src/bench/compare/verdict.cc
+    src/bench/report/compare_page.cc src/bench/report/ratio_chart.cc
+    src/cli/bench_command.cc src/cli/bench_compare_command.cc src/cli/bench_options.cc src/cli/bench_plan.cc src/cli/bench_report_command.cc
+    src/cli/cache_command.cc src/cli/cli.cc src/cli/cuda_findings.cc src/cli/docs_command.cc src/cli/doctor_command.cc
+    src/cli/interrupt.cc src/cli/kernel_cache.cc src/cli/replay_command.cc src/cli/warmup_command.cc
     src/op/docs.cc
     ${STROBE_SUITES_SOURCE} ${strobe_limits_OBJECTS})
 strobe_settings(strobe_bench)

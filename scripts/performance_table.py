@@ -1,32 +1,32 @@
 #!/usr/bin/env python3
-"""Prints the Markdown table of a benchmark report; with a document, replaces the table between its `numbers` marks.
+"""Writes the measured parts of the documents from the result files in docs/data.
 
-    strobe bench --suite llama-3.1-8b --device cpu --refcheck --json bench.json
-    performance_table.py bench.json                      # every row
-    performance_table.py bench.json README.md REGEX…     # rows whose routine and case match one of the expressions
+    performance_table.py            # rewrites the parts in README.md and docs/performance.md
+    performance_table.py --check    # exits with 1 and shows the difference when a document has other numbers
+    performance_table.py FILE.json  # prints the table of a result file of `strobe bench --json`
+
+A part stands between `<!-- measured: KIND FILE [REGEX…] -->` and `<!-- measured: end -->`. Kinds: `suite` (command, machine,
+date, commit, limits and a table of the rows whose routine and flags match one of the expressions), `workload`, `goals`.
 """
 
+import difflib
 import json
+import pathlib
 import re
 import sys
 
-BEGIN, END = "<!-- numbers: begin", "<!-- numbers: end -->"
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+DOCUMENTS = ["README.md", "docs/performance.md"]
+PART = re.compile(r"(<!-- measured: (?!end)([^\n]*) -->\n).*?(<!-- measured: end -->)", re.DOTALL)
 
 
-GENERAL = {"--device", "--isa", "--threads", "--num_iters", "--dry_run_iters", "--random_seed", "--routine"}
+def load(name):
+    return json.loads((ROOT / "docs/data" / name).read_text(encoding="utf-8"))
 
 
-def case_text(row):
-    """The routine's flags of the command that repeats the row: what differs from the routine's defaults."""
-    words = row["repro"].split()
-    words = words[words.index("--routine"):]
-    flags, i = [], 0
-    while i < len(words):
-        value = words[i + 1] if i + 1 < len(words) and not words[i + 1].startswith("--") else ""
-        if words[i].startswith("--") and words[i] not in GENERAL and words[i] not in ("--refcheck", "--warm"):
-            flags.append(f"{words[i][2:]} {value}".strip())
-        i += 2 if value else 1
-    return ", ".join(flags) or "defaults"
+def case_text(flags):
+    """'--num_tokens 64 --gemma' as 'num_tokens 64, gemma'."""
+    return ", ".join(part.strip().replace("=", " ") for part in f" {flags}".split(" --")[1:]) or "defaults"
 
 
 def rate(row):
@@ -35,40 +35,103 @@ def rate(row):
     return f"{row['tflops'] * 1000:.0f} GFLOP/s"
 
 
-def table(report, patterns):
-    rows = [row for row in report["rows"]
-            if not patterns or any(re.search(p, f"{row['routine']} {case_text(row)}") for p in patterns)]
-    if not rows:
-        sys.exit("no row matches")
+def table(rows):
     lines = ["| routine | case | median | rate | bound by | fraction | check |", "|---|---|---:|---:|---|---:|---|"]
     for row in rows:
-        lines.append(f"| `{row['routine']}` | {case_text(row)} | {row['median_ms']:.3f} ms | {rate(row)} | "
+        lines.append(f"| `{row['routine']}` | {case_text(row['flags'])} | {row['median_ms']:.3f} ms | {rate(row)} | "
                      f"{row['roofline_bound']} | {row['roofline_fraction']:.2f} | {row['refcheck']} |")
-    return "\n".join(lines)
+    return lines
 
 
-def replace_table(path, text):
-    with open(path, encoding="utf-8") as file:
-        document = file.read()
-    begin, end = document.find(BEGIN), document.find(END)
-    if begin < 0 or end < begin:
-        sys.exit(f"{path}: no `numbers` marks")
-    begin = document.index("\n", begin) + 1
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(document[:begin] + text + "\n" + document[end:])
+def limits_text(levels):
+    return "; ".join(f"DRAM read {level['dram_read_gbs']:.1f}, copy {level['copy_gbs']:.1f} GB/s, "
+                     f"FMA {level['fma_gflops']:.0f}, bf16 dot {level['bf16_dot_gflops']:.0f} GFLOP/s" for level in levels)
+
+
+def provenance(report, isa, threads):
+    """Machine, date, commit and limits in a sentence, the command below it."""
+    machine, limits = report["machine"], report["limits"]
+    return [f"{machine['cpu']}, {threads} threads pinned on {machine['cpus']} CPUs, level {isa}, {report['date'][:10]}, commit "
+            f"{report['commit']}.",
+            f"Limits before the run: {limits_text(limits['before'])}; after it: {limits_text(limits['after'])}.",
+            "", "```", report["command"], "```", ""]
+
+
+def suite_part(file, *patterns):
+    report = load(file)
+    rows = [row for row in report["rows"]
+            if not patterns or any(re.search(p, f"{row['routine']} {row['flags']}") for p in patterns)]
+    if not rows:
+        sys.exit(f"{file}: no row matches {patterns}")
+    return provenance(report, rows[0]["isa"], rows[0]["threads"]) + table(rows)
+
+
+def check_text(run):
+    if run["refcheck"] == "skipped":
+        return "skipped"
+    return f"{run['refcheck']}: {run['checked_steps']} steps, largest relative error {run['max_rel_err']:.2g}"
+
+
+def workload_part(file):
+    report = load(file)
+    run = report["workload"]
+    pages = f"mean {run['pages_in_use_mean']:.0f}, most {run['pages_in_use_max']} of {run['num_pages']}"
+    return provenance(report, run["isa"], run["threads"]) + [
+        "| quantity | measured |", "|---|---|",
+        f"| attention layer, append included | {run['tokens_per_s']:.0f} tokens/s |",
+        f"| step (append and attention) | median {run['step_median_ms']:.2f} ms, p99 {run['step_p99_ms']:.1f} ms |",
+        f"| plan | median {run['plan_median_us']:.1f} µs, p99 {run['plan_p99_us']:.1f} µs |",
+        f"| share of the limit, over all steps | {run['roofline_fraction']:.2f} |",
+        f"| requests in a batch | mean {run['batch_mean']:.1f}, most {run['batch_max']} |",
+        f"| pages in use | {pages} |",
+        f"| reference check | {check_text(run)} |"]
+
+
+def find_row(report, routine, flags):
+    found = [row for row in report["rows"] if (row["routine"], row["flags"]) == (routine, flags)]
+    if len(found) != 1:
+        sys.exit(f"goals.json: expected one row of {routine} {flags}, got {len(found)}")
+    return found[0]
+
+
+def goals_part(file):
+    report = load(file)
+    lines = ["| what | goal | measured | |", "|---|---:|---:|---|"]
+    for goal in load("goals.json"):
+        row = find_row(report, goal["routine"], goal["flags"])
+        value = row["roofline_fraction"]
+        if "against" in goal:
+            value = row["tb_per_sec"] / find_row(report, goal["routine"], goal["against"])["tb_per_sec"]
+        lines.append(f"| {goal['what']} | {goal['goal']:.2f} | {value:.2f} | {'met' if value >= goal['goal'] else 'missed'} |")
+    return lines
+
+
+KINDS = {"suite": suite_part, "workload": workload_part, "goals": goals_part}
+
+
+def regenerated(document):
+    def part(match):
+        kind, *words = match[2].split()
+        return match[1] + "\n".join(KINDS[kind](*words)) + "\n" + match[3]
+    return PART.sub(part, document)
 
 
 def main():
-    if len(sys.argv) < 2:
-        sys.exit(__doc__)
-    with open(sys.argv[1], encoding="utf-8") as file:
-        report = json.load(file)
-    text = table(report, sys.argv[3:])
-    if len(sys.argv) == 2:
-        print(text)
-    else:
-        replace_table(sys.argv[2], text)
+    if sys.argv[1:] and sys.argv[1] != "--check":
+        with open(sys.argv[1], encoding="utf-8") as file:
+            print("\n".join(table(json.load(file)["rows"])))
+        return 0
+    differ = False
+    for name in DOCUMENTS:
+        before = (ROOT / name).read_text(encoding="utf-8")
+        after = regenerated(before)
+        if sys.argv[1:]:
+            differ |= before != after
+            sys.stdout.writelines(difflib.unified_diff(before.splitlines(True), after.splitlines(True), name, name + " regenerated"))
+        elif before != after:
+            (ROOT / name).write_text(after, encoding="utf-8")
+    return 1 if differ else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -4,7 +4,6 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
-#include <iterator>
 
 #include "bench/json_reader.h"
 
@@ -152,8 +151,11 @@ ResultFile read_result(const std::string& name, std::string_view text) {
 }
 
 ResultFile load_result(const std::string& path) {
+  errno = 0;
   std::ifstream file(path, std::ios::binary);
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  std::string text;
+  for (char block[1 << 16]; file.read(block, sizeof block), file.gcount() > 0;)
+    text.append(block, static_cast<std::size_t>(file.gcount()));
   if (!file.is_open() || file.bad())
     fail(ErrorKind::kIo, "{}: cannot be read: {}", path, std::strerror(errno));
   return read_result(path, text);

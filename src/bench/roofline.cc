@@ -37,4 +37,11 @@ LimitRates larger(const LimitRates& a, const LimitRates& b) {
           .bf16_dot_gflops = std::max(a.bf16_dot_gflops, b.bf16_dot_gflops)};
 }
 
+LimitRates smaller(const LimitRates& a, const LimitRates& b) {
+  return {.dram_read_gbs = std::min(a.dram_read_gbs, b.dram_read_gbs),
+          .copy_gbs = std::min(a.copy_gbs, b.copy_gbs),
+          .fma_gflops = std::min(a.fma_gflops, b.fma_gflops),
+          .bf16_dot_gflops = std::min(a.bf16_dot_gflops, b.bf16_dot_gflops)};
+}
+
 }  // namespace strobe::bench

@@ -38,5 +38,6 @@ Floor floor_of(const op::Cost& cost, const Traffic& traffic, const LimitRates& l
 // The larger of each rate. Neighbours on the machine only slow a measurement down, so the larger one is
 // nearer to what the machine can do, and no fraction of it flatters.
 LimitRates larger(const LimitRates& a, const LimitRates& b);
+LimitRates smaller(const LimitRates& a, const LimitRates& b);
 
 }  // namespace strobe::bench

@@ -167,6 +167,7 @@ void add_bench(CLI::App& app, std::span<const std::string> words, Action& action
   command->allow_extras();  // flags of a routine or workload, which bench/case_line.h reads
   command->footer(help_footer());
   add_bench_options(*command, *options);
+  add_bench_compare(*command, action);
   add_bench_report(*command, action);
   command->callback([=, &action, run = this_run(words)] {
     if (!command->get_subcommands().empty()) return;

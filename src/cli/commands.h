@@ -14,6 +14,7 @@ using Action = std::function<int()>;
 // `words` are all of the command line, as result files name it.
 void add_bench(CLI::App& app, std::span<const std::string> words, Action& action);
 // Under `bench`.
+void add_bench_compare(CLI::App& bench, Action& action);
 void add_bench_report(CLI::App& bench, Action& action);
 void add_doctor(CLI::App& app, Action& action);
 void add_docs(CLI::App& app, Action& action);

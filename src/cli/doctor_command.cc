@@ -46,13 +46,15 @@ bool print_setting(const char* what, F value) {
 
 void print_environment() {
   fmt::print("\nenvironment\n");
+  std::size_t width = 0;
+  for (const env::Entry& entry : env::table()) width = std::max(width, entry.name.size());
   for (const env::Entry& entry : env::table()) {
     const std::optional<std::string> value = env::text(entry.variable);
-    fmt::print("  {:<22} {}\n  {:<22} {} (values: {}; default: {})\n", entry.name, value ? *value : "not set",
-               "", entry.meaning, entry.values, entry.default_value);
+    fmt::print("  {:<{}} {}\n  {:<{}} {} (values: {}; default: {})\n", entry.name, width,
+               value ? *value : "not set", "", width, entry.meaning, entry.values, entry.default_value);
   }
   for (const std::string& unknown : env::unknown())
-    fmt::print("  {:<22} warning: Strobe knows no such variable\n", unknown);
+    fmt::print("  {:<{}} warning: Strobe knows no such variable\n", unknown, width);
 }
 
 std::string or_problem(const std::string& problem, const std::string& otherwise) {

@@ -48,6 +48,21 @@ std::optional<LabelPlacer::Place> LabelPlacer::place(Point point, double radius,
   return {};
 }
 
+std::vector<std::string> wrapped(const std::string& label, double width, double font_size) {
+  constexpr std::string_view kBetween = " · ";
+  std::vector<std::string> lines;
+  for (std::size_t start = 0; start < label.size();) {
+    const std::size_t end = std::min(label.find(kBetween, start), label.size());
+    const std::string part = label.substr(start, end - start);
+    if (!lines.empty() && text_width(lines.back() + ", " + part, font_size) <= width)
+      lines.back() += ", " + part;
+    else
+      lines.push_back(part);
+    start = end + (end < label.size() ? kBetween.size() : 0);
+  }
+  return lines;
+}
+
 std::vector<double> spread(const std::vector<double>& centres, const std::vector<double>& heights, double top,
                            double bottom) {
   std::vector<std::size_t> order(centres.size());

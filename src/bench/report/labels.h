@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -38,6 +39,9 @@ class LabelPlacer {
   double font_size_;
   std::vector<Box> taken_;
 };
+
+// A label of parts with " · " between them in lines of at most `width`, each part whole.
+std::vector<std::string> wrapped(const std::string& label, double width, double font_size);
 
 // Moves the centres of labels in a column apart, so that those of `heights` do not overlap and stay within
 // [top, bottom], each as near as may be to where it was. In and out in the order given.

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <optional>
 
 #include "bench/report/format.h"
 #include "bench/report/labels.h"
@@ -20,7 +21,8 @@ bool is_number(const std::string& text, double& value) {
   return !text.empty() && *end == 0 && std::isfinite(value);
 }
 
-// Places of the parameter's values: by their logarithm when all are positive numbers, else side by side.
+// Places of the parameter's values: by their logarithm when all are positive numbers and their texts have
+// room so, else side by side.
 class Columns {
  public:
   Columns(const std::vector<Line>& lines, double left, double right) : left_(left), right_(right) {
@@ -30,6 +32,10 @@ class Columns {
     std::sort(names_.begin(), names_.end(), value_before);
     double value = 0;
     for (const std::string& name : names_) log_ &= is_number(name, value) && value > 0;
+    for (std::size_t i = 1; log_ && i < names_.size(); ++i) {  // room for the texts
+      const double gap = (*this)(names_[i]) - (*this)(names_[i - 1]);
+      log_ = gap > (text_width(names_[i], kFontSize) + text_width(names_[i - 1], kFontSize)) / 2 + 6;
+    }
   }
 
   double operator()(const std::string& name) const {
@@ -51,34 +57,20 @@ class Columns {
   bool log_ = true;
 };
 
-// A label in lines of at most `width`, broken between its parts.
-std::vector<std::string> wrapped(const std::string& label, double width) {
-  constexpr std::string_view kBetween = " · ";
-  std::vector<std::string> lines;
-  for (std::size_t start = 0; start < label.size();) {
-    const std::size_t end = std::min(label.find(kBetween, start), label.size());
-    const std::string part = label.substr(start, end - start);
-    if (!lines.empty() && text_width(lines.back() + ", " + part, kFontSize) <= width)
-      lines.back() += ", " + part;
-    else
-      lines.push_back(part);
-    start = end + (end < label.size() ? kBetween.size() : 0);
-  }
-  return lines;
-}
-
+// Labels stand beside their lines where all of them find room there, else in a column at the right.
 class LineDrawing {
  public:
-  LineDrawing(const LineChart& chart, double width)
+  LineDrawing(const LineChart& chart, double width, double column)
       : chart_(chart),
-        label_width_(label_column(chart, width)),
-        frame_{52, 40, width - 14 - label_width_, width < kMedium ? 250.0 : 320.0},
+        column_(column),
+        frame_{52, 40, width - 14 - column, width < kMedium ? 250.0 : 320.0},
         svg_(width, frame_.bottom + 50, chart.title, description()),
-        columns_(chart.lines, frame_.left + 26, frame_.right - 26) {
-    y_ = Scale::linear(0, std::max(chart.y_most, most_of(chart.lines)) * 1.05, frame_.bottom, frame_.top);
+        columns_(chart.lines, frame_.left + 26, frame_.right - 26),
+        y_(Scale::linear(0, std::max(chart.y_most, most_of(chart.lines)) * 1.05, frame_.bottom, frame_.top)) {
   }
 
-  std::string draw() {
+  // Nothing when there is no column and labels do not fit.
+  std::optional<std::string> draw() {
     draw_x_axis(svg_, frame_, columns_.ticks(), chart_.x_title);
     draw_y_axis(svg_, frame_, ticks_of(y_, 5, chart_.y_tick), chart_.y_title);
     for (const Line& line : chart_.lines)
@@ -87,18 +79,23 @@ class LineDrawing {
         svg_.line({x - 9, y}, {x + 9, y}, "limit-here");
       }
     for (const Line& line : chart_.lines) draw_line(line);
-    draw_labels();
+    if (column_ > 0)
+      draw_label_column();
+    else if (!draw_labels_at_lines())
+      return {};
     return svg_.str();
   }
 
- private:
-  static double label_column(const LineChart& chart, double width) {
+  static double column_width(const LineChart& chart, double width) {
     double widest = 0;
     for (const Line& line : chart.lines)
-      for (const std::string& text : wrapped(line.label, width * 0.26))
+      for (const std::string& text : wrapped(line.label, width * 0.26, kFontSize))
         widest = std::max(widest, text_width(text, kFontSize));
-    return widest > 0 ? widest + 26 : 0;
+    return widest + kLeader;
   }
+
+ private:
+  static constexpr double kLeader = 26;
 
   std::string description() const {
     std::string text = chart_.y_title + " over " + chart_.x_title + ".";
@@ -112,23 +109,45 @@ class LineDrawing {
     return text;
   }
 
+  Point place_of(const LinePoint& point) const { return {columns_(point.x), y_(point.y)}; }
+
   void draw_line(const Line& line) {
     std::vector<Point> path;
-    for (const LinePoint& point : line.points) path.push_back({columns_(point.x), y_(point.y)});
+    for (const LinePoint& point : line.points) path.push_back(place_of(point));
     const std::string css(line.kind->css);
     if (path.size() > 1) svg_.polyline(path, "line " + css);
     for (std::size_t i = 0; i < path.size(); ++i)
       svg_.marker(line.kind->shape, path[i], 5, css, line.points[i].tip);
   }
 
-  void draw_labels() {
+  bool draw_labels_at_lines() {
+    LabelPlacer labels({frame_.left, frame_.top, frame_.right, frame_.bottom - 2}, kFontSize);
+    for (const Line& line : chart_.lines)
+      for (std::size_t i = 0; i < line.points.size(); ++i) {
+        const Point at = place_of(line.points[i]);
+        const double limit = y_(line.points[i].limit);
+        labels.keep_clear({at.x - 6, at.y - 6, at.x + 6, at.y + 6});
+        labels.keep_clear({at.x - 10, limit - 3, at.x + 10, limit + 3});
+        if (i > 0) labels.keep_clear(place_of(line.points[i - 1]), at);
+      }
+    for (const Line& line : chart_.lines) {
+      if (line.label.empty()) continue;
+      std::optional<LabelPlacer::Place> place;
+      for (auto point = line.points.rbegin(); point != line.points.rend() && !place; ++point)
+        place = labels.place(place_of(*point), 5, line.label);
+      if (!place) return false;
+      svg_.text(place->baseline, line.label, "point-label", place->anchor);
+    }
+    return true;
+  }
+
+  void draw_label_column() {
     std::vector<double> centres, heights;
     std::vector<std::vector<std::string>> texts;
     std::vector<Point> ends;
     for (const Line& line : chart_.lines) {
-      if (line.label.empty()) continue;
-      texts.push_back(wrapped(line.label, label_width_ - 26));
-      ends.push_back({columns_(line.points.back().x), y_(line.points.back().y)});
+      texts.push_back(wrapped(line.label, column_ - kLeader, kFontSize));
+      ends.push_back(place_of(line.points.back()));
       centres.push_back(ends.back().y);
       heights.push_back(kLineHeight * static_cast<double>(texts.back().size()) + 6);
     }
@@ -146,7 +165,7 @@ class LineDrawing {
   }
 
   const LineChart& chart_;
-  double label_width_;
+  double column_;
   Frame frame_;
   Svg svg_;
   Columns columns_;
@@ -167,6 +186,9 @@ double most_of(const std::vector<Line>& lines) {
   return most;
 }
 
-std::string draw_line_chart(const LineChart& chart, double width) { return LineDrawing(chart, width).draw(); }
+std::string draw_line_chart(const LineChart& chart, double width) {
+  if (auto svg = LineDrawing(chart, width, 0).draw()) return *std::move(svg);
+  return LineDrawing(chart, width, LineDrawing::column_width(chart, width)).draw().value();
+}
 
 }  // namespace strobe::bench::report

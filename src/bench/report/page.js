@@ -20,7 +20,7 @@
   });
 })();
 
-// Tables that sort by a click on a heading and show the rows that hold every word of the filter.
+// Tables that sort by a click on a heading and show the rows that hold every part of the filter.
 for (const table of document.querySelectorAll("table.sortable")) {
   const body = table.tBodies[0];
   const rows = [...body.rows];
@@ -54,11 +54,11 @@ for (const table of document.querySelectorAll("table.sortable")) {
   input.setAttribute("aria-label", "Show the " + table.dataset.noun + " that hold all of these words");
   const count = document.createElement("output");
   const filter = () => {
-    const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const parts = input.value.toLowerCase().match(/\S+(\s+[\d.]+)*/g) ?? [];  // a name and its number are one part
     let shown = 0;
     for (const row of rows) {
-      const text = [...row.cells].map((cell) => (cell.querySelector("summary") ?? cell).textContent).join(" ").toLowerCase();
-      row.hidden = !words.every((word) => text.includes(word));
+      const text = [...row.cells].map((cell) => (cell.querySelector("summary") ?? cell).textContent).join(" ").toLowerCase().replace(/\s+/g, " ");
+      row.hidden = !parts.every((part) => text.includes(part.replace(/\s+/g, " ")));
       shown += !row.hidden;
     }
     count.textContent = shown === rows.length ? `${shown} ${table.dataset.noun}` : `${shown} of ${rows.length} ${table.dataset.noun}`;

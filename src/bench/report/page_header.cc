@@ -8,6 +8,7 @@
 #include "bench/report/format.h"
 #include "bench/report/html.h"
 #include "bench/report/result_table.h"
+#include "bench/roofline.h"
 
 namespace strobe::bench::report {
 namespace {
@@ -28,15 +29,8 @@ std::string limits_row(const std::string& when, const std::string& isa, int thre
          "\n";
 }
 
-LimitRates smaller(const LimitRates& a, const LimitRates& b) {
-  return {.dram_read_gbs = std::min(a.dram_read_gbs, b.dram_read_gbs),
-          .copy_gbs = std::min(a.copy_gbs, b.copy_gbs),
-          .fma_gflops = std::min(a.fma_gflops, b.fma_gflops),
-          .bf16_dot_gflops = std::min(a.bf16_dot_gflops, b.bf16_dot_gflops)};
-}
-
 // The lowest and highest limits beside the rows of one level of a file.
-std::string beside_rows(const ResultFile& file, const Limits& level) {
+std::string beside_rows(const ResultFile& file, const Limits& level, const std::string& run) {
   LimitRates low, high;
   bool found = false;
   for (const ResultRow& row : file.rows)
@@ -46,16 +40,25 @@ std::string beside_rows(const ResultFile& file, const Limits& level) {
       found = true;
     }
   if (!found) return {};
-  return limits_row("beside the cases, lowest", level.isa, level.threads, low) +
-         limits_row("beside the cases, highest", level.isa, level.threads, high);
+  return limits_row(run + "beside the cases, lowest", level.isa, level.threads, low) +
+         limits_row(run + "beside the cases, highest", level.isa, level.threads, high);
+}
+
+// "run 2, " when there are more.
+std::string run_name(const Results& results, const ResultFile& file) {
+  if (results.files().size() == 1) return {};
+  return fmt::format("run {}, ", &file - results.files().data() + 1);
 }
 
 std::string limits_table(const Results& results) {
   std::string rows;
   for (const ResultFile& file : results.files()) {
-    for (const Limits& level : file.before) rows += limits_row("before", level.isa, level.threads, level.max);
-    for (const Limits& level : file.before) rows += beside_rows(file, level);
-    for (const Limits& level : file.after) rows += limits_row("after", level.isa, level.threads, level.max);
+    const std::string run = run_name(results, file);
+    for (const Limits& level : file.before)
+      rows += limits_row(run + "before", level.isa, level.threads, level.max);
+    for (const Limits& level : file.before) rows += beside_rows(file, level, run);
+    for (const Limits& level : file.after)
+      rows += limits_row(run + "after", level.isa, level.threads, level.max);
   }
   return "<div class=\"table\" role=\"region\" aria-label=\"Measured limits\" tabindex=\"0\">\n<table>\n"
          "<caption>Measured limits, all threads at once.</caption>\n"
@@ -123,8 +126,8 @@ std::string runs_html(const Results& results) {
   std::string items;
   for (const ResultFile& file : results.files())
     items += element("p", "class=\"run\"",
-                     escaped(fmt::format("{}, strobe {}, commit {}", date_text(file.date), file.version,
-                                         file.commit))) +
+                     escaped(fmt::format("{}{}, strobe {}, commit {}", run_name(results, file),
+                                         date_text(file.date), file.version, file.commit))) +
              command_block(file.command);
   return items;
 }

@@ -30,13 +30,14 @@ std::string behind(const ResultRow& row) {
     pairs.emplace_back("largest error", fmt::format("{:.3g} (relative {:.3g})", *row.check.max_abs_err,
                                                     row.check.max_rel_err.value_or(0)));
   if (!row.check.message.empty()) pairs.emplace_back("check", escaped(row.check.message));
-  return facts(pairs) + command_block(row.repro);
+  return element("div", "class=\"behind\"", element("div", "", facts(pairs) + command_block(row.repro)));
 }
 
 std::string row_html(const Results& results, const ResultRow& row) {
   const std::string variant = results.variant(row);
   const std::string label =
-      inline_marker(kind_of(row.routine)) + element("span", "class=\"routine\"", escaped(row.routine)) + " " +
+      inline_marker(kind_of(row.routine)) + element("span", "class=\"routine\"", breakable(row.routine)) +
+      " " +
       element("span", "class=\"case\"", escaped(case_text(row) + (variant.empty() ? "" : " · " + variant)));
   const std::string cells =
       fmt::format("<th scope=\"row\" data-key=\"{}\"><details><summary>{}</summary>{}</details></th>",
@@ -55,9 +56,16 @@ std::string row_html(const Results& results, const ResultRow& row) {
 
 }  // namespace
 
+std::string breakable(const std::string& name) {
+  std::string html = escaped(name);
+  for (std::size_t i = html.find('_'); i != std::string::npos; i = html.find('_', i + 1))
+    html.insert(i + 1, "<wbr>");
+  return html;
+}
+
 std::string check_mark(const ResultCheck& check) {
   const bool pass = check.state == "pass", skipped = check.state == "skipped";
-  return fmt::format("<span class=\"check {}\">{} {}</span>",
+  return fmt::format("<span class=\"check {}\">{} <span>{}</span></span>",
                      pass      ? "good"
                      : skipped ? "none"
                                : "bad",

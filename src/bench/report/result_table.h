@@ -9,6 +9,8 @@ namespace strobe::bench::report {
 // Every row with its reference check; behind each its errors, limits and the command that repeats it.
 std::string result_table(const Results& results);
 
+// The name as HTML that may break after an underscore.
+std::string breakable(const std::string& name);
 // "✓ pass", marked for page.css.
 std::string check_mark(const ResultCheck& check);
 // A command to copy.

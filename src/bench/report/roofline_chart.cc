@@ -27,6 +27,7 @@ struct Roof {
   double read_low = INFINITY, read_high = 0;  // GB/s
   std::vector<Ceiling> ceilings;              // ascending
   double top() const { return ceilings.back().gflops; }
+  bool moved() const { return read_high > 1.1 * read_low; }
 };
 
 void add_ceiling(Roof& roof, double gflops, const std::string& label) {
@@ -47,13 +48,21 @@ Roof roof_of(const Results& results) {
     roof.read_low = std::min(roof.read_low, rates.dram_read_gbs);
     roof.read_high = std::max(roof.read_high, rates.dram_read_gbs);
     const std::string of = levels.size() > 1 ? fmt::format(" ({}, {} threads)", isa, threads) : "";
-    add_ceiling(roof, rates.fma_gflops, "f32 FMA" + of);
+    add_ceiling(roof, rates.fma_gflops, "FMA" + of);
     add_ceiling(roof, rates.bf16_dot_gflops, "bf16 dot" + of);
   };
   for (const ResultRow* row : results.rows()) add(row->limits, row->isa, row->threads);
   std::sort(roof.ceilings.begin(), roof.ceilings.end(),
             [](const Ceiling& a, const Ceiling& b) { return a.gflops < b.gflops; });
   return roof;
+}
+
+std::string ceiling_label(const Ceiling& ceiling) { return ceiling.label + " " + gigaflops(ceiling.gflops); }
+
+std::string slope_label(const Roof& roof) {
+  const std::string high = gigabytes_per_second(roof.read_high);
+  return roof.moved() ? fmt::format("DRAM read {} to {}", significant(roof.read_low), high)
+                      : "DRAM read " + high;
 }
 
 class RooflineChart {
@@ -117,7 +126,7 @@ class RooflineChart {
   }
 
   void draw_roof() {
-    if (roof_.read_high > 1.1 * roof_.read_low) {
+    if (roof_.moved()) {
       const double low = roof_.read_low, high = roof_.read_high, top = roof_.top();
       svg_.polygon({memory_point(high, entry(high)), memory_point(high, top / high),
                     memory_point(low, top / low), memory_point(low, entry(low))},
@@ -136,12 +145,8 @@ class RooflineChart {
                 b = memory_point(roof_.read_high, roof_.top() / roof_.read_high);
     const double angle = std::atan2(b.y - a.y, b.x - a.x) * 180 / std::numbers::pi;
     const double along = narrow_ ? 0.3 : 0.36;
-    std::string label = fmt::format("DRAM read  {}", gigabytes_per_second(roof_.read_high));
-    if (roof_.read_high > 1.1 * roof_.read_low)
-      label = fmt::format("DRAM read  {} to {}", significant(roof_.read_low),
-                          gigabytes_per_second(roof_.read_high));
     const double lift = 9 / std::cos(angle * std::numbers::pi / 180);
-    svg_.text({a.x + along * (b.x - a.x), a.y + along * (b.y - a.y) - lift}, label, "roof-label",
+    svg_.text({a.x + along * (b.x - a.x), a.y + along * (b.y - a.y) - lift}, slope_label(roof_), "roof-label",
               Anchor::kMiddle, angle);
   }
 
@@ -161,34 +166,39 @@ class RooflineChart {
   }
 
   void draw_labels() {
-    LabelPlacer labels({frame_.left + 4, frame_.top - 8, frame_.right, frame_.bottom - 4}, kFontSize);
+    LabelPlacer labels({frame_.left + 4, frame_.top - 16, frame_.right, frame_.bottom - 4}, kFontSize);
     const double clear = radius() + 1;
     for (const ResultRow* row : results_.rows()) {
       const Point at = place_of(*row);
       labels.keep_clear({at.x - clear, at.y - clear, at.x + clear, at.y + clear});
     }
-    for (const Ceiling& ceiling : roof_.ceilings) label_ceiling(ceiling, labels);
-    label_slope();
+    for (const Ceiling& ceiling : roof_.ceilings) {
+      const double y = y_(ceiling.gflops);
+      labels.keep_clear({x_(ceiling.gflops / roof_.read_high), y}, {frame_.right, y});
+    }
     for (double gbs : {roof_.read_low, roof_.read_high}) {
       const Point a = memory_point(gbs, entry(gbs)), b = memory_point(gbs, roof_.top() / gbs);
       labels.keep_clear(a, b);
-      labels.keep_clear({a.x, a.y - 16}, {b.x, b.y - 16});  // its text
+      labels.keep_clear({a.x, a.y - 16},
+                        {a.x + 0.75 * (b.x - a.x), a.y + 0.75 * (b.y - a.y) - 16});  // its text
     }
+    label_slope();
+    for (const Ceiling& ceiling : roof_.ceilings) label_ceiling(ceiling, labels);
     label_routines(labels);
   }
 
-  // Above its line, as far right as there is room.
+  // Above its line or, without room there, below it; as far right as there is room.
   void label_ceiling(const Ceiling& ceiling, LabelPlacer& labels) {
-    const std::string text = fmt::format("{}  {}", ceiling.label, gigaflops(ceiling.gflops));
-    const double y = y_(ceiling.gflops), start = x_(ceiling.gflops / roof_.read_high);
-    const double width = text_width(text, kFontSize);
-    double right = frame_.right - 2;
-    const auto box = [&] { return Box{right - width, y - 20, right, y - 4}; };
-    while (!labels.is_free(box()) && right - width > start + 12) right -= 4;
-    if (!labels.is_free(box())) right = frame_.right - 2;
-    svg_.text({right, y - 7}, text, "roof-label", Anchor::kEnd);
-    labels.keep_clear(box());
-    labels.keep_clear({start, y}, {frame_.right, y});
+    const std::string text = ceiling_label(ceiling);
+    const double y = y_(ceiling.gflops), width = text_width(text, kFontSize);
+    for (const double baseline : {y - 7, y + 16})
+      for (double right = frame_.right - 2; right - width > frame_.left; right -= 4) {
+        const Box box{right - width, baseline - 11, right, baseline + 3};
+        if (!labels.is_free(box)) continue;
+        svg_.text({right, baseline}, text, "roof-label", Anchor::kEnd);
+        labels.keep_clear(box);
+        return;
+      }
   }
 
   // Each routine at its fastest case that has room for the name.
@@ -235,10 +245,13 @@ std::string roofline_figure(const Results& results) {
   if (results.rows().empty()) return {};
   const bool copies = std::any_of(results.rows().begin(), results.rows().end(),
                                   [](const ResultRow* row) { return row->flops == 0; });
-  const std::string note = copies ? "A point is a case; the nearer to the lines above it, the better. Left "
-                                    "of the axis: cases that only move data, as "
-                                    "far below the memory limit as their bandwidth is."
-                                  : "A point is a case; the nearer to the lines above it, the better.";
+  const Roof roof = roof_of(results);
+  std::string note = "A point is a case; the nearer to the lines above it, the better. " + slope_label(roof);
+  for (const Ceiling& ceiling : roof.ceilings) note += ", " + ceiling_label(ceiling);
+  note += ".";
+  if (copies)
+    note +=
+        " Left of the axis: cases that only move data, as far below the memory limit as their bandwidth is.";
   return figure("Every case under the machine’s roof", note, "wide", {kNarrow, kMedium, kWide},
                 [&](double width) { return RooflineChart(results, width).draw(); }) +
          key_of(results);
