@@ -103,7 +103,7 @@ int warm_up(const WarmUpFlags& flags) {
 
   const int jobs = flags.jobs > 0 ? flags.jobs : num_threads();
   fmt::print("{} kernels into {}, {} at a time\n", kernels.size(), compiler.cache().directory(), jobs);
-  bench::Progress progress;
+  bench::Progress progress(bench::Progress::on_terminal());
   const auto start = std::chrono::steady_clock::now();
   const std::vector<WarmUpItem> items =
       jit::warm_up(compiler, kernels, jobs, [&](std::size_t done, std::size_t total, const WarmUpItem& item) {
