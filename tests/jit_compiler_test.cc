@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <barrier>
 #include <chrono>
 #include <filesystem>
@@ -13,6 +14,7 @@
 #include <thread>
 
 #include "jit/compiler.h"
+#include "jit/nvrtc_search.h"
 #include "jit/sha256.h"
 #include "strobe/error.h"
 #include "support/tiny_kernel.h"
@@ -349,6 +351,30 @@ TEST_F(JitCompiler, DebugKeepsHeadersAsFilesAndHasKeysOfItsOwn) {
              entry.path().parent_path().filename().string().starts_with("headers-");
   EXPECT_TRUE(found);
   for (const EntryName& name : debugging.cache().entries()) EXPECT_TRUE(parse_stem(name.stem()).has_value());
+}
+
+TEST_F(JitCompiler, NvrtcIsLookedForInToolkitsAndPythonEnvironments) {
+  const std::string toolkit = folder.path("toolkit"), environment = folder.path("environment"),
+                    extra = folder.path("extra");
+  const std::string pip_13 = environment + "/lib/python3.11/site-packages/nvidia/cu13/lib";
+  const std::string pip_12 = extra + "/nvidia/cuda_nvrtc/lib";
+  for (const std::string& place : {toolkit + "/lib64", pip_13, pip_12}) fs::create_directories(place);
+  ::setenv("CUDA_HOME", toolkit.c_str(), 1);
+  ::setenv("VIRTUAL_ENV", environment.c_str(), 1);
+  ::setenv("PYTHONPATH", ("/nonexistent:" + extra).c_str(), 1);
+  const std::vector<std::string> folders = nvrtc_folders();
+  const auto place_of = [&](const std::string& place) {
+    return std::find(folders.begin(), folders.end(), place);
+  };
+  EXPECT_EQ(place_of(toolkit + "/lib64"), folders.begin());
+  EXPECT_LT(place_of(pip_13), folders.end());
+  EXPECT_LT(place_of(pip_12), folders.end());
+  for (const char* name : {"libnvrtc.so", "libnvrtc.so.12", "libnvrtc.so.13", "libnvrtc-builtins.so.13.0"})
+    fs::create_symlink(STROBE_FAKE_NVRTC, pip_13 + "/" + name);
+  EXPECT_EQ(nvrtc_files(pip_13),
+            (std::vector<std::string>{pip_13 + "/libnvrtc.so.13", pip_13 + "/libnvrtc.so.12",
+                                      pip_13 + "/libnvrtc.so"}));
+  for (const char* name : {"CUDA_HOME", "VIRTUAL_ENV", "PYTHONPATH"}) ::unsetenv(name);
 }
 
 // The real compiler, where there is one.
