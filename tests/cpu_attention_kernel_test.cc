@@ -135,7 +135,7 @@ TEST(AttentionKernel, RandomCases) {
            .out = pick(Dtype::kF32, Dtype::kF16, Dtype::kBf16),
            .page_size = pick(0, 1, 3, 5, 16, 64),
            .hnd = pick(true, false),
-           .kv_heads = pick(1, 2, 3),
+           .kv_heads = pick(1, 2, 3, 17),
            .group = pick(1, 2, 3, 5, 8),
            .dim_qk = dim,
            .dim_vo = pick(dim, dim, 48),
@@ -181,6 +181,32 @@ TEST(AttentionKernel, RowsDoNotDependOnTheirTile) {
             EXPECT_TRUE(std::equal(a.out.begin(), a.out.begin() + rows * c.dim_vo, b.out.begin()))
                 << level_name(level) << ": " << c.text();
             EXPECT_TRUE(std::equal(a.lse.begin(), a.lse.begin() + rows, b.lse.begin())) << level_name(level);
+          }
+        }
+      }
+}
+
+// Nor on the heads that are read together with its own.
+TEST(AttentionKernel, RowsDoNotDependOnOtherHeads) {
+  for (Dtype dtype : {Dtype::kBf16, Dtype::kF32})
+    for (bool hnd : {false, true})
+      for (int rotary_dim : {0, 64}) {
+        Case c{.q = dtype,
+               .kv = dtype,
+               .page_size = 5,
+               .hnd = hnd,
+               .kv_heads = 18,
+               .group = 3,
+               .rotary_dim = rotary_dim,
+               .requests = {{1, 333}, {2, 70}, {1, 5}}};
+        const Data together(c);
+        for (int heads : {1, 7}) {
+          c.heads_together = heads;
+          const Data apart(c);
+          for (int level : levels()) {
+            const Result a = run(together, together.problem(), level), b = run(apart, apart.problem(), level);
+            EXPECT_EQ(a.out, b.out) << level_name(level) << ": " << c.text();
+            EXPECT_EQ(a.lse, b.lse) << level_name(level) << ": " << c.text();
           }
         }
       }

@@ -81,8 +81,9 @@ size_t lay_out_scratch(const AttentionProblem& p, int rows, void* memory, Scratc
   arena.take(&scratch->factor, padded);
   arena.take(&scratch->lo, padded);
   arena.take(&scratch->hi, padded);
-  arena.take(&scratch->s, size_t{kGroupRows} * kTiledTokens);
-  arena.take(&scratch->p, kGroupRows * kTiledTokens / per_word);
+  const size_t group_rows = static_cast<size_t>(smaller(rows, kGroupRows));
+  arena.take(&scratch->s, group_rows * kTiledTokens);
+  arena.take(&scratch->p, group_rows * kTiledTokens / per_word);
   arena.take(&scratch->k, rows > kDirectRows ? q_words * kTiledTokens : 0);
   arena.take(&scratch->v, rows > kDirectRows ? kTiledTokens / per_word *
                                                    static_cast<size_t>(round_up(words_of_o(p), kTileColumns))
@@ -93,8 +94,11 @@ size_t lay_out_scratch(const AttentionProblem& p, int rows, void* memory, Scratc
   return arena.used;
 }
 
-Item make_item(const AttentionProblem& p, const AttentionItem& item, int kv_head, void* scratch) {
-  Item it{};
+// Returns the bytes of scratch that the item takes.
+size_t make_item(const AttentionProblem& p, const AttentionItem& item, int kv_head, void* scratch,
+                 Item* made) {
+  Item& it = *made;
+  it = {};
   it.problem = &p;
   it.item = &item;
   it.kv_head = kv_head;
@@ -107,8 +111,7 @@ Item make_item(const AttentionProblem& p, const AttentionItem& item, int kv_head
   it.o_stride = words_of_o(p);
   it.transforms = p.alibi_slopes != nullptr || p.logits_soft_cap > 0;
   it.scale = it.transforms ? p.sm_scale : p.sm_scale * kLog2E;
-  lay_out_scratch(p, it.rows, scratch, &it.scratch);
-  return it;
+  return lay_out_scratch(p, it.rows, scratch, &it.scratch);
 }
 
 void start_rows(Item* it) {
@@ -146,76 +149,97 @@ void load_queries(const Item& it) {
   }
 }
 
+// Items of the same rows for `heads` KV heads; several only if they take the direct path.
 template <class Engine, class Q, class T>
-void run_item(Item* it) {
-  start_rows(it);
-  load_queries<Engine, Q>(*it);
-  if (it->rows <= kDirectRows)
-    run_direct<Engine, T>(*it);
+void run_items(Item* items, int heads) {
+  for (int h = 0; h < heads; ++h) {
+    start_rows(&items[h]);
+    load_queries<Engine, Q>(items[h]);
+  }
+  if (items[0].rows <= kDirectRows)
+    run_direct<Engine, T>(items, heads);
   else
-    run_tiled<Engine, T>(*it);
-  const Scratch& scratch = it->scratch;
-  for (int row = 0; row < it->rows; ++row) {
-    const RowState state = {scratch.m[row], scratch.l[row], scratch.stored_sum[row]};
-    if (!finish_row(*it, row, scratch.o + row * it->o_stride, state)) redo_row<Q, T>(*it, row);
+    run_tiled<Engine, T>(items[0]);
+  for (int h = 0; h < heads; ++h) {
+    const Item& it = items[h];
+    const Scratch& scratch = it.scratch;
+    for (int row = 0; row < it.rows; ++row) {
+      const RowState state = {scratch.m[row], scratch.l[row], scratch.stored_sum[row]};
+      if (!finish_row(it, row, scratch.o + row * it.o_stride, state)) redo_row<Q, T>(it, row);
+    }
   }
 }
 
 template <class Q>
-void run_f32(Item* it) {
-  switch (it->problem->kv_dtype) {
+void run_f32(Item* items, int heads) {
+  switch (items[0].problem->kv_dtype) {
     case Dtype::kF32:
-      return run_item<F32Engine, Q, float>(it);
+      return run_items<F32Engine, Q, float>(items, heads);
     case Dtype::kF16:
-      return run_item<F32Engine, Q, f16_t>(it);
+      return run_items<F32Engine, Q, f16_t>(items, heads);
     case Dtype::kBf16:
-      return run_item<F32Engine, Q, bf16_t>(it);
+      return run_items<F32Engine, Q, bf16_t>(items, heads);
     case Dtype::kE4m3:
-      return run_item<F32Engine, Q, e4m3_t>(it);
+      return run_items<F32Engine, Q, e4m3_t>(items, heads);
     default:
-      return run_item<F32Engine, Q, e5m2_t>(it);
+      return run_items<F32Engine, Q, e5m2_t>(items, heads);
   }
 }
 
-void run_bf16_dot([[maybe_unused]] Item* it) {
+void run_bf16_dot([[maybe_unused]] Item* items, [[maybe_unused]] int heads) {
 #if defined(STROBE_BF16_ENGINE)
-  switch (it->problem->kv_dtype) {
+  switch (items[0].problem->kv_dtype) {
     case Dtype::kE4m3:
-      return run_item<Bf16Engine, bf16_t, e4m3_t>(it);
+      return run_items<Bf16Engine, bf16_t, e4m3_t>(items, heads);
     case Dtype::kE5m2:
-      return run_item<Bf16Engine, bf16_t, e5m2_t>(it);
+      return run_items<Bf16Engine, bf16_t, e5m2_t>(items, heads);
     default:
-      return run_item<Bf16Engine, bf16_t, bf16_t>(it);
+      return run_items<Bf16Engine, bf16_t, bf16_t>(items, heads);
   }
 #endif
+}
+
+void run_heads(Item* items, int heads) {
+  const AttentionProblem& problem = *items[0].problem;
+  if (is_bf16_dot(problem)) return run_bf16_dot(items, heads);
+  switch (problem.q_dtype) {
+    case Dtype::kF32:
+      return run_f32<float>(items, heads);
+    case Dtype::kF16:
+      return run_f32<f16_t>(items, heads);
+    default:
+      return run_f32<bf16_t>(items, heads);
+  }
 }
 
 }  // namespace
 
 size_t attention_scratch_bytes(const AttentionProblem& problem, int max_rows) {
   Scratch scratch;
-  // The direct path has no packed tiles but fewer rows: the tiled layout of at least as many rows always
-  // suffices.
-  return lay_out_scratch(problem, larger(max_rows, kDirectRows), nullptr, &scratch);
+  const size_t few_rows = lay_out_scratch(problem, kDirectRows, nullptr, &scratch) *
+                          static_cast<size_t>(smaller(problem.num_kv_heads, kMaxHeadsTogether));
+  const size_t many_rows = lay_out_scratch(problem, max_rows, nullptr, &scratch);
+  return few_rows > many_rows ? few_rows : many_rows;
 }
 
-void attention_item(const AttentionProblem& problem, const AttentionItem& item, int kv_head, void* scratch) {
-  Item it = make_item(problem, item, kv_head, scratch);
-  if (it.rows <= 0) return;
-  if (is_bf16_dot(problem)) return run_bf16_dot(&it);
-  switch (problem.q_dtype) {
-    case Dtype::kF32:
-      return run_f32<float>(&it);
-    case Dtype::kF16:
-      return run_f32<f16_t>(&it);
-    default:
-      return run_f32<bf16_t>(&it);
+void attention_item(const AttentionProblem& problem, const AttentionItem& item, int kv_head_begin,
+                    int kv_head_end, void* scratch) {
+  const int rows = (item.q_end - item.q_begin) * (problem.num_qo_heads / problem.num_kv_heads);
+  if (rows <= 0) return;
+  Item items[kMaxHeadsTogether];
+  const int together = rows <= kDirectRows ? kMaxHeadsTogether : 1;
+  for (int first = kv_head_begin; first < kv_head_end; first += together) {
+    const int heads = smaller(together, kv_head_end - first);
+    char* memory = static_cast<char*>(scratch);
+    for (int h = 0; h < heads; ++h) memory += make_item(problem, item, first + h, memory, &items[h]);
+    run_heads(items, heads);
   }
 }
 
 void attention_merge(const AttentionProblem& problem, const AttentionItem* parts, int count, int kv_head,
                      void* scratch) {
-  const Item it = make_item(problem, parts[0], kv_head, scratch);
+  Item it;
+  make_item(problem, parts[0], kv_head, scratch, &it);
   for (int row = 0; row < it.rows; ++row) merge_row(it, parts, count, row);
 }
 

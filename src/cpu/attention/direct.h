@@ -1,5 +1,7 @@
 // The path for few rows (decode): K and V are read once, in place. Scores by dot products along the head dim
-// and a transposing reduction; output by broadcast probabilities. Bound by memory (lookahead.h).
+// and a transposing reduction; output by broadcast probabilities. Bound by memory: all KV heads of the item
+// advance together, so that the cache is read in the order of its addresses whichever its layout
+// (lookahead.h).
 #pragma once
 
 #include "cpu/attention/lookahead.h"
@@ -12,73 +14,72 @@ namespace strobe::cpu::STROBE_ISA {
 
 inline constexpr int kDirectChunk = 4;  // rows that share the registers
 
-// Tokens whose dot products run side by side. One: the cache is read in the order of its addresses, and a
-// wide core overlaps the sums itself; narrow vectors need so many instructions for a token that it cannot
-// look far enough ahead.
-inline constexpr int kDirectTogether = kLanes >= 16 ? 1 : 2;
+// Tokens whose dot products with kRows rows fill a square of kLanes accumulators, which one transposing
+// reduction sums.
+template <int kRows>
+inline constexpr int kTokensTogether = kLanes / (kRows > 2 ? 4 : kRows);
 
-// Scores of kRows rows against `count` tokens.
-template <class Engine, int kRows, class T, class Cached>
-static void direct_scores(const Item& it, int row, const T* const* k, int count, Lookahead<Cached>* ahead) {
-  constexpr int kElements = kLanes * Engine::kPerWord;
+// Scores of kRows rows against tokens [begin, end) of a tile, multiples of kLanes.
+template <class Engine, int kRows, class K, class Cached>
+static void direct_scores(const Item& it, int row, const K* const* k, int64_t offset, int begin, int end,
+                          Lookahead<Cached>* ahead) {
+  constexpr int kElements = kLanes * Engine::kPerWord, kTokens = kTokensTogether<kRows>;
   const int width = it.problem->head_dim_qk, q_stride = it.q_stride;
   const uint32_t* q = it.scratch.q + row * q_stride;
-  for (int t = 0; t < count; t += kLanes) {
-    F32 dots[kRows][kLanes];
-    for (int u = 0; u < kLanes; u += kDirectTogether) {
-      F32 acc[kDirectTogether][kRows] = {};
-      for (int column = 0; column < width; column += kElements) {
-        U32 qv[kRows];
+  for (int t = begin; t < end; t += kTokens) {
+    F32 dots[kLanes] = {};  // [row][token]
+    for (int column = 0; column < width; column += kElements) {
+      U32 words[kTokens];
+#pragma GCC unroll 16
+      for (int j = 0; j < kTokens; ++j) words[j] = row_words<Engine>(k[t + j] + offset, column, width);
 #pragma GCC unroll 4
-        for (int i = 0; i < kRows; ++i)
-          __builtin_memcpy(&qv[i], q + i * q_stride + column / Engine::kPerWord, sizeof qv[i]);
-#pragma GCC unroll 2
-        for (int j = 0; j < kDirectTogether; ++j) {
-          const U32 kv = row_words<Engine>(k[t + u + j], column, width);
-#pragma GCC unroll 4
-          for (int i = 0; i < kRows; ++i) acc[j][i] = Engine::step(acc[j][i], qv[i], kv);
-        }
+      for (int i = 0; i < kRows; ++i) {
+        U32 qv;
+        __builtin_memcpy(&qv, q + i * q_stride + column / Engine::kPerWord, sizeof qv);
+#pragma GCC unroll 16
+        for (int j = 0; j < kTokens; ++j)
+          dots[i * kTokens + j] = Engine::step(dots[i * kTokens + j], qv, words[j]);
       }
-      if (ahead != nullptr) fetch_ahead(ahead, t + u);
-#pragma GCC unroll 2
-      for (int j = 0; j < kDirectTogether; ++j)
-#pragma GCC unroll 4
-        for (int i = 0; i < kRows; ++i) dots[i][u + j] = acc[j][i];
     }
+    if (ahead != nullptr) fetch_ahead(ahead, kTokens);
+    const F32 scores = reduce_each<Add>(dots) * it.scale;
+    const char* bytes = reinterpret_cast<const char*>(&scores);
 #pragma GCC unroll 4
     for (int i = 0; i < kRows; ++i)
-      store(it.scratch.s + (row + i) * kTiledTokens + t, reduce_each<Add>(dots[i]) * it.scale);
+      __builtin_memcpy(it.scratch.s + (row + i) * kTiledTokens + t, bytes + i * kTokens * sizeof(float),
+                       kTokens * sizeof(float));
   }
 }
 
-// Output columns [column, column + kLoads * kLanes * kPerWord) of kRows rows, from `count` tokens. This is
-// one of `passes` over V; the lookahead starts from `used` rows.
+// Output columns [column, column + kLoads * kLanes * kPerWord) of kRows rows, from tokens [begin, end) of a
+// tile. This is number `pass` of `passes` over them.
 template <class Engine, int kRows, int kLoads, class T>
-static void direct_output(const Item& it, int row, int column, const T* const* v, int count, int used,
-                          int passes, Lookahead<T>* ahead) {
+static void direct_output(const Item& it, int row, int column, const T* const* v, int64_t offset, int begin,
+                          int end, int pass, int passes, Lookahead<T>* ahead) {
   constexpr int kPerWord = Engine::kPerWord, kPStride = kTiledTokens / kPerWord, kVectors = kLoads * kPerWord;
   const int width = it.problem->head_dim_vo, o_stride = it.o_stride;
   const uint32_t* p = it.scratch.p + row * kPStride;
   float* o = it.scratch.o + row * o_stride + column;
   F32 acc[kRows][kVectors];
 #pragma GCC unroll 4
-  for (int i = 0; i < kRows; ++i)
+  for (int i = 0; i < kRows; ++i) {
+    const float factor = begin == 0 ? it.scratch.factor[row + i] : 1;
 #pragma GCC unroll 4
-    for (int j = 0; j < kVectors; ++j)
-      acc[i][j] = load(o + i * o_stride + j * kLanes) * it.scratch.factor[row + i];
-  int remainder = 0;
-  for (int t = 0; t < count; t += kPerWord) {
+    for (int j = 0; j < kVectors; ++j) acc[i][j] = load(o + i * o_stride + j * kLanes) * factor;
+  }
+  int due = pass;
+  for (int t = begin; t < end; t += kPerWord) {
     U32 words[kLoads][kPerWord];
 #pragma GCC unroll 4
     for (int j = 0; j < kLoads; ++j) {
 #pragma GCC unroll 2
       for (int i = 0; i < kPerWord; ++i)
-        words[j][i] = row_words<Engine>(v[t + i], column + j * kLanes * kPerWord, width);
+        words[j][i] = row_words<Engine>(v[t + i] + offset, column + j * kLanes * kPerWord, width);
       Engine::pair_tokens(words[j]);
     }
-    if (ahead != nullptr) {
-      for (remainder += kPerWord; remainder >= passes; remainder -= passes) ++used;
-      fetch_ahead(ahead, used);
+    if (ahead != nullptr && due-- == 0) {
+      fetch_ahead(ahead, kPerWord);
+      due = passes - 1;
     }
 #pragma GCC unroll 4
     for (int i = 0; i < kRows; ++i) {
@@ -96,20 +97,19 @@ static void direct_output(const Item& it, int row, int column, const T* const* v
 
 // All output columns.
 template <class Engine, int kRows, class T>
-static void direct_output_columns(const Item& it, int row, const T* const* v, int count,
-                                  Lookahead<T>* ahead) {
+static void direct_output_columns(const Item& it, int row, const T* const* v, int64_t offset, int begin,
+                                  int end, Lookahead<T>* ahead) {
   constexpr int kElements = kLanes * Engine::kPerWord, kLoads = kTileVectors / Engine::kPerWord;
   const int width = it.problem->head_dim_vo;
   const int wide = width / (kLoads * kElements),
             passes = wide + (width % (kLoads * kElements) + kElements - 1) / kElements;
   int column = 0;
   for (int pass = 0; pass < passes; ++pass) {
-    const int used = count + count * pass / passes;  // all of K, and a share of V
     if (pass < wide) {
-      direct_output<Engine, kRows, kLoads>(it, row, column, v, count, used, passes, ahead);
+      direct_output<Engine, kRows, kLoads>(it, row, column, v, offset, begin, end, pass, passes, ahead);
       column += kLoads * kElements;
     } else {
-      direct_output<Engine, kRows, 1>(it, row, column, v, count, used, passes, ahead);
+      direct_output<Engine, kRows, 1>(it, row, column, v, offset, begin, end, pass, passes, ahead);
       column += kElements;
     }
   }
@@ -141,45 +141,88 @@ STROBE_INLINE void for_row_chunks(int rows, Function function) {
   }
 }
 
-// Scores, softmax and output of one tile; `k` are its key rows, in the cache or rotated.
-template <class Engine, class T, class K>
-static void direct_tile(const Item& it, int tile, const K* const* k, const KvRows<T>& rows,
-                        Lookahead<T>* ahead) {
-  const int count = rows.count;
-  for_row_chunks(it.rows, [&](int row, auto n) {
-    direct_scores<Engine, decltype(n)::value>(it, row, k, count, row == 0 ? ahead : nullptr);
-  });
-  fetch_ahead(ahead, count + kRowsBurst);
+// Tokens of a head that the output takes in one go, at the least: it reads and writes the running sums once
+// for each go.
+inline constexpr int kOutputTokens = 16;
+
+// Tokens of a head whose rows follow each other before the next head's: the cache is read in blocks of so
+// many.
+STROBE_INLINE int tokens_in_order(const AttentionProblem& p) {
+  if (p.k_stride_head < p.k_stride_token) return 1;
+  return p.page_size > 0 ? smaller(p.page_size, kDirectTokens) : kDirectTokens;
+}
+
+// Scores of a tile for `heads` KV heads, whose items follow each other.
+template <class Engine, class T>
+static void direct_scores_of_heads(const Item* items, int heads, int tile, const KvRows<T>& rows,
+                                   Lookahead<T>* ahead) {
+  const AttentionProblem& p = *items[0].problem;
+  const bool rotates = p.rope_inv_freq != nullptr;
+  const bool square = items[0].rows % kDirectChunk == 0 || items[0].rows % kDirectChunk == 3;
+  const int least = square ? kTokensTogether<kDirectChunk> : kLanes;
+  const int block = rotates ? kDirectTokens : round_up(larger(ahead->block_tokens, least), least);
+  for (int begin = 0; begin < rows.count; begin += block) {
+    const int end = smaller(begin + block, round_up(rows.count, kLanes));
+    for (int h = 0; h < heads; ++h) {
+      const Item& it = items[h];
+      const auto scores = [&](const auto* const* k, int64_t offset) {
+        for_row_chunks(it.rows, [&](int row, auto n) {
+          direct_scores<Engine, decltype(n)::value>(it, row, k, offset, begin, end,
+                                                    row == 0 ? ahead : nullptr);
+        });
+      };
+      if (rotates) {
+        const typename Engine::Element* rotated[kTiledTokens];
+        rotate_k<Engine>(it, rows.k, h * p.k_stride_head, tile, rows.count, rotated);
+        scores(rotated, 0);
+      } else {
+        scores(rows.k, h * p.k_stride_head);
+      }
+    }
+  }
+}
+
+// Scores, softmax and output of a tile for `heads` KV heads.
+template <class Engine, class T>
+static void direct_tile(const Item* items, int heads, int tile, const KvRows<T>& rows, Lookahead<T>* ahead) {
+  direct_scores_of_heads<Engine>(items, heads, tile, rows, ahead);
   Columns columns[kDirectRows];
-  for (Columns& c : columns) c = {0, round_up(count, kLanes)};
-  for (int row = 0; row < it.rows; row += kLanes)
-    softmax_rows<Engine>(it, row, smaller(kLanes, it.rows - row), tile, columns + row,
-                         it.scratch.s + row * kTiledTokens,
-                         it.scratch.p + row * (kTiledTokens / Engine::kPerWord));
-  for_row_chunks(it.rows, [&](int row, auto n) {
-    direct_output_columns<Engine, decltype(n)::value>(it, row, rows.v, count, row == 0 ? ahead : nullptr);
-  });
+  for (Columns& c : columns) c = {0, round_up(rows.count, kLanes)};
+  for (int h = 0; h < heads; ++h) {
+    const Item& it = items[h];
+    for (int row = 0; row < it.rows; row += kLanes)
+      softmax_rows<Engine>(it, row, smaller(kLanes, it.rows - row), tile, columns + row,
+                           it.scratch.s + row * kTiledTokens,
+                           it.scratch.p + row * (kTiledTokens / Engine::kPerWord));
+  }
+  const int block = round_up(larger(ahead->block_tokens, kOutputTokens), kOutputTokens);
+  for (int begin = 0; begin < rows.count; begin += block) {
+    const int end = smaller(begin + block, rows.count);
+    for (int h = 0; h < heads; ++h)
+      for_row_chunks(items[h].rows, [&](int row, auto n) {
+        direct_output_columns<Engine, decltype(n)::value>(items[h], row, rows.v,
+                                                          h * items[h].problem->v_stride_head, begin, end,
+                                                          row == 0 ? ahead : nullptr);
+      });
+  }
 }
 
 template <class Engine, class T>
-static void run_direct(const Item& it) {
+static void run_direct(const Item* items, int heads) {
+  const Item& it = items[0];
   const int origin = it.item->kv_begin;
   KvRows<T> buffers[2];
   KvRows<T>*now = &buffers[0], *next = &buffers[1];
   Lookahead<T> ahead = {};
+  ahead.heads = heads;
+  ahead.block_tokens = tokens_in_order(*it.problem);
   int tile = origin + round_down(it.kv_begin - origin, kDirectTokens);
   gather_rows(it, tile, smaller(tile + kDirectTokens, it.kv_end), now);
   for (; tile < it.kv_end; tile += kDirectTokens) {
     gather_rows(it, tile + kDirectTokens, smaller(tile + 2 * kDirectTokens, it.kv_end), next);
     begin_tile(it, *now, *next, &ahead);
     fetch_ahead(&ahead, 0);
-    if (it.problem->rope_inv_freq != nullptr) {
-      const typename Engine::Element* rotated[kTiledTokens];
-      rotate_k<Engine>(it, now->k, tile, now->count, rotated);
-      direct_tile<Engine>(it, tile, rotated, *now, &ahead);
-    } else {
-      direct_tile<Engine>(it, tile, now->k, *now, &ahead);
-    }
+    direct_tile<Engine>(items, heads, tile, *now, &ahead);
     KvRows<T>* swap = now;
     now = next;
     next = swap;

@@ -21,6 +21,8 @@ inline constexpr int kTiledTokens = 128;
 inline constexpr int kDirectTokens = 64;
 inline constexpr int kDirectRows = 8;  // items of at most so many rows take the direct path
 
+inline constexpr int kMaxHeadsTogether = 16;  // KV heads that the direct path works on at a time
+
 // Rows that pass through scores, softmax and output together, a multiple of the register tile's rows. Few, so
 // that their queries, scores and probabilities stay in the first-level cache beside a panel of K or V (6 + 12
 // + 6 + 16 KiB for bf16 at D128).
