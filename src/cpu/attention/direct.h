@@ -5,9 +5,9 @@
 #pragma once
 
 #include "cpu/attention/lookahead.h"
-#include "cpu/attention/pack.h"
 #include "cpu/attention/rope.h"
 #include "cpu/attention/softmax.h"
+#include "cpu/attention/stretch.h"
 #include "cpu/attention/tile_gemm.h"
 
 namespace strobe::cpu::STROBE_ISA {
@@ -19,28 +19,51 @@ inline constexpr int kDirectChunk = 4;  // rows that share the registers
 template <int kRows>
 inline constexpr int kTokensTogether = kLanes / (kRows > 2 ? 4 : kRows);
 
-// Scores of kRows rows against tokens [begin, end) of a tile, multiples of kLanes.
+// Tokens whose keys are in registers at a time.
+template <class Keys, int kRows>
+inline constexpr int kTokensInRegisters =
+    kTokensTogether<kRows> < 4 / Keys::kKeyVectors ? kTokensTogether<kRows> : 4 / Keys::kKeyVectors;
+
+// Adds a stretch of kRows queries times kTokensTogether keys to dots[row][token].
+template <class Engine, class Keys, int kRows, class K>
+STROBE_INLINE void add_products(const uint32_t* q, int q_stride, const K* const* k, int64_t offset,
+                                int column, int width, F32 (&dots)[kLanes]) {
+  constexpr int kTokens = kTokensTogether<kRows>, kNow = kTokensInRegisters<Keys, kRows>;
+#pragma GCC unroll 16
+  for (int t = 0; t < kTokens; t += kNow) {
+    U32 words[kNow][Keys::kKeyVectors];
+#pragma GCC unroll 4
+    for (int j = 0; j < kNow; ++j) Keys::keys(k[t + j] + offset, column, width, words[j]);
+#pragma GCC unroll 4
+    for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 2
+      for (int v = 0; v < Keys::kKeyVectors; ++v) {
+        U32 qv;
+        __builtin_memcpy(&qv, q + i * q_stride + column / Engine::kPerWord + v * kLanes, sizeof qv);
+#pragma GCC unroll 4
+        for (int j = 0; j < kNow; ++j)
+          dots[i * kTokens + t + j] = Engine::step(dots[i * kTokens + t + j], qv, words[j][v]);
+      }
+    }
+  }
+}
+
+// Scores of kRows rows against tokens [begin, end) of a tile, multiples of kTokensTogether.
 template <class Engine, int kRows, class K, class Cached>
 static void direct_scores(const Item& it, int row, const K* const* k, int64_t offset, int begin, int end,
                           Lookahead<Cached>* ahead) {
-  constexpr int kElements = kLanes * Engine::kPerWord, kTokens = kTokensTogether<kRows>;
+  typedef Stretch<Engine, K> Whole;
+  typedef Natural<Engine, K> Rest;
+  constexpr int kTokens = kTokensTogether<kRows>;
   const int width = it.problem->head_dim_qk, q_stride = it.q_stride;
   const uint32_t* q = it.scratch.q + row * q_stride;
   for (int t = begin; t < end; t += kTokens) {
     F32 dots[kLanes] = {};  // [row][token]
-    for (int column = 0; column < width; column += kElements) {
-      U32 words[kTokens];
-#pragma GCC unroll 16
-      for (int j = 0; j < kTokens; ++j) words[j] = row_words<Engine>(k[t + j] + offset, column, width);
-#pragma GCC unroll 4
-      for (int i = 0; i < kRows; ++i) {
-        U32 qv;
-        __builtin_memcpy(&qv, q + i * q_stride + column / Engine::kPerWord, sizeof qv);
-#pragma GCC unroll 16
-        for (int j = 0; j < kTokens; ++j)
-          dots[i * kTokens + j] = Engine::step(dots[i * kTokens + j], qv, words[j]);
-      }
-    }
+    int column = 0;
+    for (; column + Whole::kElements <= width; column += Whole::kElements)
+      add_products<Engine, Whole, kRows>(q, q_stride, k + t, offset, column, width, dots);
+    for (; column < width; column += Rest::kElements)
+      add_products<Engine, Rest, kRows>(q, q_stride, k + t, offset, column, width, dots);
     if (ahead != nullptr) fetch_ahead(ahead, kTokens);
     const F32 scores = reduce_each<Add>(dots) * it.scale;
     const char* bytes = reinterpret_cast<const char*>(&scores);
@@ -51,15 +74,20 @@ static void direct_scores(const Item& it, int row, const K* const* k, int64_t of
   }
 }
 
-// Output columns [column, column + kLoads * kLanes * kPerWord) of kRows rows, from tokens [begin, end) of a
-// tile. This is number `pass` of `passes` over them.
-template <class Engine, int kRows, int kLoads, class T>
-static void direct_output(const Item& it, int row, int column, const T* const* v, int64_t offset, int begin,
-                          int end, int pass, int passes, Lookahead<T>* ahead) {
-  constexpr int kPerWord = Engine::kPerWord, kPStride = kTiledTokens / kPerWord, kVectors = kLoads * kPerWord;
+// One of the passes over the tokens that make all output columns.
+struct OutputPass {
+  int column, number, count;
+};
+
+// Output of kRows rows in kStretches stretches of columns, from tokens [begin, end) of a tile.
+template <class Engine, class Values, int kRows, int kStretches, class T>
+static void direct_output(const Item& it, int row, OutputPass pass, const T* const* v, int64_t offset,
+                          int begin, int end, Lookahead<T>* ahead) {
+  constexpr int kPerWord = Engine::kPerWord, kPStride = kTiledTokens / kPerWord;
+  constexpr int kOfStretch = Values::kValueVectors, kVectors = kStretches * kOfStretch;
   const int width = it.problem->head_dim_vo, o_stride = it.o_stride;
   const uint32_t* p = it.scratch.p + row * kPStride;
-  float* o = it.scratch.o + row * o_stride + column;
+  float* o = it.scratch.o + row * o_stride + pass.column;
   F32 acc[kRows][kVectors];
 #pragma GCC unroll 4
   for (int i = 0; i < kRows; ++i) {
@@ -67,26 +95,22 @@ static void direct_output(const Item& it, int row, int column, const T* const* v
 #pragma GCC unroll 4
     for (int j = 0; j < kVectors; ++j) acc[i][j] = load(o + i * o_stride + j * kLanes) * factor;
   }
-  int due = pass;
+  int due = pass.number;
   for (int t = begin; t < end; t += kPerWord) {
-    U32 words[kLoads][kPerWord];
+    U32 words[kStretches][kOfStretch];
 #pragma GCC unroll 4
-    for (int j = 0; j < kLoads; ++j) {
-#pragma GCC unroll 2
-      for (int i = 0; i < kPerWord; ++i)
-        words[j][i] = row_words<Engine>(v[t + i] + offset, column + j * kLanes * kPerWord, width);
-      Engine::pair_tokens(words[j]);
-    }
+    for (int j = 0; j < kStretches; ++j)
+      Values::values(v + t, offset, pass.column + j * Values::kElements, width, words[j]);
     if (ahead != nullptr && due-- == 0) {
       fetch_ahead(ahead, kPerWord);
-      due = passes - 1;
+      due = pass.count - 1;
     }
 #pragma GCC unroll 4
     for (int i = 0; i < kRows; ++i) {
       const U32 pv = splat(p[i * kPStride + t / kPerWord]);
 #pragma GCC unroll 4
       for (int j = 0; j < kVectors; ++j)
-        acc[i][j] = Engine::step(acc[i][j], pv, words[j / kPerWord][j % kPerWord]);
+        acc[i][j] = Engine::step(acc[i][j], pv, words[j / kOfStretch][j % kOfStretch]);
     }
   }
 #pragma GCC unroll 4
@@ -99,20 +123,20 @@ static void direct_output(const Item& it, int row, int column, const T* const* v
 template <class Engine, int kRows, class T>
 static void direct_output_columns(const Item& it, int row, const T* const* v, int64_t offset, int begin,
                                   int end, Lookahead<T>* ahead) {
-  constexpr int kElements = kLanes * Engine::kPerWord, kLoads = kTileVectors / Engine::kPerWord;
+  typedef Stretch<Engine, T> Whole;
+  typedef Natural<Engine, T> Rest;
+  constexpr int kStretches = larger(kTileVectors / Whole::kValueVectors, 1);
+  constexpr int kWide = kStretches * Whole::kElements;
   const int width = it.problem->head_dim_vo;
-  const int wide = width / (kLoads * kElements),
-            passes = wide + (width % (kLoads * kElements) + kElements - 1) / kElements;
-  int column = 0;
-  for (int pass = 0; pass < passes; ++pass) {
-    if (pass < wide) {
-      direct_output<Engine, kRows, kLoads>(it, row, column, v, offset, begin, end, pass, passes, ahead);
-      column += kLoads * kElements;
-    } else {
-      direct_output<Engine, kRows, 1>(it, row, column, v, offset, begin, end, pass, passes, ahead);
-      column += kElements;
-    }
-  }
+  const int whole = width / Whole::kElements, wide = whole / kStretches, narrow = whole % kStretches;
+  const int rest = (width - whole * Whole::kElements + Rest::kElements - 1) / Rest::kElements;
+  OutputPass pass = {0, 0, wide + narrow + rest};
+  for (; pass.number < wide; ++pass.number, pass.column += kWide)
+    direct_output<Engine, Whole, kRows, kStretches>(it, row, pass, v, offset, begin, end, ahead);
+  for (; pass.number < wide + narrow; ++pass.number, pass.column += Whole::kElements)
+    direct_output<Engine, Whole, kRows, 1>(it, row, pass, v, offset, begin, end, ahead);
+  for (; pass.number < pass.count; ++pass.number, pass.column += Rest::kElements)
+    direct_output<Engine, Rest, kRows, 1>(it, row, pass, v, offset, begin, end, ahead);
 }
 
 template <int kValue>
@@ -207,9 +231,27 @@ static void direct_tile(const Item* items, int heads, int tile, const KvRows<T>&
   }
 }
 
+// Queries into the order of the stretches that are read as `Keys` says, outputs back from that of `Values`.
+template <class Keys, class Engine>
+static void reorder_queries(const Item& it) {
+  if constexpr (Keys::kReorders)
+    for (int row = 0; row < it.rows; ++row)
+      for (int column = 0; column + Keys::kElements <= it.problem->head_dim_qk; column += Keys::kElements)
+        Keys::reorder_query(it.scratch.q + row * it.q_stride + column / Engine::kPerWord);
+}
+template <class Values>
+static void restore_outputs(const Item& it) {
+  if constexpr (Values::kReorders)
+    for (int row = 0; row < it.rows; ++row)
+      for (int column = 0; column + Values::kElements <= it.problem->head_dim_vo; column += Values::kElements)
+        Values::restore_output(it.scratch.o + row * it.o_stride + column);
+}
+
 template <class Engine, class T>
 static void run_direct(const Item* items, int heads) {
   const Item& it = items[0];
+  if (it.problem->rope_inv_freq == nullptr)  // else keys come from scratch, as engine elements in their order
+    for (int h = 0; h < heads; ++h) reorder_queries<Stretch<Engine, T>, Engine>(items[h]);
   const int origin = it.item->kv_begin;
   KvRows<T> buffers[2];
   KvRows<T>*now = &buffers[0], *next = &buffers[1];
@@ -227,6 +269,7 @@ static void run_direct(const Item* items, int heads) {
     now = next;
     next = swap;
   }
+  for (int h = 0; h < heads; ++h) restore_outputs<Stretch<Engine, T>>(items[h]);
 }
 
 }  // namespace strobe::cpu::STROBE_ISA

@@ -9,8 +9,8 @@ namespace strobe::cpu::STROBE_ISA {
 inline constexpr float kLog2E = 1.44269504088896340736f;
 inline constexpr float kInfinity = __builtin_inff();
 
-STROBE_INLINE int smaller(int a, int b) { return a < b ? a : b; }
-STROBE_INLINE int larger(int a, int b) { return a > b ? a : b; }
+STROBE_INLINE constexpr int smaller(int a, int b) { return a < b ? a : b; }
+STROBE_INLINE constexpr int larger(int a, int b) { return a > b ? a : b; }
 STROBE_INLINE int round_up(int x, int multiple) { return (x + multiple - 1) / multiple * multiple; }
 STROBE_INLINE int round_down(int x, int multiple) { return x / multiple * multiple; }
 
