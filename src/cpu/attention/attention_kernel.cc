@@ -1,9 +1,9 @@
 // Attention of one work item: flash attention with an online softmax in base 2, the query heads of a group
 // folded into rows.
 //
-//   few rows  (direct.h)   for each 64 tokens: scores by row dots -> softmax -> output, K and V read in
-//   place, once many rows (tiled.h)    for each 128 tokens: pack K and V; for each 24 rows: scores -> softmax
-//   -> output
+// - few rows (direct.h): for each 64 tokens, all KV heads of the item: scores by row dots, softmax, output;
+//   K and V are read in place, once.
+// - many rows (tiled.h): for each 128 tokens: pack K and V; for each 24 rows: scores, softmax, output.
 //
 // Both paths exist per engine (engine.h: f32, or bf16 dot products) and per KV element type. The register
 // tile is 6 rows x 4 vectors (2 with 16 registers). At D128 in bf16 a packed KV tile takes 64 KiB and O 0.5
@@ -14,17 +14,21 @@
 // sums add about 0.6, the tile's loads and stores 0.3, packing 0.1. Floor of decode: the bytes of K and V;
 // the arithmetic takes half of that time.
 //
-// What was measured while it was written (Zen 5, 32/8 heads, D128, bf16 unless said; share of the limit of
-// the same run):
-//   prefill 1024 causal   rows of the packed tile as wide as the tile    avx2 0.25: they fall into a few sets
-//   of the L1
-//                         panels of one register tile's width            avx2 0.75, f32 on avx512 0.73, bf16
-//                         0.62-0.66 24 rows at a time instead of 48                bf16 0.69-0.72
-//   decode 16 x 4096,     V fetched during the scores, next K during     19.5 GB/s on one thread
-//   pages of 64           the output
-//                         whole rows fetched in order, evenly            25.4
-//                         one token's dot products at a time             27-29; reading such pages with
-//                         nothing else to do: 26
+// What was measured while it was written (Zen 5, 32/8 heads, D128, bf16 unless said).
+//
+// Prefill 1024 causal, share of the limit of the same run:
+// - rows of the packed tile as wide as the tile: avx2 0.25, as they fall into a few sets of the L1;
+// - panels of one register tile's width: avx2 0.75, f32 on avx512 0.73, bf16 0.62-0.66;
+// - 24 rows at a time instead of 48: bf16 0.69-0.72.
+//
+// Decode 16 x 4096, pages of 64, 2 threads, where a linear read of as much takes 3.1-3.4 ms:
+// - one head after another, 40 rows fetched ahead: HND 5.9 ms, NHD 9.2 ms, pages of one token 12.5 ms;
+// - all heads together, in the order of addresses: HND 5.1, NHD 6.4;
+// - a square of 4 rows x 4 tokens in registers instead of one token at a time: HND 4.4, NHD 4.8;
+// - the lines of a row fetched by four instructions instead of one in a loop: HND 4.8 instead of 4.1;
+// - fetched in bursts of 8 rows instead of 2: HND 5.4;
+// - avx2, bf16 widened as even and odd elements instead of by vpmovzxwd: 9.4 to 6.6;
+// - e4m3 to bf16 by table and not through f32: 8.6 to 3.0 (a linear read: 1.6).
 #include "cpu/attention/attention_kernel.h"
 
 #include "cpu/attention/careful.h"

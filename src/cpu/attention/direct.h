@@ -169,13 +169,6 @@ STROBE_INLINE void for_row_chunks(int rows, Function function) {
 // for each go.
 inline constexpr int kOutputTokens = 16;
 
-// Tokens of a head whose rows follow each other before the next head's: the cache is read in blocks of so
-// many.
-STROBE_INLINE int tokens_in_order(const AttentionProblem& p) {
-  if (p.k_stride_head < p.k_stride_token) return 1;
-  return p.page_size > 0 ? smaller(p.page_size, kDirectTokens) : kDirectTokens;
-}
-
 // Scores of a tile for `heads` KV heads, whose items follow each other.
 template <class Engine, class T>
 static void direct_scores_of_heads(const Item* items, int heads, int tile, const KvRows<T>& rows,
@@ -255,9 +248,8 @@ static void run_direct(const Item* items, int heads) {
   const int origin = it.item->kv_begin;
   KvRows<T> buffers[2];
   KvRows<T>*now = &buffers[0], *next = &buffers[1];
-  Lookahead<T> ahead = {};
-  ahead.heads = heads;
-  ahead.block_tokens = tokens_in_order(*it.problem);
+  Lookahead<T> ahead;
+  begin_lookahead(*it.problem, heads, kOutputTokens, &ahead);
   int tile = origin + round_down(it.kv_begin - origin, kDirectTokens);
   gather_rows(it, tile, smaller(tile + kDirectTokens, it.kv_end), now);
   for (; tile < it.kv_end; tile += kDirectTokens) {

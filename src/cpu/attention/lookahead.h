@@ -5,8 +5,9 @@
 
 namespace strobe::cpu::STROBE_ISA {
 
-// Rows that are asked for before they are used (56 KiB at D128 in bf16): they wait in the second-level cache.
-inline constexpr int kRowsAhead = 224;
+// Bytes of rows that are asked for before they are used: more than latency x bandwidth needs, and few enough
+// to stay in the first-level cache beside the rows in use.
+inline constexpr int kBytesAhead = 24 << 10;
 
 // A cursor over rows of the cache in the order of their addresses: K of a tile, its V, K and V of the next
 // tile; within each, block by block of tokens, all heads of a block. The computation moves it by as many rows
@@ -22,8 +23,38 @@ struct Lookahead {
   Segment segments[4];
   int heads, block_tokens;
   int segment, block, head, token;
-  int fetched;  // rows asked for and not yet used
+  int fetched;     // rows asked for and not yet used
+  int rows_ahead;  // as many as that should be
+  bool used_in_order;
 };
+
+// Tokens of a head whose rows follow each other before the next head's.
+STROBE_INLINE int tokens_in_order(const AttentionProblem& p) {
+  if (p.k_stride_head < p.k_stride_token) return 1;
+  return p.page_size > 0 ? smaller(p.page_size, kDirectTokens) : kDirectTokens;
+}
+
+// `tokens_at_once` tokens of a head are used before the next head's: where the cache has fewer of them in
+// order, rows of that many tokens and all heads wait in the second-level cache.
+template <class T>
+STROBE_INLINE void begin_lookahead(const AttentionProblem& p, int heads, int tokens_at_once,
+                                   Lookahead<T>* ahead) {
+  *ahead = {};
+  ahead->heads = heads;
+  ahead->block_tokens = tokens_in_order(p);
+  ahead->used_in_order = ahead->block_tokens >= tokens_at_once;
+  ahead->rows_ahead = kBytesAhead / (p.head_dim_qk * static_cast<int>(sizeof(T)));
+  if (!ahead->used_in_order) ahead->rows_ahead += heads * tokens_at_once;
+}
+
+// One instruction for all lines, not one for each: the processor's own prefetcher goes by the instruction,
+// and follows a step of one line.
+STROBE_INLINE void fetch_row(const char* row, int lines, bool once) {
+  if (once)
+    for (int line = 0; line < lines; ++line) prefetch_once(row + line * 64);
+  else
+    for (int line = 0; line < lines; ++line) prefetch(row + line * 64);
+}
 
 template <class T>
 STROBE_INLINE void skip_finished(Lookahead<T>* ahead) {
@@ -37,11 +68,11 @@ STROBE_INLINE void skip_finished(Lookahead<T>* ahead) {
 template <class T>
 STROBE_INLINE void fetch_ahead(Lookahead<T>* ahead, int used) {
   ahead->fetched -= used;
-  while (ahead->fetched < kRowsAhead && ahead->segment < 4) {
+  while (ahead->fetched < ahead->rows_ahead && ahead->segment < 4) {
     const auto& segment = ahead->segments[ahead->segment];
     const char* row =
         reinterpret_cast<const char*>(segment.rows[ahead->token] + ahead->head * segment.stride_head);
-    for (int line = 0; line < segment.lines; ++line) prefetch(row + line * 64);
+    fetch_row(row, segment.lines, ahead->used_in_order);
     ++ahead->fetched;
     if (++ahead->token < smaller(ahead->block + ahead->block_tokens, segment.count)) continue;
     if (++ahead->head < ahead->heads) {
