@@ -135,7 +135,7 @@ TEST(AttentionKernel, RandomCases) {
            .out = pick(Dtype::kF32, Dtype::kF16, Dtype::kBf16),
            .page_size = pick(0, 1, 3, 5, 16, 64),
            .hnd = pick(true, false),
-           .kv_heads = pick(1, 2, 3),
+           .kv_heads = pick(1, 2, 3, 17),
            .group = pick(1, 2, 3, 5, 8),
            .dim_qk = dim,
            .dim_vo = pick(dim, dim, 48),
@@ -153,6 +153,55 @@ TEST(AttentionKernel, RandomCases) {
     c.parts = pick(1, 1, 2, 4);
     c.seed = 100 + static_cast<unsigned>(i);
     check(c);
+  }
+}
+
+std::vector<float> values_of_codes(Dtype dtype) {
+  Guarded codes(dtype, 256);
+  for (int code = 0; code < 256; ++code) codes.data()[code] = static_cast<char>(code);
+  std::vector<float> values;
+  for (int code = 0; code < 256; ++code) values.push_back(codes.at(code));
+  return values;
+}
+
+// All 256 codes of an 8-bit cache, as keys (one-hot queries make each a logit) and as values (the mean of
+// two).
+TEST(AttentionKernel, EveryEightBitCodeHasItsValue) {
+  for (Dtype kv : {Dtype::kE4m3, Dtype::kE5m2}) {
+    Data d({.kv = kv,
+            .page_size = 0,
+            .kv_heads = 32,
+            .group = 8,
+            .dim_qk = 256,
+            .dim_vo = 256,
+            .requests = {{1, 2}}});
+    const std::vector<float> values = values_of_codes(kv);
+    const auto code = [&](int token, int column) {
+      const int wanted = token == 0 ? column : column ^ 1;
+      return static_cast<char>(std::isfinite(values[static_cast<std::size_t>(wanted)]) ? wanted : 0);
+    };
+    for (int token : {0, 1})
+      for (int h = 0; h < d.c.kv_heads; ++h)
+        for (int column = 0; column < 256; ++column) {
+          d.k->data()[d.kv_row(0, token, false) + h * d.head_stride_k + column] = code(0, column);
+          d.v->data()[d.kv_row(0, token, true) + h * d.head_stride_v + column] = code(token, column);
+        }
+    for (int head = 0; head < 256; ++head)
+      for (int column = 0; column < 256; ++column) d.q->put(d.q_row(0, 0, head) + column, column == head);
+    AttentionProblem p = d.problem();
+    p.sm_scale = p.v_scale = 1;
+    for (int level : levels()) {
+      const Result result = run(d, p, level);
+      for (int column = 0; column < 256; ++column) {
+        const double logit = d.k->at(d.kv_row(0, 0, false) + column) * M_LOG2E;
+        const double a = d.v->at(d.kv_row(0, 0, true) + column), b = d.v->at(d.kv_row(0, 1, true) + column);
+        EXPECT_NEAR(result.lse[static_cast<std::size_t>(column)], logit + 1, 1e-6 * (1 + std::abs(logit)))
+            << level_name(level) << ": code " << column;
+        EXPECT_NEAR(result.out[static_cast<std::size_t>(column)], (a + b) / 2,
+                    1e-6 * (std::abs(a) + std::abs(b)))
+            << level_name(level) << ": code " << column;
+      }
+    }
   }
 }
 
@@ -181,6 +230,32 @@ TEST(AttentionKernel, RowsDoNotDependOnTheirTile) {
             EXPECT_TRUE(std::equal(a.out.begin(), a.out.begin() + rows * c.dim_vo, b.out.begin()))
                 << level_name(level) << ": " << c.text();
             EXPECT_TRUE(std::equal(a.lse.begin(), a.lse.begin() + rows, b.lse.begin())) << level_name(level);
+          }
+        }
+      }
+}
+
+// Nor on the heads that are read together with its own.
+TEST(AttentionKernel, RowsDoNotDependOnOtherHeads) {
+  for (Dtype dtype : {Dtype::kBf16, Dtype::kF32})
+    for (bool hnd : {false, true})
+      for (int rotary_dim : {0, 64}) {
+        Case c{.q = dtype,
+               .kv = dtype,
+               .page_size = 5,
+               .hnd = hnd,
+               .kv_heads = 18,
+               .group = 3,
+               .rotary_dim = rotary_dim,
+               .requests = {{1, 333}, {2, 70}, {1, 5}}};
+        const Data together(c);
+        for (int heads : {1, 7}) {
+          c.heads_together = heads;
+          const Data apart(c);
+          for (int level : levels()) {
+            const Result a = run(together, together.problem(), level), b = run(apart, apart.problem(), level);
+            EXPECT_EQ(a.out, b.out) << level_name(level) << ": " << c.text();
+            EXPECT_EQ(a.lse, b.lse) << level_name(level) << ": " << c.text();
           }
         }
       }
@@ -220,6 +295,27 @@ TEST(AttentionKernel, AttendedNanPropagates) {
       for (int level : levels())
         EXPECT_LE(excess(d, run(d, d.problem(), level), expected), 1.0)
             << level_name(level) << ": " << d.c.text();
+    }
+}
+
+TEST(AttentionKernel, AttendedNonFiniteCodesPropagate) {
+  for (Dtype kv : {Dtype::kE4m3, Dtype::kE5m2})
+    for (int byte = 0; byte < 256; ++byte) {
+      const auto code = static_cast<char>(byte);
+      const float value = values_of_codes(kv)[static_cast<std::size_t>(byte)];
+      if (std::isfinite(value)) continue;
+      Data d({.kv = kv, .requests = {{1, 100}}});
+      d.v->data()[d.kv_row(0, 70, true) + 5] = code;
+      const AttentionProblem p = d.problem();
+      for (int level : levels()) {
+        const Result result = run(d, p, level);
+        EXPECT_EQ(std::isnan(result.out[5]), std::isnan(value)) << level_name(level) << ": code " << byte;
+        if (std::isinf(value)) EXPECT_EQ(result.out[5], value) << level_name(level) << ": code " << byte;
+        EXPECT_TRUE(std::isfinite(result.out[4]));
+      }
+      d.k->data()[d.kv_row(0, 3, false) + 2] = code;
+      for (int level : levels())
+        if (std::isnan(value)) EXPECT_TRUE(std::isnan(run(d, p, level).lse[0])) << level_name(level);
     }
 }
 

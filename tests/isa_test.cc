@@ -97,7 +97,8 @@ TEST(Isa, AgreesWithTheKernel) {
   EXPECT_EQ(supported(Isa::kAvx2), kernel_lists({"avx2", "fma", "f16c"}));
   EXPECT_EQ(supported(Isa::kAvx512),
             kernel_lists({"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512cd"}));
-  EXPECT_EQ(supported(Isa::kAvx512Bf16), kernel_lists({"avx512f", "avx512_bf16", "avx512_vnni"}));
+  EXPECT_EQ(supported(Isa::kAvx512Bf16),
+            kernel_lists({"avx512f", "avx512_bf16", "avx512_vnni", "avx512vbmi"}));
 }
 #endif
 

@@ -88,6 +88,18 @@ void expect_merges(const WorkList& list) {
   EXPECT_TRUE(std::all_of(slots.begin(), slots.end(), [](int uses) { return uses == 1; }));
 }
 
+// Every item has each KV head in exactly one call.
+void expect_calls(const WorkListOptions& options, const WorkList& list) {
+  std::map<std::int32_t, std::int32_t> heads_done;
+  for (const WorkCall& call : list.calls) {
+    EXPECT_EQ(call.kv_head_begin, heads_done[call.item]);
+    EXPECT_LT(call.kv_head_begin, call.kv_head_end);
+    heads_done[call.item] = call.kv_head_end;
+  }
+  EXPECT_EQ(heads_done.size(), list.items.size());
+  for (auto [item, heads] : heads_done) EXPECT_EQ(heads, options.num_kv_heads) << "item " << item;
+}
+
 TEST(WorkList, CoversEveryQueryTokenOnRandomBatches) {
   op::Random random(1);
   for (int round = 0; round < 200; ++round) {
@@ -101,7 +113,21 @@ TEST(WorkList, CoversEveryQueryTokenOnRandomBatches) {
     const WorkList list = work_list(batch, options);
     expect_covers(batch, options, list);
     expect_merges(list);
+    expect_calls(options, list);
   }
+}
+
+TEST(WorkList, DecodeTakesAllHeadsTogetherUnlessWorkersWouldBeIdle) {
+  const auto heads_of_a_call = [](int requests, std::int32_t qo_len, int workers) {
+    Batch batch;
+    for (int i = 0; i < requests; ++i) batch.add(qo_len, 1024);
+    const WorkList list = work_list(batch, {.num_kv_heads = 8, .group_size = 4, .workers = workers});
+    return list.calls[0].kv_head_end - list.calls[0].kv_head_begin;
+  };
+  EXPECT_EQ(heads_of_a_call(16, 1, 2), 8);
+  EXPECT_EQ(heads_of_a_call(1, 1, 2), 4);
+  EXPECT_EQ(heads_of_a_call(1, 1, 64), 1);
+  EXPECT_EQ(heads_of_a_call(16, 100, 2), 1);
 }
 
 TEST(WorkList, PutsTheLongestFirst) {
@@ -117,10 +143,13 @@ TEST(WorkList, SplitsALongRequestSoThatManyWorkersFinishTogether) {
   Batch batch;
   batch.add(1, 131072);
   const WorkList list = work_list(batch, {.num_kv_heads = 8, .group_size = 4, .workers = 64});
-  EXPECT_GE(list.items.size() * 8, 64u);
+  EXPECT_GE(list.calls.size(), 64u);
   std::int32_t longest = 0;
-  for (const WorkItem& item : list.items) longest = std::max(longest, item.kv_end - item.kv_begin);
-  EXPECT_LE(longest * 8, 131072);
+  for (const WorkCall& call : list.calls) {
+    const WorkItem& item = list.items[static_cast<std::size_t>(call.item)];
+    longest = std::max(longest, (item.kv_end - item.kv_begin) * (call.kv_head_end - call.kv_head_begin));
+  }
+  EXPECT_LE(longest, 131072);
 }
 
 TEST(WorkList, DoesNotSplitForASingleWorker) {

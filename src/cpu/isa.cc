@@ -49,8 +49,8 @@ Support detect() {
       has(state, kYmmState) && has(basic.ecx, bit_AVX | bit_FMA | bit_F16C) && has(extended.ebx, bit_AVX2);
   const bool avx512 = avx2 && has(state, kZmmState) && has(extended.ebx, kAvx512Bits);
   const bool has_subleaf1 = extended.eax >= 1;
-  const bool bf16 =
-      avx512 && has_subleaf1 && has(extended.ecx, bit_AVX512VNNI) && has(extended1.eax, bit_AVX512BF16);
+  const bool bf16 = avx512 && has_subleaf1 && has(extended.ecx, bit_AVX512VNNI | bit_AVX512VBMI) &&
+                    has(extended1.eax, bit_AVX512BF16);
   return {true, avx2, avx512, bf16};
 }
 

@@ -5,8 +5,9 @@
 //   level                    F32 lanes   needs
 //   portable                     4       nothing beyond the architecture's baseline (SSE2, NEON)
 //   avx2                         8       -mavx2 -mfma -mf16c
-//   avx512, avx512_bf16         16       -mavx512{f,bw,vl,dq,cd} and the above; avx512_bf16 also
-//   -mavx512{bf16,vnni} neon, neon_bf16              4       -march=armv8.2-a[+bf16]
+//   avx512                      16       -mavx512{f,bw,vl,dq,cd} and the above
+//   avx512_bf16                 16       -mavx512{bf16,vnni,vbmi} and the above (Zen 4, Sapphire Rapids)
+//   neon, neon_bf16              4       -march=armv8.2-a[+bf16]
 //
 // Everything is static and always inlined, and lives in the level's namespace: the linker must never be able
 // to take one level's copy of a function for another's. For the same reason nothing here includes more than

@@ -139,29 +139,30 @@ void CpuAttention::run(const Tensors& tensors) {
   problem_.lse = tensors.lse->given() ? tensors.lse->as<float>() : nullptr;
   problem_.lse_stride_token = tensors.lse->strides[0];
   problem_.lse_stride_head = tensors.lse->strides[1];
-  const auto items = static_cast<int>(work_.items.size()) * problem_.num_kv_heads;
-  if (items > 0) executor().run(items, workers_, [this](int item, int worker) { run_item(item, worker); });
+  const auto calls = static_cast<int>(work_.calls.size());
+  if (calls > 0) executor().run(calls, workers_, [this](int call, int worker) { run_call(call, worker); });
 }
 
-// The KV heads of one work item follow each other: in an NHD cache they share memory pages and DRAM rows.
-void CpuAttention::run_item(std::int32_t index, int worker) {
-  const plan::WorkItem& item = work_.items[static_cast<std::size_t>(index / problem_.num_kv_heads)];
-  const int kv_head = index % problem_.num_kv_heads;
+// The calls of one work item follow each other: in an NHD cache they share memory pages and DRAM rows.
+void CpuAttention::run_call(std::int32_t index, int worker) {
+  const plan::WorkCall& call = work_.calls[static_cast<std::size_t>(index)];
+  const plan::WorkItem& item = work_.items[static_cast<std::size_t>(call.item)];
   void* scratch = static_cast<char*>(workspace_.get()) + static_cast<std::size_t>(worker) * scratch_bytes_;
   item_kernel_(problem_, {item.request, item.q_begin, item.q_end, item.kv_begin, item.kv_end, item.slot},
-               kv_head, scratch);
-  if (item.group >= 0) finish_part(item, kv_head, scratch);
+               call.kv_head_begin, call.kv_head_end, scratch);
+  if (item.group >= 0) finish_part(item, call, scratch);
 }
 
 // The worker that finishes the last part of a group merges all of them, in their fixed order, and leaves the
 // counter ready for the next run.
-void CpuAttention::finish_part(const plan::WorkItem& item, int kv_head, void* scratch) {
+void CpuAttention::finish_part(const plan::WorkItem& item, const plan::WorkCall& call, void* scratch) {
   const plan::MergeGroup& group = work_.merges[static_cast<std::size_t>(item.group)];
   std::atomic<std::int32_t>& done =
-      parts_done_[static_cast<std::size_t>(item.group * problem_.num_kv_heads + kv_head)];
+      parts_done_[static_cast<std::size_t>(item.group * problem_.num_kv_heads + call.kv_head_begin)];
   if (done.fetch_add(1, std::memory_order_acq_rel) + 1 != group.part_count) return;
   done.store(0, std::memory_order_relaxed);
-  merge_kernel_(problem_, parts_.data() + group.first_part, group.part_count, kv_head, scratch);
+  for (int kv_head = call.kv_head_begin; kv_head < call.kv_head_end; ++kv_head)
+    merge_kernel_(problem_, parts_.data() + group.first_part, group.part_count, kv_head, scratch);
 }
 
 }  // namespace strobe::ops

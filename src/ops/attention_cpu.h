@@ -38,8 +38,8 @@ class CpuAttention {
 
  private:
   void plan_workspace();
-  void run_item(std::int32_t item, int worker);
-  void finish_part(const plan::WorkItem& item, int kv_head, void* scratch);
+  void run_call(std::int32_t call, int worker);
+  void finish_part(const plan::WorkItem& item, const plan::WorkCall& call, void* scratch);
 
   struct Free {
     void operator()(void* p) const;
@@ -57,7 +57,8 @@ class CpuAttention {
   std::size_t workspace_capacity_ = 0;
   Buffer workspace_;  // workers' scratch, then partial outputs, then their lse
   std::size_t counter_capacity_ = 0;
-  std::unique_ptr<std::atomic<std::int32_t>[]> parts_done_;  // for each merge group and KV head
+  std::unique_ptr<std::atomic<std::int32_t>[]>
+      parts_done_;  // for each merge group and first KV head of a call
   // The kernels of the level that was active at plan time.
   decltype(*cpu::attention_item) item_kernel_ = nullptr;
   decltype(*cpu::attention_merge) merge_kernel_ = nullptr;

@@ -43,6 +43,7 @@ class Builder {
         list_(list),
         tokens_(std::max(1, rows_per_item(query_tokens, options) / options.group_size)) {
     list.items.clear();
+    list.calls.clear();
     list.parts.clear();
     list.merges.clear();
     list.slots = list.max_rows = list.max_partial_rows = 0;
@@ -58,12 +59,31 @@ class Builder {
     }
   }
 
-  std::int32_t rows_of(const Tile& tile) const { return (tile.q_end - tile.q_begin) * options_.group_size; }
+  template <class TileOrItem>
+  std::int32_t rows_of(const TileOrItem& tile) const {
+    return (tile.q_end - tile.q_begin) * options_.group_size;
+  }
 
-  void set_fair_share(std::int64_t total_cost) {
-    fair_share_ = options_.workers == 1
-                      ? kMostCost
-                      : total_cost * options_.num_kv_heads / (options_.workers * kItemsPerWorker);
+  // Counts a tile towards what make_shares works with.
+  void count(const Tile& tile) {
+    const std::int32_t rows = rows_of(tile), kv_tokens = tile.kv_end - tile.kv_begin;
+    total_cost_ += cost_of(rows, kv_tokens) * options_.num_kv_heads;
+    if (rows <= kFewRows)
+      few_rows_parts_ += options_.deterministic ? parts_of(rows, kv_tokens) : most_parts(kv_tokens);
+    else
+      many_rows_tiles_ += 1;
+  }
+
+  // From all tiles: the heads of a call, and the cost beyond which one is split.
+  void make_shares() {
+    const std::int64_t wanted = options_.workers * kItemsPerWorker;
+    fair_share_ = options_.workers == 1 ? kMostCost : total_cost_ / wanted;
+    few_rows_heads_ = std::clamp(options_.num_kv_heads, 1, kMostHeadsTogether);
+    const auto calls = [this] {
+      const std::int64_t few_rows_calls = (options_.num_kv_heads + few_rows_heads_ - 1) / few_rows_heads_;
+      return few_rows_parts_ * few_rows_calls + many_rows_tiles_ * options_.num_kv_heads;
+    };
+    while (few_rows_heads_ > 1 && calls() < wanted) few_rows_heads_ = (few_rows_heads_ + 1) / 2;
   }
 
   void add(std::int32_t request, const Tile& tile) {
@@ -86,13 +106,22 @@ class Builder {
     }
   }
 
-  // Orders the items by cost, longest first; equal ones keep their order.
+  // One call for each item and its share of the KV heads.
+  void make_calls() {
+    for (std::size_t i = 0; i < list_.items.size(); ++i) {
+      const std::int32_t heads = heads_of(rows_of(list_.items[i]));
+      for (std::int32_t head = 0; head < options_.num_kv_heads; head += heads)
+        list_.calls.push_back(
+            {static_cast<std::int32_t>(i), head, std::min(head + heads, options_.num_kv_heads)});
+    }
+  }
+
+  // Orders the items by their calls' cost, longest first; equal ones keep their order.
   void sort() {
     keys_.resize(list_.items.size());
     for (std::size_t i = 0; i < keys_.size(); ++i) {
       const WorkItem& item = list_.items[i];
-      const std::int64_t cost =
-          cost_of((item.q_end - item.q_begin) * options_.group_size, item.kv_end - item.kv_begin);
+      const std::int64_t cost = call_cost(rows_of(item), item.kv_end - item.kv_begin);
       keys_[i] = static_cast<std::uint64_t>(kMostCost - cost) << kIndexBits |
                  i;  // ascending: cost descending, then index
     }
@@ -108,16 +137,23 @@ class Builder {
   static constexpr std::uint64_t kIndexMask = (std::uint64_t{1} << kIndexBits) - 1;
   static constexpr std::int64_t kMostCost = std::int64_t{1} << 40;
 
+  std::int32_t heads_of(std::int32_t rows) const { return rows <= kFewRows ? few_rows_heads_ : 1; }
+
+  std::int64_t call_cost(std::int32_t rows, std::int32_t kv_tokens) const {
+    return cost_of(rows, kv_tokens) * heads_of(rows);
+  }
+
+  static std::int32_t most_parts(std::int32_t kv_tokens) { return std::max(1, kv_tokens / kSmallestSplit); }
+
   std::int32_t parts_of(std::int32_t rows, std::int32_t kv_tokens) const {
     if (options_.deterministic) {
       const std::int32_t chunk = rows <= kFewRows ? kFewRowsChunk : kManyRowsChunk;
       return std::max(1, (kv_tokens + chunk - 1) / chunk);
     }
-    const std::int64_t cost = cost_of(rows, kv_tokens);
+    const std::int64_t cost = call_cost(rows, kv_tokens);
     if (cost <= fair_share_) return 1;
     const std::int64_t wanted = (cost + fair_share_ - 1) / std::max<std::int64_t>(1, fair_share_);
-    return static_cast<std::int32_t>(
-        std::clamp<std::int64_t>(wanted, 1, std::max(1, kv_tokens / kSmallestSplit)));
+    return static_cast<std::int32_t>(std::clamp<std::int64_t>(wanted, 1, most_parts(kv_tokens)));
   }
 
   static std::int32_t border(const Tile& tile, std::int32_t part, std::int32_t parts) {
@@ -130,7 +166,9 @@ class Builder {
   const WorkListOptions& options_;
   WorkList& list_;
   std::int32_t tokens_;
+  std::int64_t total_cost_ = 0, few_rows_parts_ = 0, many_rows_tiles_ = 0;
   std::int64_t fair_share_ = 0;
+  std::int32_t few_rows_heads_ = 1;
   std::vector<std::uint64_t> keys_;
   std::vector<WorkItem> sorted_;
 };
@@ -148,14 +186,12 @@ std::int32_t rows_per_item(std::int64_t query_tokens, const WorkListOptions& opt
 void make_work_list(std::span<const std::int32_t> qo_indptr, std::span<const std::int32_t> kv_lens,
                     const WorkListOptions& options, WorkList& list) {
   Builder builder(options, qo_indptr.back(), list);
-  std::int64_t total = 0;
-  builder.for_each_tile(qo_indptr, kv_lens, [&](std::int32_t, const Tile& tile) {
-    total += cost_of(builder.rows_of(tile), tile.kv_end - tile.kv_begin);
-  });
-  builder.set_fair_share(total);
+  builder.for_each_tile(qo_indptr, kv_lens, [&](std::int32_t, const Tile& tile) { builder.count(tile); });
+  builder.make_shares();
   builder.for_each_tile(qo_indptr, kv_lens,
                         [&](std::int32_t request, const Tile& tile) { builder.add(request, tile); });
   builder.sort();
+  builder.make_calls();
 }
 
 }  // namespace strobe::plan

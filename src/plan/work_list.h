@@ -17,6 +17,12 @@ struct WorkItem {
   std::int32_t group;  // index into WorkList::merges, or -1
 };
 
+// What a worker takes: an item, for KV heads [kv_head_begin, kv_head_end).
+struct WorkCall {
+  std::int32_t item;  // index into WorkList::items
+  std::int32_t kv_head_begin, kv_head_end;
+};
+
 // Items of the same rows whose partials are merged, in the order of their KV ranges.
 struct MergeGroup {
   std::int32_t first_part;  // index into WorkList::parts
@@ -25,6 +31,7 @@ struct MergeGroup {
 
 struct WorkList {
   std::vector<WorkItem> items;  // longest first
+  std::vector<WorkCall> calls;  // every item for every KV head, in the order of the items
   std::vector<WorkItem> parts;  // the items with a slot, group by group
   std::vector<MergeGroup> merges;
   std::int32_t slots = 0;     // partial results for each KV head
@@ -47,6 +54,10 @@ struct WorkListOptions {
 // less often; smaller ones are taken when there would be too few for all workers. A deterministic plan always
 // takes the large ones.
 std::int32_t rows_per_item(std::int64_t query_tokens, const WorkListOptions& options);
+
+// KV heads that one call reads together, of items of few rows (decode): all of them, whose rows of the cache
+// are neighbours in memory, unless that leaves too few calls for all workers.
+inline constexpr std::int32_t kMostHeadsTogether = 16;
 
 // Fills `list` (reusing its memory). Every query token of every request is in exactly one item, or in one
 // group of items whose KV ranges are disjoint and cover what it attends to. Items whose estimated time

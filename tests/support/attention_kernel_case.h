@@ -97,6 +97,7 @@ struct Case {
   int page_size = 16;  // 0: ragged
   bool hnd = true;
   int kv_heads = 2, group = 4, dim_qk = 64, dim_vo = 64;
+  int heads_together = 0;  // KV heads of a call; 0: all
   AttentionMask mask = AttentionMask::kNone;
   int window_left = -1;
   float soft_cap = 0;
@@ -335,10 +336,13 @@ inline Result run(const Data& d, AttentionProblem p, int level) {
       for (int part = 0; part < parts; ++part)
         items.push_back({request, begin, end, static_cast<int>(std::int64_t{len} * part / parts),
                          static_cast<int>(std::int64_t{len} * (part + 1) / parts), parts > 1 ? part : -1});
-      for (int kv_head = 0; kv_head < d.c.kv_heads; ++kv_head) {
-        for (const AttentionItem& item : items) attention_item.level[level](p, item, kv_head, memory.get());
-        if (parts > 1) attention_merge.level[level](p, items.data(), parts, kv_head, memory.get());
-      }
+      const int heads = d.c.heads_together > 0 ? d.c.heads_together : d.c.kv_heads;
+      for (int kv_head = 0; kv_head < d.c.kv_heads; kv_head += heads)
+        for (const AttentionItem& item : items)
+          attention_item.level[level](p, item, kv_head, std::min(kv_head + heads, d.c.kv_heads),
+                                      memory.get());
+      for (int kv_head = 0; parts > 1 && kv_head < d.c.kv_heads; ++kv_head)
+        attention_merge.level[level](p, items.data(), parts, kv_head, memory.get());
     }
   for (int i = 0; i < 64; ++i)
     EXPECT_EQ(static_cast<unsigned char*>(memory.get())[bytes + i], 0xff) << "written behind the scratch";

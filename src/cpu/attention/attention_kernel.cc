@@ -1,9 +1,9 @@
 // Attention of one work item: flash attention with an online softmax in base 2, the query heads of a group
 // folded into rows.
 //
-//   few rows  (direct.h)   for each 64 tokens: scores by row dots -> softmax -> output, K and V read in
-//   place, once many rows (tiled.h)    for each 128 tokens: pack K and V; for each 24 rows: scores -> softmax
-//   -> output
+// - few rows (direct.h): for each 64 tokens, all KV heads of the item: scores by row dots, softmax, output;
+//   K and V are read in place, once.
+// - many rows (tiled.h): for each 128 tokens: pack K and V; for each 24 rows: scores, softmax, output.
 //
 // Both paths exist per engine (engine.h: f32, or bf16 dot products) and per KV element type. The register
 // tile is 6 rows x 4 vectors (2 with 16 registers). At D128 in bf16 a packed KV tile takes 64 KiB and O 0.5
@@ -14,17 +14,21 @@
 // sums add about 0.6, the tile's loads and stores 0.3, packing 0.1. Floor of decode: the bytes of K and V;
 // the arithmetic takes half of that time.
 //
-// What was measured while it was written (Zen 5, 32/8 heads, D128, bf16 unless said; share of the limit of
-// the same run):
-//   prefill 1024 causal   rows of the packed tile as wide as the tile    avx2 0.25: they fall into a few sets
-//   of the L1
-//                         panels of one register tile's width            avx2 0.75, f32 on avx512 0.73, bf16
-//                         0.62-0.66 24 rows at a time instead of 48                bf16 0.69-0.72
-//   decode 16 x 4096,     V fetched during the scores, next K during     19.5 GB/s on one thread
-//   pages of 64           the output
-//                         whole rows fetched in order, evenly            25.4
-//                         one token's dot products at a time             27-29; reading such pages with
-//                         nothing else to do: 26
+// What was measured while it was written (Zen 5, 32/8 heads, D128, bf16 unless said).
+//
+// Prefill 1024 causal, share of the limit of the same run:
+// - rows of the packed tile as wide as the tile: avx2 0.25, as they fall into a few sets of the L1;
+// - panels of one register tile's width: avx2 0.75, f32 on avx512 0.73, bf16 0.62-0.66;
+// - 24 rows at a time instead of 48: bf16 0.69-0.72.
+//
+// Decode 16 x 4096, pages of 64, 2 threads, where a linear read of as much takes 3.1-3.4 ms:
+// - one head after another, 40 rows fetched ahead: HND 5.9 ms, NHD 9.2 ms, pages of one token 12.5 ms;
+// - all heads together, in the order of addresses: HND 5.1, NHD 6.4;
+// - a square of 4 rows x 4 tokens in registers instead of one token at a time: HND 4.4, NHD 4.8;
+// - the lines of a row fetched by four instructions instead of one in a loop: HND 4.8 instead of 4.1;
+// - fetched in bursts of 8 rows instead of 2: HND 5.4;
+// - avx2, bf16 widened as even and odd elements instead of by vpmovzxwd: 9.4 to 6.6;
+// - e4m3 to bf16 by table and not through f32: 8.6 to 3.0 (a linear read: 1.6).
 #include "cpu/attention/attention_kernel.h"
 
 #include "cpu/attention/careful.h"
@@ -81,8 +85,9 @@ size_t lay_out_scratch(const AttentionProblem& p, int rows, void* memory, Scratc
   arena.take(&scratch->factor, padded);
   arena.take(&scratch->lo, padded);
   arena.take(&scratch->hi, padded);
-  arena.take(&scratch->s, size_t{kGroupRows} * kTiledTokens);
-  arena.take(&scratch->p, kGroupRows * kTiledTokens / per_word);
+  const size_t group_rows = static_cast<size_t>(smaller(rows, kGroupRows));
+  arena.take(&scratch->s, group_rows * kTiledTokens);
+  arena.take(&scratch->p, group_rows * kTiledTokens / per_word);
   arena.take(&scratch->k, rows > kDirectRows ? q_words * kTiledTokens : 0);
   arena.take(&scratch->v, rows > kDirectRows ? kTiledTokens / per_word *
                                                    static_cast<size_t>(round_up(words_of_o(p), kTileColumns))
@@ -93,8 +98,11 @@ size_t lay_out_scratch(const AttentionProblem& p, int rows, void* memory, Scratc
   return arena.used;
 }
 
-Item make_item(const AttentionProblem& p, const AttentionItem& item, int kv_head, void* scratch) {
-  Item it{};
+// Returns the bytes of scratch that the item takes.
+size_t make_item(const AttentionProblem& p, const AttentionItem& item, int kv_head, void* scratch,
+                 Item* made) {
+  Item& it = *made;
+  it = {};
   it.problem = &p;
   it.item = &item;
   it.kv_head = kv_head;
@@ -107,8 +115,7 @@ Item make_item(const AttentionProblem& p, const AttentionItem& item, int kv_head
   it.o_stride = words_of_o(p);
   it.transforms = p.alibi_slopes != nullptr || p.logits_soft_cap > 0;
   it.scale = it.transforms ? p.sm_scale : p.sm_scale * kLog2E;
-  lay_out_scratch(p, it.rows, scratch, &it.scratch);
-  return it;
+  return lay_out_scratch(p, it.rows, scratch, &it.scratch);
 }
 
 void start_rows(Item* it) {
@@ -146,76 +153,97 @@ void load_queries(const Item& it) {
   }
 }
 
+// Items of the same rows for `heads` KV heads; several only if they take the direct path.
 template <class Engine, class Q, class T>
-void run_item(Item* it) {
-  start_rows(it);
-  load_queries<Engine, Q>(*it);
-  if (it->rows <= kDirectRows)
-    run_direct<Engine, T>(*it);
+void run_items(Item* items, int heads) {
+  for (int h = 0; h < heads; ++h) {
+    start_rows(&items[h]);
+    load_queries<Engine, Q>(items[h]);
+  }
+  if (items[0].rows <= kDirectRows)
+    run_direct<Engine, T>(items, heads);
   else
-    run_tiled<Engine, T>(*it);
-  const Scratch& scratch = it->scratch;
-  for (int row = 0; row < it->rows; ++row) {
-    const RowState state = {scratch.m[row], scratch.l[row], scratch.stored_sum[row]};
-    if (!finish_row(*it, row, scratch.o + row * it->o_stride, state)) redo_row<Q, T>(*it, row);
+    run_tiled<Engine, T>(items[0]);
+  for (int h = 0; h < heads; ++h) {
+    const Item& it = items[h];
+    const Scratch& scratch = it.scratch;
+    for (int row = 0; row < it.rows; ++row) {
+      const RowState state = {scratch.m[row], scratch.l[row], scratch.stored_sum[row]};
+      if (!finish_row(it, row, scratch.o + row * it.o_stride, state)) redo_row<Q, T>(it, row);
+    }
   }
 }
 
 template <class Q>
-void run_f32(Item* it) {
-  switch (it->problem->kv_dtype) {
+void run_f32(Item* items, int heads) {
+  switch (items[0].problem->kv_dtype) {
     case Dtype::kF32:
-      return run_item<F32Engine, Q, float>(it);
+      return run_items<F32Engine, Q, float>(items, heads);
     case Dtype::kF16:
-      return run_item<F32Engine, Q, f16_t>(it);
+      return run_items<F32Engine, Q, f16_t>(items, heads);
     case Dtype::kBf16:
-      return run_item<F32Engine, Q, bf16_t>(it);
+      return run_items<F32Engine, Q, bf16_t>(items, heads);
     case Dtype::kE4m3:
-      return run_item<F32Engine, Q, e4m3_t>(it);
+      return run_items<F32Engine, Q, e4m3_t>(items, heads);
     default:
-      return run_item<F32Engine, Q, e5m2_t>(it);
+      return run_items<F32Engine, Q, e5m2_t>(items, heads);
   }
 }
 
-void run_bf16_dot([[maybe_unused]] Item* it) {
+void run_bf16_dot([[maybe_unused]] Item* items, [[maybe_unused]] int heads) {
 #if defined(STROBE_BF16_ENGINE)
-  switch (it->problem->kv_dtype) {
+  switch (items[0].problem->kv_dtype) {
     case Dtype::kE4m3:
-      return run_item<Bf16Engine, bf16_t, e4m3_t>(it);
+      return run_items<Bf16Engine, bf16_t, e4m3_t>(items, heads);
     case Dtype::kE5m2:
-      return run_item<Bf16Engine, bf16_t, e5m2_t>(it);
+      return run_items<Bf16Engine, bf16_t, e5m2_t>(items, heads);
     default:
-      return run_item<Bf16Engine, bf16_t, bf16_t>(it);
+      return run_items<Bf16Engine, bf16_t, bf16_t>(items, heads);
   }
 #endif
+}
+
+void run_heads(Item* items, int heads) {
+  const AttentionProblem& problem = *items[0].problem;
+  if (is_bf16_dot(problem)) return run_bf16_dot(items, heads);
+  switch (problem.q_dtype) {
+    case Dtype::kF32:
+      return run_f32<float>(items, heads);
+    case Dtype::kF16:
+      return run_f32<f16_t>(items, heads);
+    default:
+      return run_f32<bf16_t>(items, heads);
+  }
 }
 
 }  // namespace
 
 size_t attention_scratch_bytes(const AttentionProblem& problem, int max_rows) {
   Scratch scratch;
-  // The direct path has no packed tiles but fewer rows: the tiled layout of at least as many rows always
-  // suffices.
-  return lay_out_scratch(problem, larger(max_rows, kDirectRows), nullptr, &scratch);
+  const size_t few_rows = lay_out_scratch(problem, kDirectRows, nullptr, &scratch) *
+                          static_cast<size_t>(smaller(problem.num_kv_heads, kMaxHeadsTogether));
+  const size_t many_rows = lay_out_scratch(problem, max_rows, nullptr, &scratch);
+  return few_rows > many_rows ? few_rows : many_rows;
 }
 
-void attention_item(const AttentionProblem& problem, const AttentionItem& item, int kv_head, void* scratch) {
-  Item it = make_item(problem, item, kv_head, scratch);
-  if (it.rows <= 0) return;
-  if (is_bf16_dot(problem)) return run_bf16_dot(&it);
-  switch (problem.q_dtype) {
-    case Dtype::kF32:
-      return run_f32<float>(&it);
-    case Dtype::kF16:
-      return run_f32<f16_t>(&it);
-    default:
-      return run_f32<bf16_t>(&it);
+void attention_item(const AttentionProblem& problem, const AttentionItem& item, int kv_head_begin,
+                    int kv_head_end, void* scratch) {
+  const int rows = (item.q_end - item.q_begin) * (problem.num_qo_heads / problem.num_kv_heads);
+  if (rows <= 0) return;
+  Item items[kMaxHeadsTogether];
+  const int together = rows <= kDirectRows ? kMaxHeadsTogether : 1;
+  for (int first = kv_head_begin; first < kv_head_end; first += together) {
+    const int heads = smaller(together, kv_head_end - first);
+    char* memory = static_cast<char*>(scratch);
+    for (int h = 0; h < heads; ++h) memory += make_item(problem, item, first + h, memory, &items[h]);
+    run_heads(items, heads);
   }
 }
 
 void attention_merge(const AttentionProblem& problem, const AttentionItem* parts, int count, int kv_head,
                      void* scratch) {
-  const Item it = make_item(problem, parts[0], kv_head, scratch);
+  Item it;
+  make_item(problem, parts[0], kv_head, scratch, &it);
   for (int row = 0; row < it.rows; ++row) merge_row(it, parts, count, row);
 }
 

@@ -85,11 +85,13 @@ struct AttentionItem {
 // call at a time.
 STROBE_CPU_KERNEL(size_t, attention_scratch_bytes, (const AttentionProblem& problem, int max_rows))
 
-// Computes one item for one KV head. A row's result does not depend on which rows share its item, except that
-// items of few rows and items of many take different paths (the rows of an item are all the choice depends
-// on).
+// Computes one item for KV heads [kv_head_begin, kv_head_end). Items of few rows read the cache for up to 16
+// heads together, in the order of its addresses. A row's result does not depend on which rows and heads share
+// its item, except that items of few rows and items of many take different paths (the rows of an item are all
+// the choice depends on).
 STROBE_CPU_KERNEL(void, attention_item,
-                  (const AttentionProblem& problem, const AttentionItem& item, int kv_head, void* scratch))
+                  (const AttentionProblem& problem, const AttentionItem& item, int kv_head_begin,
+                   int kv_head_end, void* scratch))
 
 // Merges the partial results of `count` items over the same rows, in the order given, into out and lse.
 STROBE_CPU_KERNEL(void, attention_merge,

@@ -1,91 +1,116 @@
 // The path for few rows (decode): K and V are read once, in place. Scores by dot products along the head dim
-// and a transposing reduction; output by broadcast probabilities. Bound by memory (lookahead.h).
+// and a transposing reduction; output by broadcast probabilities. Bound by memory: all KV heads of the item
+// advance together, so that the cache is read in the order of its addresses whichever its layout
+// (lookahead.h).
 #pragma once
 
 #include "cpu/attention/lookahead.h"
-#include "cpu/attention/pack.h"
 #include "cpu/attention/rope.h"
 #include "cpu/attention/softmax.h"
+#include "cpu/attention/stretch.h"
 #include "cpu/attention/tile_gemm.h"
 
 namespace strobe::cpu::STROBE_ISA {
 
 inline constexpr int kDirectChunk = 4;  // rows that share the registers
 
-// Tokens whose dot products run side by side. One: the cache is read in the order of its addresses, and a
-// wide core overlaps the sums itself; narrow vectors need so many instructions for a token that it cannot
-// look far enough ahead.
-inline constexpr int kDirectTogether = kLanes >= 16 ? 1 : 2;
+// Tokens whose dot products with kRows rows fill a square of kLanes accumulators, which one transposing
+// reduction sums.
+template <int kRows>
+inline constexpr int kTokensTogether = kLanes / (kRows > 2 ? 4 : kRows);
 
-// Scores of kRows rows against `count` tokens.
-template <class Engine, int kRows, class T, class Cached>
-static void direct_scores(const Item& it, int row, const T* const* k, int count, Lookahead<Cached>* ahead) {
-  constexpr int kElements = kLanes * Engine::kPerWord;
-  const int width = it.problem->head_dim_qk, q_stride = it.q_stride;
-  const uint32_t* q = it.scratch.q + row * q_stride;
-  for (int t = 0; t < count; t += kLanes) {
-    F32 dots[kRows][kLanes];
-    for (int u = 0; u < kLanes; u += kDirectTogether) {
-      F32 acc[kDirectTogether][kRows] = {};
-      for (int column = 0; column < width; column += kElements) {
-        U32 qv[kRows];
+// Tokens whose keys are in registers at a time.
+template <class Keys, int kRows>
+inline constexpr int kTokensInRegisters =
+    kTokensTogether<kRows> < 4 / Keys::kKeyVectors ? kTokensTogether<kRows> : 4 / Keys::kKeyVectors;
+
+// Adds a stretch of kRows queries times kTokensTogether keys to dots[row][token].
+template <class Engine, class Keys, int kRows, class K>
+STROBE_INLINE void add_products(const uint32_t* q, int q_stride, const K* const* k, int64_t offset,
+                                int column, int width, F32 (&dots)[kLanes]) {
+  constexpr int kTokens = kTokensTogether<kRows>, kNow = kTokensInRegisters<Keys, kRows>;
+#pragma GCC unroll 16
+  for (int t = 0; t < kTokens; t += kNow) {
+    U32 words[kNow][Keys::kKeyVectors];
 #pragma GCC unroll 4
-        for (int i = 0; i < kRows; ++i)
-          __builtin_memcpy(&qv[i], q + i * q_stride + column / Engine::kPerWord, sizeof qv[i]);
+    for (int j = 0; j < kNow; ++j) Keys::keys(k[t + j] + offset, column, width, words[j]);
+#pragma GCC unroll 4
+    for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 2
-        for (int j = 0; j < kDirectTogether; ++j) {
-          const U32 kv = row_words<Engine>(k[t + u + j], column, width);
+      for (int v = 0; v < Keys::kKeyVectors; ++v) {
+        U32 qv;
+        __builtin_memcpy(&qv, q + i * q_stride + column / Engine::kPerWord + v * kLanes, sizeof qv);
 #pragma GCC unroll 4
-          for (int i = 0; i < kRows; ++i) acc[j][i] = Engine::step(acc[j][i], qv[i], kv);
-        }
+        for (int j = 0; j < kNow; ++j)
+          dots[i * kTokens + t + j] = Engine::step(dots[i * kTokens + t + j], qv, words[j][v]);
       }
-      if (ahead != nullptr) fetch_ahead(ahead, t + u);
-#pragma GCC unroll 2
-      for (int j = 0; j < kDirectTogether; ++j)
-#pragma GCC unroll 4
-        for (int i = 0; i < kRows; ++i) dots[i][u + j] = acc[j][i];
     }
-#pragma GCC unroll 4
-    for (int i = 0; i < kRows; ++i)
-      store(it.scratch.s + (row + i) * kTiledTokens + t, reduce_each<Add>(dots[i]) * it.scale);
   }
 }
 
-// Output columns [column, column + kLoads * kLanes * kPerWord) of kRows rows, from `count` tokens. This is
-// one of `passes` over V; the lookahead starts from `used` rows.
-template <class Engine, int kRows, int kLoads, class T>
-static void direct_output(const Item& it, int row, int column, const T* const* v, int count, int used,
-                          int passes, Lookahead<T>* ahead) {
-  constexpr int kPerWord = Engine::kPerWord, kPStride = kTiledTokens / kPerWord, kVectors = kLoads * kPerWord;
+// Scores of kRows rows against tokens [begin, end) of a tile, multiples of kTokensTogether.
+template <class Engine, int kRows, class K, class Cached>
+static void direct_scores(const Item& it, int row, const K* const* k, int64_t offset, int begin, int end,
+                          Lookahead<Cached>* ahead) {
+  typedef Stretch<Engine, K> Whole;
+  typedef Natural<Engine, K> Rest;
+  constexpr int kTokens = kTokensTogether<kRows>;
+  const int width = it.problem->head_dim_qk, q_stride = it.q_stride;
+  const uint32_t* q = it.scratch.q + row * q_stride;
+  for (int t = begin; t < end; t += kTokens) {
+    F32 dots[kLanes] = {};  // [row][token]
+    int column = 0;
+    for (; column + Whole::kElements <= width; column += Whole::kElements)
+      add_products<Engine, Whole, kRows>(q, q_stride, k + t, offset, column, width, dots);
+    for (; column < width; column += Rest::kElements)
+      add_products<Engine, Rest, kRows>(q, q_stride, k + t, offset, column, width, dots);
+    if (ahead != nullptr) fetch_ahead(ahead, kTokens);
+    const F32 scores = reduce_each<Add>(dots) * it.scale;
+    const char* bytes = reinterpret_cast<const char*>(&scores);
+#pragma GCC unroll 4
+    for (int i = 0; i < kRows; ++i)
+      __builtin_memcpy(it.scratch.s + (row + i) * kTiledTokens + t, bytes + i * kTokens * sizeof(float),
+                       kTokens * sizeof(float));
+  }
+}
+
+// One of the passes over the tokens that make all output columns.
+struct OutputPass {
+  int column, number, count;
+};
+
+// Output of kRows rows in kStretches stretches of columns, from tokens [begin, end) of a tile.
+template <class Engine, class Values, int kRows, int kStretches, class T>
+static void direct_output(const Item& it, int row, OutputPass pass, const T* const* v, int64_t offset,
+                          int begin, int end, Lookahead<T>* ahead) {
+  constexpr int kPerWord = Engine::kPerWord, kPStride = kTiledTokens / kPerWord;
+  constexpr int kOfStretch = Values::kValueVectors, kVectors = kStretches * kOfStretch;
   const int width = it.problem->head_dim_vo, o_stride = it.o_stride;
   const uint32_t* p = it.scratch.p + row * kPStride;
-  float* o = it.scratch.o + row * o_stride + column;
+  float* o = it.scratch.o + row * o_stride + pass.column;
   F32 acc[kRows][kVectors];
 #pragma GCC unroll 4
-  for (int i = 0; i < kRows; ++i)
+  for (int i = 0; i < kRows; ++i) {
+    const float factor = begin == 0 ? it.scratch.factor[row + i] : 1;
 #pragma GCC unroll 4
-    for (int j = 0; j < kVectors; ++j)
-      acc[i][j] = load(o + i * o_stride + j * kLanes) * it.scratch.factor[row + i];
-  int remainder = 0;
-  for (int t = 0; t < count; t += kPerWord) {
-    U32 words[kLoads][kPerWord];
+    for (int j = 0; j < kVectors; ++j) acc[i][j] = load(o + i * o_stride + j * kLanes) * factor;
+  }
+  int due = pass.number;
+  for (int t = begin; t < end; t += kPerWord) {
+    U32 words[kStretches][kOfStretch];
 #pragma GCC unroll 4
-    for (int j = 0; j < kLoads; ++j) {
-#pragma GCC unroll 2
-      for (int i = 0; i < kPerWord; ++i)
-        words[j][i] = row_words<Engine>(v[t + i], column + j * kLanes * kPerWord, width);
-      Engine::pair_tokens(words[j]);
-    }
-    if (ahead != nullptr) {
-      for (remainder += kPerWord; remainder >= passes; remainder -= passes) ++used;
-      fetch_ahead(ahead, used);
+    for (int j = 0; j < kStretches; ++j)
+      Values::values(v + t, offset, pass.column + j * Values::kElements, width, words[j]);
+    if (ahead != nullptr && due-- == 0) {
+      fetch_ahead(ahead, kPerWord);
+      due = pass.count - 1;
     }
 #pragma GCC unroll 4
     for (int i = 0; i < kRows; ++i) {
       const U32 pv = splat(p[i * kPStride + t / kPerWord]);
 #pragma GCC unroll 4
       for (int j = 0; j < kVectors; ++j)
-        acc[i][j] = Engine::step(acc[i][j], pv, words[j / kPerWord][j % kPerWord]);
+        acc[i][j] = Engine::step(acc[i][j], pv, words[j / kOfStretch][j % kOfStretch]);
     }
   }
 #pragma GCC unroll 4
@@ -96,23 +121,22 @@ static void direct_output(const Item& it, int row, int column, const T* const* v
 
 // All output columns.
 template <class Engine, int kRows, class T>
-static void direct_output_columns(const Item& it, int row, const T* const* v, int count,
-                                  Lookahead<T>* ahead) {
-  constexpr int kElements = kLanes * Engine::kPerWord, kLoads = kTileVectors / Engine::kPerWord;
+static void direct_output_columns(const Item& it, int row, const T* const* v, int64_t offset, int begin,
+                                  int end, Lookahead<T>* ahead) {
+  typedef Stretch<Engine, T> Whole;
+  typedef Natural<Engine, T> Rest;
+  constexpr int kStretches = larger(kTileVectors / Whole::kValueVectors, 1);
+  constexpr int kWide = kStretches * Whole::kElements;
   const int width = it.problem->head_dim_vo;
-  const int wide = width / (kLoads * kElements),
-            passes = wide + (width % (kLoads * kElements) + kElements - 1) / kElements;
-  int column = 0;
-  for (int pass = 0; pass < passes; ++pass) {
-    const int used = count + count * pass / passes;  // all of K, and a share of V
-    if (pass < wide) {
-      direct_output<Engine, kRows, kLoads>(it, row, column, v, count, used, passes, ahead);
-      column += kLoads * kElements;
-    } else {
-      direct_output<Engine, kRows, 1>(it, row, column, v, count, used, passes, ahead);
-      column += kElements;
-    }
-  }
+  const int whole = width / Whole::kElements, wide = whole / kStretches, narrow = whole % kStretches;
+  const int rest = (width - whole * Whole::kElements + Rest::kElements - 1) / Rest::kElements;
+  OutputPass pass = {0, 0, wide + narrow + rest};
+  for (; pass.number < wide; ++pass.number, pass.column += kWide)
+    direct_output<Engine, Whole, kRows, kStretches>(it, row, pass, v, offset, begin, end, ahead);
+  for (; pass.number < wide + narrow; ++pass.number, pass.column += Whole::kElements)
+    direct_output<Engine, Whole, kRows, 1>(it, row, pass, v, offset, begin, end, ahead);
+  for (; pass.number < pass.count; ++pass.number, pass.column += Rest::kElements)
+    direct_output<Engine, Rest, kRows, 1>(it, row, pass, v, offset, begin, end, ahead);
 }
 
 template <int kValue>
@@ -141,49 +165,103 @@ STROBE_INLINE void for_row_chunks(int rows, Function function) {
   }
 }
 
-// Scores, softmax and output of one tile; `k` are its key rows, in the cache or rotated.
-template <class Engine, class T, class K>
-static void direct_tile(const Item& it, int tile, const K* const* k, const KvRows<T>& rows,
-                        Lookahead<T>* ahead) {
-  const int count = rows.count;
-  for_row_chunks(it.rows, [&](int row, auto n) {
-    direct_scores<Engine, decltype(n)::value>(it, row, k, count, row == 0 ? ahead : nullptr);
-  });
-  fetch_ahead(ahead, count + kRowsBurst);
+// Tokens of a head that the output takes in one go, at the least: it reads and writes the running sums once
+// for each go.
+inline constexpr int kOutputTokens = 16;
+
+// Scores of a tile for `heads` KV heads, whose items follow each other.
+template <class Engine, class T>
+static void direct_scores_of_heads(const Item* items, int heads, int tile, const KvRows<T>& rows,
+                                   Lookahead<T>* ahead) {
+  const AttentionProblem& p = *items[0].problem;
+  const bool rotates = p.rope_inv_freq != nullptr;
+  const bool square = items[0].rows % kDirectChunk == 0 || items[0].rows % kDirectChunk == 3;
+  const int least = square ? kTokensTogether<kDirectChunk> : kLanes;
+  const int block = rotates ? kDirectTokens : round_up(larger(ahead->block_tokens, least), least);
+  for (int begin = 0; begin < rows.count; begin += block) {
+    const int end = smaller(begin + block, round_up(rows.count, kLanes));
+    for (int h = 0; h < heads; ++h) {
+      const Item& it = items[h];
+      const auto scores = [&](const auto* const* k, int64_t offset) {
+        for_row_chunks(it.rows, [&](int row, auto n) {
+          direct_scores<Engine, decltype(n)::value>(it, row, k, offset, begin, end,
+                                                    row == 0 ? ahead : nullptr);
+        });
+      };
+      if (rotates) {
+        const typename Engine::Element* rotated[kTiledTokens];
+        rotate_k<Engine>(it, rows.k, h * p.k_stride_head, tile, rows.count, rotated);
+        scores(rotated, 0);
+      } else {
+        scores(rows.k, h * p.k_stride_head);
+      }
+    }
+  }
+}
+
+// Scores, softmax and output of a tile for `heads` KV heads.
+template <class Engine, class T>
+static void direct_tile(const Item* items, int heads, int tile, const KvRows<T>& rows, Lookahead<T>* ahead) {
+  direct_scores_of_heads<Engine>(items, heads, tile, rows, ahead);
   Columns columns[kDirectRows];
-  for (Columns& c : columns) c = {0, round_up(count, kLanes)};
-  for (int row = 0; row < it.rows; row += kLanes)
-    softmax_rows<Engine>(it, row, smaller(kLanes, it.rows - row), tile, columns + row,
-                         it.scratch.s + row * kTiledTokens,
-                         it.scratch.p + row * (kTiledTokens / Engine::kPerWord));
-  for_row_chunks(it.rows, [&](int row, auto n) {
-    direct_output_columns<Engine, decltype(n)::value>(it, row, rows.v, count, row == 0 ? ahead : nullptr);
-  });
+  for (Columns& c : columns) c = {0, round_up(rows.count, kLanes)};
+  for (int h = 0; h < heads; ++h) {
+    const Item& it = items[h];
+    for (int row = 0; row < it.rows; row += kLanes)
+      softmax_rows<Engine>(it, row, smaller(kLanes, it.rows - row), tile, columns + row,
+                           it.scratch.s + row * kTiledTokens,
+                           it.scratch.p + row * (kTiledTokens / Engine::kPerWord));
+  }
+  const int block = round_up(larger(ahead->block_tokens, kOutputTokens), kOutputTokens);
+  for (int begin = 0; begin < rows.count; begin += block) {
+    const int end = smaller(begin + block, rows.count);
+    for (int h = 0; h < heads; ++h)
+      for_row_chunks(items[h].rows, [&](int row, auto n) {
+        direct_output_columns<Engine, decltype(n)::value>(items[h], row, rows.v,
+                                                          h * items[h].problem->v_stride_head, begin, end,
+                                                          row == 0 ? ahead : nullptr);
+      });
+  }
+}
+
+// Queries into the order of the stretches that are read as `Keys` says, outputs back from that of `Values`.
+template <class Keys, class Engine>
+static void reorder_queries(const Item& it) {
+  if constexpr (Keys::kReorders)
+    for (int row = 0; row < it.rows; ++row)
+      for (int column = 0; column + Keys::kElements <= it.problem->head_dim_qk; column += Keys::kElements)
+        Keys::reorder_query(it.scratch.q + row * it.q_stride + column / Engine::kPerWord);
+}
+template <class Values>
+static void restore_outputs(const Item& it) {
+  if constexpr (Values::kReorders)
+    for (int row = 0; row < it.rows; ++row)
+      for (int column = 0; column + Values::kElements <= it.problem->head_dim_vo; column += Values::kElements)
+        Values::restore_output(it.scratch.o + row * it.o_stride + column);
 }
 
 template <class Engine, class T>
-static void run_direct(const Item& it) {
+static void run_direct(const Item* items, int heads) {
+  const Item& it = items[0];
+  if (it.problem->rope_inv_freq == nullptr)  // else keys come from scratch, as engine elements in their order
+    for (int h = 0; h < heads; ++h) reorder_queries<Stretch<Engine, T>, Engine>(items[h]);
   const int origin = it.item->kv_begin;
   KvRows<T> buffers[2];
   KvRows<T>*now = &buffers[0], *next = &buffers[1];
-  Lookahead<T> ahead = {};
+  Lookahead<T> ahead;
+  begin_lookahead(*it.problem, heads, kOutputTokens, &ahead);
   int tile = origin + round_down(it.kv_begin - origin, kDirectTokens);
   gather_rows(it, tile, smaller(tile + kDirectTokens, it.kv_end), now);
   for (; tile < it.kv_end; tile += kDirectTokens) {
     gather_rows(it, tile + kDirectTokens, smaller(tile + 2 * kDirectTokens, it.kv_end), next);
     begin_tile(it, *now, *next, &ahead);
     fetch_ahead(&ahead, 0);
-    if (it.problem->rope_inv_freq != nullptr) {
-      const typename Engine::Element* rotated[kTiledTokens];
-      rotate_k<Engine>(it, now->k, tile, now->count, rotated);
-      direct_tile<Engine>(it, tile, rotated, *now, &ahead);
-    } else {
-      direct_tile<Engine>(it, tile, now->k, *now, &ahead);
-    }
+    direct_tile<Engine>(items, heads, tile, *now, &ahead);
     KvRows<T>* swap = now;
     now = next;
     next = swap;
   }
+  for (int h = 0; h < heads; ++h) restore_outputs<Stretch<Engine, T>>(items[h]);
 }
 
 }  // namespace strobe::cpu::STROBE_ISA

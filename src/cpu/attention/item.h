@@ -9,8 +9,8 @@ namespace strobe::cpu::STROBE_ISA {
 inline constexpr float kLog2E = 1.44269504088896340736f;
 inline constexpr float kInfinity = __builtin_inff();
 
-STROBE_INLINE int smaller(int a, int b) { return a < b ? a : b; }
-STROBE_INLINE int larger(int a, int b) { return a > b ? a : b; }
+STROBE_INLINE constexpr int smaller(int a, int b) { return a < b ? a : b; }
+STROBE_INLINE constexpr int larger(int a, int b) { return a > b ? a : b; }
 STROBE_INLINE int round_up(int x, int multiple) { return (x + multiple - 1) / multiple * multiple; }
 STROBE_INLINE int round_down(int x, int multiple) { return x / multiple * multiple; }
 
@@ -20,6 +20,8 @@ STROBE_INLINE int round_down(int x, int multiple) { return x / multiple * multip
 inline constexpr int kTiledTokens = 128;
 inline constexpr int kDirectTokens = 64;
 inline constexpr int kDirectRows = 8;  // items of at most so many rows take the direct path
+
+inline constexpr int kMaxHeadsTogether = 16;  // KV heads that the direct path works on at a time
 
 // Rows that pass through scores, softmax and output together, a multiple of the register tile's rows. Few, so
 // that their queries, scores and probabilities stay in the first-level cache beside a panel of K or V (6 + 12

@@ -5,42 +5,82 @@
 
 namespace strobe::cpu::STROBE_ISA {
 
-// Rows that are asked for before they are used (10 KiB at D128 in bf16): more than latency x bandwidth needs
-// (100 ns x 44 GB/s), and few enough to stay in the first-level cache beside the rows in use. 24 and 64
-// measured slower.
-inline constexpr int kRowsAhead = 40;
-// More of them before a stretch of work that uses none up (the softmax): about as many lines as a core can
-// have in flight.
-inline constexpr int kRowsBurst = 8;
+// Bytes of rows that are asked for before they are used: more than latency x bandwidth needs, and few enough
+// to stay in the first-level cache beside the rows in use.
+inline constexpr int kBytesAhead = 24 << 10;
 
-// A cursor over the rows in the order of their use: K of a tile, its V, K and V of the next tile. Every step
-// of the computation moves it by as much as the step uses up, so that memory is kept evenly busy; it asks for
-// whole rows, in order.
+// A cursor over rows of the cache in the order of their addresses: K of a tile, its V, K and V of the next
+// tile; within each, block by block of tokens, all heads of a block. The computation moves it by as many rows
+// as it has used up, so that memory is kept evenly busy.
 template <class T>
 struct Lookahead {
-  const T* const* rows[4];
-  int counts[4];
-  int lines[4];  // of a row
-  int segment, token;
-  int fetched;  // rows of this tile and the next one asked for
+  struct Segment {
+    const T* const* rows;  // of the first head
+    int count;
+    int64_t stride_head;
+    int lines;  // of a row
+  };
+  Segment segments[4];
+  int heads, block_tokens;
+  int segment, block, head, token;
+  int fetched;     // rows asked for and not yet used
+  int rows_ahead;  // as many as that should be
+  bool used_in_order;
 };
+
+// Tokens of a head whose rows follow each other before the next head's.
+STROBE_INLINE int tokens_in_order(const AttentionProblem& p) {
+  if (p.k_stride_head < p.k_stride_token) return 1;
+  return p.page_size > 0 ? smaller(p.page_size, kDirectTokens) : kDirectTokens;
+}
+
+// `tokens_at_once` tokens of a head are used before the next head's: where the cache has fewer of them in
+// order, rows of that many tokens and all heads wait in the second-level cache.
+template <class T>
+STROBE_INLINE void begin_lookahead(const AttentionProblem& p, int heads, int tokens_at_once,
+                                   Lookahead<T>* ahead) {
+  *ahead = {};
+  ahead->heads = heads;
+  ahead->block_tokens = tokens_in_order(p);
+  ahead->used_in_order = ahead->block_tokens >= tokens_at_once;
+  ahead->rows_ahead = kBytesAhead / (p.head_dim_qk * static_cast<int>(sizeof(T)));
+  if (!ahead->used_in_order) ahead->rows_ahead += heads * tokens_at_once;
+}
+
+// One instruction for all lines, not one for each: the processor's own prefetcher goes by the instruction,
+// and follows a step of one line.
+STROBE_INLINE void fetch_row(const char* row, int lines, bool once) {
+  if (once)
+    for (int line = 0; line < lines; ++line) prefetch_once(row + line * 64);
+  else
+    for (int line = 0; line < lines; ++line) prefetch(row + line * 64);
+}
 
 template <class T>
 STROBE_INLINE void skip_finished(Lookahead<T>* ahead) {
-  while (ahead->segment < 4 && ahead->token >= ahead->counts[ahead->segment]) {
+  while (ahead->segment < 4 && ahead->block >= ahead->segments[ahead->segment].count) {
     ++ahead->segment;
-    ahead->token = 0;
+    ahead->block = ahead->token = 0;
   }
 }
 
-// Asks for rows until those behind the first `used` ones of the tile are kRowsAhead.
+// `used` rows have been used up: asks for as many more.
 template <class T>
 STROBE_INLINE void fetch_ahead(Lookahead<T>* ahead, int used) {
-  while (ahead->fetched < used + kRowsAhead && ahead->segment < 4) {
-    const char* row = reinterpret_cast<const char*>(ahead->rows[ahead->segment][ahead->token]);
-    for (int line = 0; line < ahead->lines[ahead->segment]; ++line) prefetch_once(row + line * 64);
+  ahead->fetched -= used;
+  while (ahead->fetched < ahead->rows_ahead && ahead->segment < 4) {
+    const auto& segment = ahead->segments[ahead->segment];
+    const char* row =
+        reinterpret_cast<const char*>(segment.rows[ahead->token] + ahead->head * segment.stride_head);
+    fetch_row(row, segment.lines, ahead->used_in_order);
     ++ahead->fetched;
-    ++ahead->token;
+    if (++ahead->token < smaller(ahead->block + ahead->block_tokens, segment.count)) continue;
+    if (++ahead->head < ahead->heads) {
+      ahead->token = ahead->block;
+      continue;
+    }
+    ahead->head = 0;
+    ahead->block = ahead->token;
     skip_finished(ahead);
   }
 }
@@ -49,15 +89,14 @@ STROBE_INLINE void fetch_ahead(Lookahead<T>* ahead, int used) {
 template <class T>
 STROBE_INLINE void begin_tile(const Item& it, const KvRows<T>& now, const KvRows<T>& next,
                               Lookahead<T>* ahead) {
-  const int k_lines = (it.problem->head_dim_qk * static_cast<int>(sizeof(T)) + 63) / 64;
-  const int v_lines = (it.problem->head_dim_vo * static_cast<int>(sizeof(T)) + 63) / 64;
-  const int segment = larger(ahead->segment - 2, 0), token = ahead->segment < 2 ? 0 : ahead->token;
-  *ahead = {{now.k, now.v, next.k, next.v},
-            {now.count, now.count, next.count, next.count},
-            {k_lines, v_lines, k_lines, v_lines},
-            segment,
-            token,
-            segment * now.count + token};
+  const AttentionProblem& p = *it.problem;
+  const int k_lines = (p.head_dim_qk * static_cast<int>(sizeof(T)) + 63) / 64;
+  const int v_lines = (p.head_dim_vo * static_cast<int>(sizeof(T)) + 63) / 64;
+  ahead->segments[0] = {now.k, now.count, p.k_stride_head, k_lines};
+  ahead->segments[1] = {now.v, now.count, p.v_stride_head, v_lines};
+  ahead->segments[2] = {next.k, next.count, p.k_stride_head, k_lines};
+  ahead->segments[3] = {next.v, next.count, p.v_stride_head, v_lines};
+  ahead->segment = larger(ahead->segment - 2, 0);
   skip_finished(ahead);
 }
 

@@ -82,10 +82,10 @@ STROBE_INLINE void narrow_row(const float* values, int width, typename Engine::E
   for (int c = 0; c < width; c += kLanes) Engine::store_elements(row + c, load(values + c));
 }
 
-// K rows of `count` tokens from token `tile` on, rotated into scratch; `rotated` points to them as
-// gather_rows does.
+// K rows of `count` tokens from token `tile` on, `offset` elements behind where `k` points, rotated into
+// scratch; `rotated` points to them as gather_rows does.
 template <class Engine, class T>
-static void rotate_k(const Item& it, const T* const* k, int tile, int count,
+static void rotate_k(const Item& it, const T* const* k, int64_t offset, int tile, int count,
                      const typename Engine::Element** rotated) {
   typedef typename Engine::Element Element;
   float values[kMaxHeadDim + kLanes];
@@ -93,7 +93,7 @@ static void rotate_k(const Item& it, const T* const* k, int tile, int count,
   start_rotation(*it.problem, tile, &rotation);
   Element* to = static_cast<Element*>(it.scratch.rotated);
   for (int t = 0; t < count; ++t, to += it.q_stride * Engine::kPerWord) {
-    widen_row(k[t], it.problem->head_dim_qk, values);
+    widen_row(k[t] + offset, it.problem->head_dim_qk, values);
     rotate_row(*it.problem, rotation, values);
     narrow_row<Engine>(values, it.problem->head_dim_qk, to);
     advance_rotation(&rotation);

@@ -114,7 +114,7 @@ static void run_tiled(const Item& it) {
     gather_rows(it, tile + kTiledTokens, smaller(tile + 2 * kTiledTokens, it.kv_end), next);
     if (it.problem->rope_inv_freq != nullptr) {
       const typename Engine::Element* rotated[kTiledTokens];
-      rotate_k<Engine>(it, now->k, tile, now->count, rotated);
+      rotate_k<Engine>(it, now->k, 0, tile, now->count, rotated);
       pack_k<Engine>(rotated, now->count, it.problem->head_dim_qk, k_panel_words(it), scratch.k);
     } else {
       pack_k<Engine>(now->k, now->count, it.problem->head_dim_qk, k_panel_words(it), scratch.k);
