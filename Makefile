@@ -90,7 +90,7 @@ lint:
 .PHONY: format
 format:
 	@$(INSTALL) $(PACKAGES_LINT)
-	git ls-files '*.cc' '*.h' | xargs clang-format -i
+	git ls-files '*.cc' '*.h' '*.cuh' | xargs clang-format -i
 
 .PHONY: tidy
 tidy: build

@@ -11,7 +11,7 @@ report() {
   failed=1
 }
 
-mapfile -t sources < <(git ls-files '*.cc' '*.h')
+mapfile -t sources < <(git ls-files '*.cc' '*.h' '*.cuh')
 
 echo "clang-format over ${#sources[@]} files"
 unformatted=$(for file in "${sources[@]}"; do

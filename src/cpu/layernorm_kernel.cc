@@ -30,13 +30,14 @@ void layernorm(const NormRows& rows, int64_t begin, int64_t end) {
   const auto size = static_cast<float>(rows.hidden);
   const float factor = rows.out_factor;
   for (int64_t r = begin; r < end; ++r) {
-    const InputRow<T> row(rows, r);
+    const InputRow<T> row(rows, r), later(rows, r + 2 < end ? r + 2 : r);
     const float guess = mean_of(row, rows.hidden < kGuessed ? rows.hidden : kGuessed);
     F32 differences[2] = {};
     const float squares = sum_row<T>(
         rows.hidden, [ =, &differences ](auto access, int64_t i, auto& sum) __attribute__((always_inline)) {
           F32 x[access.kVectors];
           row.load(access, i, x);
+          later.prefetch_far(access, i);
           for (int u = 0; u < access.kVectors; ++u) {
             const F32 difference = access.loaded(x[u] - guess);
             differences[u] += difference;

@@ -6,17 +6,19 @@ namespace strobe::cpu::STROBE_ISA {
 namespace {
 
 // Two passes over a row; the second finds it in the first-level cache. A residual is written in the second,
-// after its last use.
+// after its last use. The first needs no memory, so it fetches the row after the next into the second level:
+// otherwise memory would idle meanwhile. (Where DRAM is fast: 0.74 of copy without, 0.83 with it.)
 template <class Row, class T, class Out>
 void rmsnorm(const NormRows& rows, int64_t begin, int64_t end) {
   const T* weight = static_cast<const T*>(rows.weight);
   const float offset = rows.weight_offset;
   for (int64_t r = begin; r < end; ++r) {
-    const Row row(rows, r);
+    const Row row(rows, r), later(rows, r + 2 < end ? r + 2 : r);
     const float squares = sum_row<T>(
         rows.hidden, [=](auto access, int64_t i, auto& sum) __attribute__((always_inline)) {
           F32 x[access.kVectors];
           row.load(access, i, x);
+          later.prefetch_far(access, i);
           for (int u = 0; u < access.kVectors; ++u) sum[u] = fma(x[u], x[u], sum[u]);
         });
     const float scale =

@@ -24,6 +24,10 @@ struct InputRow {
   __attribute__((always_inline)) void prefetch(Access access, int64_t i) const {
     access.prefetch(input + i);
   }
+  template <class Access>
+  __attribute__((always_inline)) void prefetch_far(Access access, int64_t i) const {
+    access.prefetch_far(input + i);
+  }
 };
 
 // A row of input + residual, whose rounded sum `keep` writes to the residual.
@@ -50,6 +54,11 @@ struct SumRow {
   __attribute__((always_inline)) void prefetch(Access access, int64_t i) const {
     access.prefetch(input + i);
     access.prefetch(residual + i);
+  }
+  template <class Access>
+  __attribute__((always_inline)) void prefetch_far(Access access, int64_t i) const {
+    access.prefetch_far(input + i);
+    access.prefetch_far(residual + i);
   }
 };
 

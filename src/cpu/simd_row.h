@@ -23,6 +23,8 @@ STROBE_INLINE void put_two(bf16_t* p, F32 a, F32 b) {
 }
 #endif
 
+inline constexpr int kLine = 64;  // bytes that a prefetch brings
+
 // How a step over a row whose elements are mainly of type T reaches memory: kVectors vectors from an address
 // on.
 template <class T, int kPairs = 1>
@@ -57,9 +59,13 @@ struct FullVectors {
   }
   template <class Element>
   STROBE_INLINE void prefetch(const Element* p) {
-    constexpr int kLine = 64;
     for (int byte = 0; byte < kVectors * kLanes * static_cast<int>(sizeof(Element)); byte += kLine)
       STROBE_ISA::prefetch(reinterpret_cast<const char*>(p) + byte);
+  }
+  template <class Element>
+  STROBE_INLINE void prefetch_far(const Element* p) {
+    for (int byte = 0; byte < kVectors * kLanes * static_cast<int>(sizeof(Element)); byte += kLine)
+      STROBE_ISA::prefetch_far(reinterpret_cast<const char*>(p) + byte);
   }
   // x in the lanes that a load takes from memory: all.
   STROBE_INLINE F32 loaded(F32 x) { return x; }
@@ -80,6 +86,8 @@ struct PartOfVector {
   }
   template <class Element>
   STROBE_INLINE void prefetch(const Element*) {}
+  template <class Element>
+  STROBE_INLINE void prefetch_far(const Element*) {}
   // x in the lanes that a load takes from memory, 0 in the others.
   __attribute__((always_inline)) F32 loaded(F32 x) const { return select(first_lanes(lanes), x, F32{}); }
 };
