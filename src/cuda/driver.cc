@@ -65,6 +65,7 @@ const char* resolve(void* library, DriverApi& api) {
   find(api.cuMemGetInfo_v2, "cuMemGetInfo_v2");
   find(api.cuMemcpyHtoDAsync_v2, "cuMemcpyHtoDAsync_v2");
   find(api.cuMemcpyDtoHAsync_v2, "cuMemcpyDtoHAsync_v2");
+  find(api.cuMemcpyDtoDAsync_v2, "cuMemcpyDtoDAsync_v2");
   find(api.cuMemsetD8Async, "cuMemsetD8Async");
   find(api.cuPointerGetAttribute, "cuPointerGetAttribute");
   return missing;
