@@ -153,6 +153,13 @@ Result check_sizes(const LaunchRequest& request, const Function& function) {
 
 using namespace emulated;
 
+EXPORT Result cuLibraryUnload(LibraryHandle library) {
+  if (const Result result = finish_all(); result != kSuccess) return result;
+  if (library->module != nullptr) ::dlclose(library->module);
+  if (library->descriptor >= 0) ::close(library->descriptor);
+  delete library;
+  return kSuccess;
+}
 EXPORT Result cuLibraryLoadData(LibraryHandle* library, const void* code, int*, void**, unsigned jit_count, int*,
                                 void**, unsigned library_count) {
   if (const Result result = need_context(); result != kSuccess) return result;
@@ -164,13 +171,6 @@ EXPORT Result cuLibraryLoadData(LibraryHandle* library, const void* code, int*, 
     return result;
   }
   *library = loaded.release();
-  return kSuccess;
-}
-EXPORT Result cuLibraryUnload(LibraryHandle library) {
-  if (const Result result = finish_all(); result != kSuccess) return result;
-  if (library->module != nullptr) ::dlclose(library->module);
-  if (library->descriptor >= 0) ::close(library->descriptor);
-  delete library;
   return kSuccess;
 }
 EXPORT Result cuLibraryGetKernel(KernelHandle* kernel, LibraryHandle library, const char* name) {

@@ -32,7 +32,7 @@ const std::map<Result, Meaning> kMeanings = {
     {kNotReady, {"CUDA_ERROR_SYSTEM_NOT_READY", "system not yet initialized"}},
     {kCaptureUnsupported,
      {"CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED", "operation not permitted when stream is capturing"}},
-    {kCaptureInvalidated,
+    {kSpoiltCapture,
      {"CUDA_ERROR_STREAM_CAPTURE_INVALIDATED", "operation failed due to a previous error during capture"}},
     {kCaptureImplicit,
      {"CUDA_ERROR_STREAM_CAPTURE_IMPLICIT",

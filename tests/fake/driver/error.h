@@ -19,7 +19,7 @@ inline constexpr Result kInvalidValue = 1, kNoDevice = 100, kInvalidDevice = 101
                         kInvalidContext = 201, kNoBinary = 209, kInvalidHandle = 400, kNotFound = 500,
                         kIllegalAddress = 700, kOutOfResources = 701, kMisalignedAddress = 716,
                         kLaunchFailed = 719, kNotSupported = 801, kNotReady = 802,
-                        kCaptureUnsupported = 900, kCaptureInvalidated = 901, kCaptureImplicit = 906,
+                        kCaptureUnsupported = 900, kSpoiltCapture = 901, kCaptureImplicit = 906,
                         kInvalidClusterSize = 912;
 
 // A kernel has done what it may not, or a call is one that the emulation lacks: cuGetErrorString adds the text

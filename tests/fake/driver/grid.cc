@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <numeric>
+#include <utility>
 
 #include "strobe/dtype.h"
 
@@ -302,6 +303,8 @@ unsigned Grid::exchange(unsigned lanes, unsigned value, unsigned source) {
 }
 
 void Grid::copy_async(std::uintptr_t shared, std::uintptr_t global, std::size_t bytes) {
+  if (bytes != 4 && bytes != 8 && bytes != 16)
+    fail(kLaunchFailed, "copies " + std::to_string(bytes) + " bytes asynchronously: 4, 8 and 16 are possible");
   access(global, bytes, bytes, false);
   if (find_allocation(global) == nullptr) fail(kIllegalAddress, "copies asynchronously from no global memory");
   access(shared, bytes, bytes, true);

@@ -13,6 +13,8 @@
 namespace emulated {
 namespace {
 
+using namespace strobe::cuda;
+
 constexpr std::size_t kAlignment = 256;       // what cuMemAlloc promises
 constexpr unsigned char kUnwritten = 0xcb;    // a negative float of no plausible size
 
@@ -110,6 +112,13 @@ EXPORT Result cuMemcpyDtoHAsync_v2(void* to, DevicePointer from, std::size_t byt
   if (!is_device_range(from, bytes)) return kInvalidValue;
   return enqueue(stream, [to, from, bytes] {
     if (bytes > 0) std::memcpy(to, reinterpret_cast<const void*>(from), bytes);
+    return kSuccess;
+  });
+}
+EXPORT Result cuMemcpyDtoDAsync_v2(DevicePointer to, DevicePointer from, std::size_t bytes, StreamHandle stream) {
+  if (!is_device_range(to, bytes) || !is_device_range(from, bytes)) return kInvalidValue;
+  return enqueue(stream, [to, from, bytes] {
+    if (bytes > 0) std::memmove(reinterpret_cast<void*>(to), reinterpret_cast<const void*>(from), bytes);
     return kSuccess;
   });
 }

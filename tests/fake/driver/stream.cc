@@ -93,7 +93,7 @@ Result enqueue(StreamHandle handle, Work work) {
   const StreamHandle stream = resolve(handle);
   if (stream == nullptr) return kInvalidHandle;
   if (stream->capturing) {
-    if (stream->spoilt) return kCaptureInvalidated;
+    if (stream->spoilt) return kSpoiltCapture;
     stream->captured.push_back(std::move(work));
     return kSuccess;
   }
@@ -181,7 +181,7 @@ EXPORT Result cuStreamEndCapture(StreamHandle handle, GraphHandle* graph) {
   if (stream == nullptr || !stream->capturing) return kInvalidValue;
   stream->capturing = false;
   *graph = nullptr;
-  if (stream->spoilt) return kCaptureInvalidated;
+  if (stream->spoilt) return kSpoiltCapture;
   *graph = new Graph{std::move(stream->captured)};
   return kSuccess;
 }

@@ -7,7 +7,6 @@ namespace strobe::kernel {
 
 template <int kBytes>
 EMULATED void copy_async(void* shared, const void* global) {
-  static_assert(kBytes == 4 || kBytes == 8 || kBytes == 16);
   emulated::machine->copy_async(shared, global, kBytes);
 }
 
