@@ -1,3 +1,4 @@
+#include <cmath>
 #include <vector>
 
 #include "ops/rope_cuda.h"
@@ -126,6 +127,24 @@ TEST_F(CudaRope, IsExactAtLargeAndNegativePositions) {
       "apply_rope_pos_ids",
       RopePosIdsArgs{.q = q, .k = k, .pos_ids = TensorView::of(pos_ids), .q_out = q_out, .k_out = k_out});
   EXPECT_TRUE(result.passed) << result.worst;
+}
+
+TEST_F(CudaRope, TokensOutsideTheTableBecomeNan) {
+  std::vector<std::int32_t> positions = {0, 7, 8, -1, 3};
+  const Tensor q = random_tensor(Dtype::kF32, {5, 3, 64}, 1), k = random_tensor(Dtype::kF32, {5, 2, 64}, 2);
+  const Tensor table = random_tensor(Dtype::kF32, {8, 64}, 3);
+  const Tensor q_out(Dtype::kF32, {5, 3, 64}), k_out(Dtype::kF32, {5, 2, 64});
+  RopeCosSinCacheArgs args{.q = q,
+                           .k = k,
+                           .positions = TensorView::of(positions),
+                           .cos_sin_cache = table,
+                           .q_out = q_out,
+                           .k_out = k_out};
+  test::run_on_gpu(*op::registry().find("apply_rope_with_cos_sin_cache"), &args, "outside", {},
+                   [&](Stream stream) { apply_rope_with_cos_sin_cache(args, stream); });
+  for (std::int64_t t = 0; t < 5; ++t)
+    for (std::int64_t j = 0; j < 64; ++j)
+      EXPECT_EQ(std::isnan(q_out.view().at<float>(t, 2, j)), t == 2 || t == 3) << t << " " << j;
 }
 
 TEST_F(CudaRope, AnotherPositionFailsTheCheck) {

@@ -4,8 +4,10 @@
 // last, which holds kv_last_page_len[r] tokens. Its token at position p is slot p % page_size of its page p /
 // page_size.
 //
-// Index arrays are i32 and dense. On the CPU their values are checked before anything is written. Every
-// function throws Error(kInvalidArgument) on shapes, dtypes, strides or index values other than stated.
+// Index arrays are i32 and dense. On the CPU their values are checked before anything is written. On a GPU
+// they are not, since the host does not wait for them: a token whose place is not in its request's pages, or
+// not in the cache, is not written. Every function throws Error(kInvalidArgument) on shapes, dtypes, strides
+// or index values other than stated.
 #pragma once
 
 #include "strobe/device.h"

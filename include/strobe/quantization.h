@@ -33,7 +33,8 @@ struct SegmentPackbitsArgs {
 
 // Packs every segment for itself, so that each begins with a byte of its own.
 // Throws Error(kInvalidArgument) on shapes, dtypes, strides or overlaps other than stated, and when the index
-// arrays are not as stated or do not match x, y and each other.
+// arrays are not as stated or do not match x, y and each other. Index arrays on a GPU are not checked; what
+// is packed by wrong ones is unspecified, and nothing outside x and y is touched.
 STROBE_API void segment_packbits(const SegmentPackbitsArgs& args, const Launch& launch = {});
 
 // Where the packed segments begin, in bytes:

@@ -14,7 +14,8 @@
 // All tensors have a contiguous innermost axis and any other strides, such as slices of a fused qkv
 // projection. An output may be its input itself (in place), and must otherwise keep apart from the inputs.
 // Every function throws Error(kInvalidArgument) on shapes, dtypes, strides, index values or attributes other
-// than stated.
+// than stated; index values on a GPU are not checked, and a token whose position is not in the table becomes
+// NaN there.
 #pragma once
 
 #include <vector>

@@ -39,6 +39,18 @@ extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads, 4)
   const bool idle = of_block >= params.block_rows || row >= params.rows;
   const RowPlace place(idle ? first_row : row, params.heads);
   const bool kept = idle || (params.mask != nullptr && params.mask[place.token * params.mask_stride] == 0);
+  const char* from_a = params.a.v + place.offset(params.a.v_stride);
+  const char* from_b = params.b.v + place.offset(params.b.v_stride);
+  char* to = params.out.v + place.offset(params.out.v_stride);
+  const uint32_t first_vector = remainder(threadIdx.x, of_block, params.row_vectors);
+  const auto column = [](uint32_t vector) {
+    return static_cast<int64_t>(vector) * (kVector * size_of(kType));
+  };
+  Vector<kType, kVector> v_a, v_b;
+  if (!kept && first_vector < params.head_vectors) {
+    load<Reuse::kNone>(v_a, from_a + column(first_vector));
+    load<Reuse::kNone>(v_b, from_b + column(first_vector));
+  }
   const float s_a = *reinterpret_cast<const float*>(params.a.s + place.offset(params.a.s_stride));
   const float s_b = *reinterpret_cast<const float*>(params.b.s + place.offset(params.b.s_stride));
   __syncthreads();
@@ -46,17 +58,13 @@ extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads, 4)
   const float a = weight_of(s_a, maximum), b = weight_of(s_b, maximum), total = a + b;
   const float normalise = normaliser(total);
   const bool has_a = s_a != empty_lse(), has_b = s_b != empty_lse();
-  const char* from_a = params.a.v + place.offset(params.a.v_stride);
-  const char* from_b = params.b.v + place.offset(params.b.v_stride);
-  char* to = params.out.v + place.offset(params.out.v_stride);
   if (kept) return;
-  const uint32_t first_vector = remainder(threadIdx.x, of_block, params.row_vectors);
   for (uint32_t vector = first_vector; vector < params.head_vectors; vector += kThreads) {
-    const int64_t column = static_cast<int64_t>(vector) * (kVector * size_of(kType));
-    Vector<kType, kVector> v_a, v_b;
-    load<Reuse::kNone>(v_a, from_a + column);
-    load<Reuse::kNone>(v_b, from_b + column);
-    store(to + column, blend(v_a, a * normalise, v_b, b * normalise, has_a, has_b));
+    if (vector != first_vector) {
+      load<Reuse::kNone>(v_a, from_a + column(vector));
+      load<Reuse::kNone>(v_b, from_b + column(vector));
+    }
+    store(to + column(vector), blend(v_a, a * normalise, v_b, b * normalise, has_a, has_b));
   }
   if (first_vector == 0)
     *reinterpret_cast<float*>(params.out.s + place.offset(params.out.s_stride)) = merged_lse(maximum, total);

@@ -63,6 +63,9 @@ STROBE_DEVICE int64_t position_of(const Params& params, uint32_t token) {
 STROBE_DEVICE float2 cos_sin_of(const Params& params, uint32_t token, int pair) {
   const int64_t position = position_of(params, token);
   if constexpr (kTable) {
+    // The host cannot check the positions: a token without angles becomes NaN.
+    if (position < 0 || position >= params.max_position)
+      return {__int_as_float(0x7fffffff), __int_as_float(0x7fffffff)};
     const float* row = params.cos_sin_cache + position * params.cos_sin_stride;
     return {row[pair], row[pair + static_cast<int>(params.pairs.value)]};
   }

@@ -22,7 +22,7 @@ struct RopeParams {
   const int32_t *indptr, *offsets;
   const void* positions;
   const float* cos_sin_cache;
-  int64_t cos_sin_stride;  // elements
+  int64_t cos_sin_stride, max_position;  // elements; rows
   uint32_t tokens;
   int32_t batch_size, num_qo_heads, num_heads;  // num_heads: of q and k together
   int32_t head_dim, rotary_dim;

@@ -208,6 +208,11 @@ void validate(const Operator& op, const void* args, Phase phase, Axes& axes) {
     check_strides(op, operand, view);
     if (view.data == nullptr && view.size() > 0)
       reject(op, operand.name, "expected data, got a null pointer with {}", describe(view));
+    // The CPU takes any address; a GPU would stop.
+    if (view.device.type != DeviceType::kCpu &&
+        reinterpret_cast<std::uintptr_t>(view.data) % size_of(view.dtype) != 0)
+      reject(op, operand.name, "expected data at a multiple of its {} bytes an element, got {} at {}",
+             size_of(view.dtype), describe(view), view.data);
     if (operand.on_host) {
       if (view.device.type != DeviceType::kCpu)
         reject(op, operand.name, "expected host memory, got {}", describe(view));

@@ -75,12 +75,12 @@ void check_last_page_len(const Operator& op, const TensorView& kv_indptr, const 
 }
 
 void check_places(const Operator& op, const Places& places, const Axes& axes) {
+  if (axes[kPageSize] < 1 || axes[kPageSize] > std::numeric_limits<std::int32_t>::max())
+    reject(op, "page_size", "expected at least 1 token a page (and an i32), got {}", axes[kPageSize]);
   if (places.kv_indptr.device.type != DeviceType::kCpu) return;
   const std::int32_t *kv_indptr = values(places.kv_indptr), *kv_indices = values(places.kv_indices);
   const std::int32_t *batch_indices = values(places.batch_indices), *positions = values(places.positions);
   const std::int64_t batch_size = axes[kBatchSize], num_pages = axes[kNumPages];
-  if (axes[kPageSize] < 1 || axes[kPageSize] > std::numeric_limits<std::int32_t>::max())
-    reject(op, "page_size", "expected at least 1 token a page (and an i32), got {}", axes[kPageSize]);
   if (kv_indptr[0] < 0) reject(op, "kv_indptr", "expected kv_indptr[0] of at least 0, got {}", kv_indptr[0]);
   check_last_page_len(op, places.kv_indptr, places.kv_last_page_len, axes[kPageSize]);
   if (kv_indptr[batch_size] > axes[kNumKvIndices])

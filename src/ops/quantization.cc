@@ -69,6 +69,8 @@ void check_packbits(const Operator& op, const PackbitsArgs&, const Axes& axes) {
 
 // The index arrays, where the host can read them.
 void check_segments(const Operator& op, const SegmentPackbitsArgs& args, const Axes& axes) {
+  if (args.indptr.shape[0] == 1 && axes[kBytes] != 0)
+    reject(op, "y", "expected 0 bytes for no segments, got {}", axes[kBytes]);
   if (args.indptr.device.type != DeviceType::kCpu) return;
   const auto* indptr = args.indptr.as<std::int32_t>();
   const auto* packed = args.packed_indptr.as<std::int32_t>();

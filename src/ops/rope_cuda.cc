@@ -84,6 +84,7 @@ void launch_rope(const RopeCudaArgs& args, const RopeChoice& choice, const Gpu& 
       .positions = data_of<void>(args.positions),
       .cos_sin_cache = data_of<float>(args.cos_sin_cache),
       .cos_sin_stride = args.cos_sin_cache != nullptr ? args.cos_sin_cache->strides[0] : 0,
+      .max_position = args.cos_sin_cache != nullptr ? args.cos_sin_cache->shape[0] : 0,
       .tokens = static_cast<std::uint32_t>(args.q.shape[0]),
       .batch_size = args.offsets != nullptr ? static_cast<std::int32_t>(args.offsets->shape[0]) : 0,
       .num_qo_heads = static_cast<std::int32_t>(args.q.shape[1]),

@@ -108,7 +108,7 @@ class DeviceCopy {
 };
 
 struct GpuRun {
-  std::size_t shift = 0;  // bytes by which every operand is misaligned
+  std::size_t shift = 0;  // bytes by which every operand is misaligned, rounded up to whole elements
   bool graph = false;     // captured, then replayed
 };
 
@@ -123,7 +123,9 @@ void run_on_gpu(const op::Operator& op, void* args, const std::string& label, co
     host.push_back(view);
     if (!view.given() || operand.on_host) continue;
     std::unique_ptr<DeviceCopy>& copy = copies[view.data];
-    if (copy == nullptr) copy = std::make_unique<DeviceCopy>(view, how.shift);
+    const std::size_t element = size_of(view.dtype);
+    if (copy == nullptr)
+      copy = std::make_unique<DeviceCopy>(view, (how.shift + element - 1) / element * element);
     view = copy->view();
   }
   const auto restore = [&] {
