@@ -12,6 +12,8 @@ if(STROBE_EMULATION_MISSING)
   message(STATUS "No tests on the emulated GPU: ${STROBE_EMULATION_MISSING}")
   function(strobe_emulated_tests)
   endfunction()
+  function(strobe_emulation_test)
+  endfunction()
   return()
 endif()
 
@@ -50,4 +52,12 @@ function(strobe_emulated_tests name)
   gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 TEST_PREFIX emulated. TEST_FILTER -*Slow.* PROPERTIES
     TIMEOUT 600 LABELS emulated
     ENVIRONMENT "LD_LIBRARY_PATH=${STROBE_EMULATION_OUTPUT};STROBE_NVRTC=${STROBE_EMULATION_OUTPUT}/libnvrtc.so.13;STROBE_CACHE_DIR=${STROBE_EMULATION_CACHE}")
+endfunction()
+
+# A test of the emulation itself: it finds the emulated driver before any real one.
+function(strobe_emulation_test name)
+  strobe_test(${name} ${name}.cc LABELS emulated)
+  add_dependencies(${name} emulated_nvrtc emulated_cuda)
+  target_compile_definitions(${name} PRIVATE STROBE_EMULATED_NVRTC="$<TARGET_FILE:emulated_nvrtc>")
+  set_target_properties(${name} PROPERTIES BUILD_RPATH ${STROBE_EMULATION_OUTPUT})
 endfunction()

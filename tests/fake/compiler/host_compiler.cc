@@ -42,6 +42,10 @@ std::pair<bool, std::string> run_compiler(const WorkFolder& folder, const std::v
   std::vector<char*> argv = {const_cast<char*>(EMULATED_COMPILER)};
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
+  char plain[] = "LC_ALL=C";  // diagnostics in ASCII
+  std::vector<char*> environment = {plain};
+  for (char** variable = environ; *variable != nullptr; ++variable) environment.push_back(*variable);
+  environment.push_back(nullptr);
   posix_spawn_file_actions_t actions;
   ::posix_spawn_file_actions_init(&actions);
   ::posix_spawn_file_actions_addchdir_np(&actions, folder.path().c_str());
@@ -49,7 +53,7 @@ std::pair<bool, std::string> run_compiler(const WorkFolder& folder, const std::v
   ::posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, kLog, O_WRONLY | O_CREAT | O_TRUNC, 0600);
   ::posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO);
   pid_t child = 0;
-  const int error = ::posix_spawn(&child, EMULATED_COMPILER, &actions, nullptr, argv.data(), environ);
+  const int error = ::posix_spawn(&child, EMULATED_COMPILER, &actions, nullptr, argv.data(), environment.data());
   ::posix_spawn_file_actions_destroy(&actions);
   if (error != 0) return {false, std::string("error: " EMULATED_COMPILER ": ") + std::strerror(error)};
   int status = -1;

@@ -57,12 +57,6 @@ Index3 index_of(std::uint32_t linear, const Index3& size) {
   return {linear % size.x, linear / size.x % size.y, linear / size.x / size.y};
 }
 
-std::string hex(std::uintptr_t address) {
-  char text[32];
-  std::snprintf(text, sizeof text, "0x%zx", static_cast<std::size_t>(address));
-  return text;
-}
-
 std::string phrase(bool write, std::size_t bytes) {
   return std::string(write ? "writes " : "reads ") + std::to_string(bytes) + " bytes ";
 }
@@ -218,7 +212,7 @@ std::ptrdiff_t Grid::shared_offset(std::uintptr_t address, std::size_t bytes) {
 void Grid::access(std::uintptr_t address, std::size_t bytes, std::size_t alignment, bool write) {
   if (fibers_.is_own_stack(address)) return;
   if (address % alignment != 0)
-    fail(kMisalignedAddress, phrase(write, bytes) + "at " + hex(address) + ", which is no multiple of " +
+    fail(kMisalignedAddress, phrase(write, bytes) + describe_address(address) + ", which is no multiple of " +
                                  std::to_string(alignment));
   if (const std::ptrdiff_t offset = shared_offset(address, bytes); offset >= 0) {
     access_shared(static_cast<std::size_t>(offset), bytes, write);
@@ -228,22 +222,21 @@ void Grid::access(std::uintptr_t address, std::size_t bytes, std::size_t alignme
     last_allocation_ = find_allocation(address);
   if (last_allocation_ != nullptr) return access_global(*last_allocation_, address, bytes, write);
   if (!write && request_.code.image.holds(address)) return;  // constants
-  fail(kIllegalAddress, phrase(write, bytes) + "at " + hex(address) + ", where there is no device memory");
+  fail(kIllegalAddress, phrase(write, bytes) + describe_address(address));
 }
 
 void Grid::access_global(const Allocation& allocation, std::uintptr_t address, std::size_t bytes, bool write) {
-  if (bytes > allocation.end - address || allocation.device != request_.device)
-    fail(kIllegalAddress, phrase(write, bytes) + "at byte " + std::to_string(address - allocation.begin) +
-                              " of an allocation of " + std::to_string(allocation.end - allocation.begin) +
-                              " bytes on device " + std::to_string(allocation.device));
+  const auto fail_with = [&](Result result, const std::string& why) {
+    fail(result, phrase(write, bytes) + describe_address(address) + why);
+  };
+  if (bytes > allocation.end - address) fail_with(kIllegalAddress, "");
+  if (allocation.device != request_.device) fail_with(kIllegalAddress, " of another device");
   if (request_.may_begin_early && !current().has_waited)
-    fail(kLaunchFailed, phrase(write, bytes) + "of global memory before it waits for the kernel before");
+    fail_with(kLaunchFailed, " before it waits for the kernel before");
   for (std::size_t i = 0; i < bytes; ++i)
     if (const Access* other = race(allocation.cells[address - allocation.begin + i], now(), first_run_, write);
         other != nullptr)
-      fail(kLaunchFailed, phrase(write, bytes) + "at byte " + std::to_string(address - allocation.begin) +
-                              " of an allocation, which " + describe(*other) +
-                              " touches with nothing to order the two");
+      fail_with(kLaunchFailed, ", which " + describe(*other) + " touches with nothing to order the two");
 }
 
 void Grid::access_shared(std::size_t offset, std::size_t bytes, bool write) {

@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstring>
 #include <map>
 #include <mutex>
@@ -55,6 +56,21 @@ const Allocation* find_allocation(std::uintptr_t address) {
   const std::lock_guard lock(mutex);
   const auto place = allocations.upper_bound(address);
   return place != allocations.end() && address >= place->second.begin ? &place->second : nullptr;
+}
+
+std::string describe_address(std::uintptr_t address) {
+  const std::lock_guard lock(mutex);
+  char text[128];
+  std::snprintf(text, sizeof text, "at 0x%zx, where there is no device memory", static_cast<std::size_t>(address));
+  constexpr std::uintptr_t kNear = 1 << 20;
+  const Allocation* last = nullptr;
+  for (const auto& [end, allocation] : allocations)
+    if (allocation.begin <= address && address - allocation.begin < kNear + (end - allocation.begin))
+      last = &allocation;
+  if (last != nullptr)
+    std::snprintf(text, sizeof text, "%zu bytes behind the beginning of an allocation of %zu bytes",
+                  static_cast<std::size_t>(address - last->begin), static_cast<std::size_t>(last->end - last->begin));
+  return text;
 }
 
 }  // namespace emulated

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 #include "shadow.h"
 
@@ -16,5 +17,8 @@ struct Allocation {
 
 // The allocation that holds the address; null when none does.
 const Allocation* find_allocation(std::uintptr_t address);
+
+// "516 bytes behind the beginning of an allocation of 512 bytes", of the last allocation before the address.
+std::string describe_address(std::uintptr_t address);
 
 }  // namespace emulated
