@@ -45,7 +45,8 @@ extern "C" __global__ void __launch_bounds__(128) strobe_test(const __grid_const
 
 jit::NvrtcOutput compile(const std::string& source) {
   static const jit::Nvrtc nvrtc(STROBE_EMULATED_NVRTC);
-  return nvrtc.compile({source, "test.cu", jit::embedded_headers(), "", {"--gpu-architecture=sm_90a", "--std=c++20"}});
+  return nvrtc.compile(
+      {source, "test.cu", jit::embedded_headers(), "", {"--gpu-architecture=sm_90a", "--std=c++20"}});
 }
 
 // A kernel with that body, which knows its thread as `i`.
@@ -59,7 +60,8 @@ cuda::Kernel kernel(const std::string& body, int shared_bytes = 0) {
 
 // in: 0, 1, …; out: as many floats of -1.
 struct Buffers {
-  explicit Buffers(int count) : in(kGpu, bytes(count)), out(kGpu, bytes(count)), values(static_cast<std::size_t>(count)) {
+  explicit Buffers(int count)
+      : in(kGpu, bytes(count)), out(kGpu, bytes(count)), values(static_cast<std::size_t>(count)) {
     std::iota(values.begin(), values.end(), 0.0f);
     in.upload(std::as_bytes(std::span(values)));
     const std::vector<float> unwritten(values.size(), -1.0f);
@@ -67,7 +69,8 @@ struct Buffers {
   }
   static std::size_t bytes(int count) { return static_cast<std::size_t>(count) * sizeof(float); }
   Params params() const {
-    return {static_cast<const float*>(in.data()), static_cast<float*>(out.data()), static_cast<int>(values.size())};
+    return {static_cast<const float*>(in.data()), static_cast<float*>(out.data()),
+            static_cast<int>(values.size())};
   }
   std::vector<float> result() const {
     std::vector<float> fetched(values.size());
@@ -129,7 +132,8 @@ TEST(Emulation, SumsOverAWarp) {
 
 TEST(Emulation, BlocksOfAGrid) {
   const std::vector<float> out =
-      run("const int at = (blockIdx.y * gridDim.x + blockIdx.x) * blockDim.x + i; params.out[at] = params.in[at];",
+      run("const int at = (blockIdx.y * gridDim.x + blockIdx.x) * blockDim.x + i; params.out[at] = "
+          "params.in[at];",
           {.grid = {3, 2}}, 6 * kThreads);
   for (std::size_t i = 0; i < out.size(); ++i) EXPECT_EQ(out[i], static_cast<float>(i));
 }
@@ -178,8 +182,9 @@ TEST(EmulationFault, LanesThatHaveEnded) {
 }
 
 TEST(EmulationFault, WritesAndReadsBeyondTheEnd) {
-  EXPECT_THAT(fault_of("params.out[i + 1] = 0;"),
-              HasSubstr("thread 127: writes 4 bytes 512 bytes behind the beginning of an allocation of 512 bytes"));
+  EXPECT_THAT(
+      fault_of("params.out[i + 1] = 0;"),
+      HasSubstr("thread 127: writes 4 bytes 512 bytes behind the beginning of an allocation of 512 bytes"));
 }
 TEST(EmulationFault, ReadsBeyondTheEndWithinAVector) {
   EXPECT_THAT(fault_of("params.out[i] = load<Reuse::kNone, 8>(params.in + i / 2 * 2).word[0];", {}, 127),
@@ -203,7 +208,8 @@ TEST(EmulationFault, MemoryThatWasFreed) {
     buffers.result();
     FAIL() << "the kernel wrote where nothing is";
   } catch (const Error& error) {
-    EXPECT_THAT(error.what(), AnyOf(HasSubstr("where there is no device memory"), HasSubstr("behind the beginning of")));
+    EXPECT_THAT(error.what(),
+                AnyOf(HasSubstr("where there is no device memory"), HasSubstr("behind the beginning of")));
   }
 }
 
@@ -233,7 +239,8 @@ constexpr char kFetch[] = R"(
     end_copy_group();)";
 
 TEST(EmulationFault, AnAsynchronousCopyThatIsNotWaitedFor) {
-  EXPECT_THAT(fault_of(std::string(kFetch) + "params.out[i] = values[i];"), HasSubstr("nobody has waited for"));
+  EXPECT_THAT(fault_of(std::string(kFetch) + "params.out[i] = values[i];"),
+              HasSubstr("nobody has waited for"));
 }
 TEST(EmulationFault, AnAsynchronousCopyOfALaterGroup) {
   EXPECT_THAT(fault_of(std::string(kFetch) + "wait_for_copies<1>(); params.out[i] = values[i];"),
@@ -242,15 +249,16 @@ TEST(EmulationFault, AnAsynchronousCopyOfALaterGroup) {
 TEST(EmulationFault, AnotherThreadsCopyWithoutABarrier) {
   EXPECT_THAT(fault_of(std::string(kFetch) + "wait_for_copies<0>(); params.out[i] = values[127 - i];"),
               AnyOf(HasSubstr("no barrier between"), HasSubstr("nobody has waited for"),
-                               HasSubstr("nobody has written")));
+                    HasSubstr("nobody has written")));
 }
 
 TEST(EmulationFault, BlocksThatWriteToOnePlace) {
   EXPECT_THAT(fault_of("params.out[i] = blockIdx.x;", {.grid = {2}}), HasSubstr("nothing to order the two"));
 }
 TEST(EmulationFault, BlocksThatReadWhatAnotherWrites) {
-  EXPECT_THAT(fault_of("const float x = params.out[127 - i]; if (blockIdx.x == 1) params.out[i] = x;", {.grid = {2}}),
-              HasSubstr("nothing to order the two"));
+  EXPECT_THAT(
+      fault_of("const float x = params.out[127 - i]; if (blockIdx.x == 1) params.out[i] = x;", {.grid = {2}}),
+      HasSubstr("nothing to order the two"));
 }
 
 TEST(EmulationFault, GlobalMemoryBeforeTheKernelBeforeHasEnded) {

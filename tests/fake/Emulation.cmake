@@ -47,11 +47,23 @@ foreach(library emulated_nvrtc emulated_cuda)
   target_include_directories(${library} PRIVATE ${PROJECT_SOURCE_DIR}/src)
 endforeach()
 
+# Adds the tests of an executable with `prefix` to their names; further arguments are variables (NAME=value) of theirs.
+function(strobe_emulated_tests_with prefix name)
+  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 TEST_PREFIX ${prefix} TEST_FILTER -*Slow.* TEST_LIST ${prefix}${name}
+                       PROPERTIES TIMEOUT 600 LABELS emulated)
+  # gtest_discover_tests takes no list as a property: this file is read after the one that adds the tests.
+  set(environment LD_LIBRARY_PATH=${STROBE_EMULATION_OUTPUT} STROBE_NVRTC=$<TARGET_FILE:emulated_nvrtc>
+                  STROBE_CACHE_DIR=${STROBE_EMULATION_CACHE} ${ARGN})
+  set(file ${STROBE_EMULATION_OUTPUT}/${prefix}${name}.cmake)
+  file(GENERATE OUTPUT ${file} CONTENT "set_tests_properties(\${${prefix}${name}} PROPERTIES ENVIRONMENT \"${environment}\")\n")
+  set_property(DIRECTORY APPEND PROPERTY TEST_INCLUDE_FILES ${file})
+endfunction()
+
+# Once as an sm_90, once as an sm_80.
 function(strobe_emulated_tests name)
   add_dependencies(${name} emulated_nvrtc emulated_cuda)
-  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 TEST_PREFIX emulated. TEST_FILTER -*Slow.* PROPERTIES
-    TIMEOUT 600 LABELS emulated
-    ENVIRONMENT "LD_LIBRARY_PATH=${STROBE_EMULATION_OUTPUT};STROBE_NVRTC=${STROBE_EMULATION_OUTPUT}/libnvrtc.so.13;STROBE_CACHE_DIR=${STROBE_EMULATION_CACHE}")
+  strobe_emulated_tests_with(emulated. ${name})
+  strobe_emulated_tests_with(emulated_sm80. ${name} EMULATED_CAPABILITY=80)
 endfunction()
 
 # A test of the emulation itself: it finds the emulated driver before any real one.

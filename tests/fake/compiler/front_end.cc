@@ -41,7 +41,8 @@ Kernel kernel_at(const std::string& text, std::size_t place) {
   while (place < text.size()) {
     while (place < text.size() && std::isspace(static_cast<unsigned char>(text[place]))) ++place;
     std::size_t end = place;
-    while (end < text.size() && (std::isalnum(static_cast<unsigned char>(text[end])) || text[end] == '_')) ++end;
+    while (end < text.size() && (std::isalnum(static_cast<unsigned char>(text[end])) || text[end] == '_'))
+      ++end;
     const std::string word = text.substr(place, end - place);
     if (word.empty()) return {};
     place = end;

@@ -18,7 +18,8 @@ namespace fs = std::filesystem;
 
 WorkFolder::WorkFolder() {
   path_ = (fs::temp_directory_path() / "strobe-emulated-XXXXXX").string();
-  if (::mkdtemp(path_.data()) == nullptr) throw std::runtime_error("mkdtemp: " + std::string(std::strerror(errno)));
+  if (::mkdtemp(path_.data()) == nullptr)
+    throw std::runtime_error("mkdtemp: " + std::string(std::strerror(errno)));
 }
 
 WorkFolder::~WorkFolder() {
@@ -37,7 +38,8 @@ std::string WorkFolder::read(const std::string& name) const {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-std::pair<bool, std::string> run_compiler(const WorkFolder& folder, const std::vector<std::string>& arguments) {
+std::pair<bool, std::string> run_compiler(const WorkFolder& folder,
+                                          const std::vector<std::string>& arguments) {
   constexpr const char* kLog = "compiler.log";
   std::vector<char*> argv = {const_cast<char*>(EMULATED_COMPILER)};
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
@@ -53,7 +55,8 @@ std::pair<bool, std::string> run_compiler(const WorkFolder& folder, const std::v
   ::posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, kLog, O_WRONLY | O_CREAT | O_TRUNC, 0600);
   ::posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO);
   pid_t child = 0;
-  const int error = ::posix_spawn(&child, EMULATED_COMPILER, &actions, nullptr, argv.data(), environment.data());
+  const int error =
+      ::posix_spawn(&child, EMULATED_COMPILER, &actions, nullptr, argv.data(), environment.data());
   ::posix_spawn_file_actions_destroy(&actions);
   if (error != 0) return {false, std::string("error: " EMULATED_COMPILER ": ") + std::strerror(error)};
   int status = -1;

@@ -24,6 +24,7 @@ class WorkFolder {
 };
 
 // Runs the compiler in the folder: whether it succeeded, and what it printed.
-std::pair<bool, std::string> run_compiler(const WorkFolder& folder, const std::vector<std::string>& arguments);
+std::pair<bool, std::string> run_compiler(const WorkFolder& folder,
+                                          const std::vector<std::string>& arguments);
 
 }  // namespace emulated

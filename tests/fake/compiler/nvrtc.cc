@@ -99,7 +99,8 @@ struct Program {
     for (const auto& [header, text] : headers)
       folder.write((has_stand_in(header) ? kReplaced : "") + header, emulated::with_dynamic_shared(text));
     const std::string file = std::filesystem::path(name).filename();
-    folder.write(file, emulated::with_dynamic_shared(source) + emulated::module_text(kernels, options.capability));
+    folder.write(file,
+                 emulated::with_dynamic_shared(source) + emulated::module_text(kernels, options.capability));
     std::vector<std::string> arguments(std::begin(kHostOptions), std::end(kHostOptions));
     arguments.insert(arguments.end(), options.for_host.begin(), options.for_host.end());
     arguments.push_back("-D__CUDA_ARCH__=" + std::to_string(options.capability) + "0");

@@ -84,18 +84,18 @@ EMULATED float __shfl_xor_sync(unsigned lanes, float x, int distance) {
 // The calls that -fsanitize=thread makes. Sixteen bytes come with the alignment of eight as with that of
 // sixteen.
 #define EMULATED_HOOK extern "C" __attribute__((no_sanitize("thread"))) void
-#define EMULATED_HOOKS(bytes, alignment)                                         \
-  EMULATED_HOOK __tsan_read##bytes(void* address) {                              \
-    emulated::machine->access(address, bytes, alignment, false);                 \
-  }                                                                              \
-  EMULATED_HOOK __tsan_write##bytes(void* address) {                             \
-    emulated::machine->access(address, bytes, alignment, true);                  \
-  }                                                                              \
-  EMULATED_HOOK __tsan_unaligned_read##bytes(void* address) {                    \
-    emulated::machine->access(address, bytes, 1, false);                         \
-  }                                                                              \
-  EMULATED_HOOK __tsan_unaligned_write##bytes(void* address) {                   \
-    emulated::machine->access(address, bytes, 1, true);                          \
+#define EMULATED_HOOKS(bytes, alignment)                         \
+  EMULATED_HOOK __tsan_read##bytes(void* address) {              \
+    emulated::machine->access(address, bytes, alignment, false); \
+  }                                                              \
+  EMULATED_HOOK __tsan_write##bytes(void* address) {             \
+    emulated::machine->access(address, bytes, alignment, true);  \
+  }                                                              \
+  EMULATED_HOOK __tsan_unaligned_read##bytes(void* address) {    \
+    emulated::machine->access(address, bytes, 1, false);         \
+  }                                                              \
+  EMULATED_HOOK __tsan_unaligned_write##bytes(void* address) {   \
+    emulated::machine->access(address, bytes, 1, true);          \
   }
 EMULATED_HOOKS(1, 1)
 EMULATED_HOOKS(2, 2)

@@ -63,7 +63,8 @@ void locate(const void* inside, Code& code) {
         Range image;
         for (int i = 0; i < info->dlpi_phnum; ++i) {
           const auto& segment = info->dlpi_phdr[i];
-          if (segment.p_type == PT_LOAD) image.bytes = std::max<std::size_t>(image.bytes, segment.p_vaddr + segment.p_memsz);
+          if (segment.p_type == PT_LOAD)
+            image.bytes = std::max<std::size_t>(image.bytes, segment.p_vaddr + segment.p_memsz);
         }
         image.begin = info->dlpi_addr;
         if (!image.holds(wanted)) return 0;
@@ -119,7 +120,8 @@ Result read_attributes(const LaunchRequest& request, LaunchOptions& options) {
         return kInvalidValue;
     }
   }
-  const bool of_sm90 = options.may_begin_early || options.cluster.x * options.cluster.y * options.cluster.z != 1;
+  const bool of_sm90 =
+      options.may_begin_early || options.cluster.x * options.cluster.y * options.cluster.z != 1;
   return of_sm90 && capability() < 90 ? kNotSupported : kSuccess;
 }
 
@@ -129,7 +131,8 @@ Result check_cluster(const LaunchRequest& request, const Index3& cluster, const 
   if (blocks == 0 || request.grid_x % cluster.x != 0 || request.grid_y % cluster.y != 0 ||
       request.grid_z % cluster.z != 0)
     return kInvalidValue;
-  if (blocks > (function.non_portable_cluster ? kLargestCluster : kPortableCluster)) return kInvalidClusterSize;
+  if (blocks > (function.non_portable_cluster ? kLargestCluster : kPortableCluster))
+    return kInvalidClusterSize;
   return explain(kNotSupported, "the emulation runs one block at a time, and no clusters");
 }
 
@@ -141,7 +144,8 @@ Result check_sizes(const LaunchRequest& request, const Function& function) {
       outside(request.grid_z, kMostGridYz) || outside(request.block_x, kMostThreads) ||
       outside(request.block_y, kMostThreads) || outside(request.block_z, kMostBlockZ))
     return kInvalidValue;
-  const unsigned long threads = static_cast<unsigned long>(request.block_x) * request.block_y * request.block_z;
+  const unsigned long threads =
+      static_cast<unsigned long>(request.block_x) * request.block_y * request.block_z;
   if (threads > kMostThreads) return kInvalidValue;
   if (threads > static_cast<unsigned long>(entry.max_threads)) return kOutOfResources;
   if (static_cast<int>(request.shared_bytes) > function.most_dynamic_shared) return kInvalidValue;
@@ -160,8 +164,8 @@ EXPORT Result cuLibraryUnload(LibraryHandle library) {
   delete library;
   return kSuccess;
 }
-EXPORT Result cuLibraryLoadData(LibraryHandle* library, const void* code, int*, void**, unsigned jit_count, int*,
-                                void**, unsigned library_count) {
+EXPORT Result cuLibraryLoadData(LibraryHandle* library, const void* code, int*, void**, unsigned jit_count,
+                                int*, void**, unsigned library_count) {
   if (const Result result = need_context(); result != kSuccess) return result;
   if (const Result result = unsafe_in_capture(); result != kSuccess) return result;
   if (jit_count != 0 || library_count != 0) return kNotSupported;
@@ -225,7 +229,8 @@ EXPORT Result cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, FunctionH
   if (threads <= 0 || threads > kMostThreads) return kInvalidValue;
   constexpr std::size_t kReserved = 1024;  // of each block
   const std::size_t bytes = shared_bytes + function->kernel->code.static_shared_bytes + kReserved;
-  *blocks = std::min(threads_per_sm() / threads, static_cast<int>(static_cast<std::size_t>(shared_bytes_per_sm()) / bytes));
+  *blocks = std::min(threads_per_sm() / threads,
+                     static_cast<int>(static_cast<std::size_t>(shared_bytes_per_sm()) / bytes));
   return kSuccess;
 }
 EXPORT Result cuLaunchKernelEx(const LaunchRequest* request, FunctionHandle function, void** params,
@@ -236,7 +241,8 @@ EXPORT Result cuLaunchKernelEx(const LaunchRequest* request, FunctionHandle func
   LaunchOptions options;
   if (const Result result = read_attributes(*request, options); result != kSuccess) return result;
   if (const Result result = check_sizes(*request, *function); result != kSuccess) return result;
-  if (const Result result = check_cluster(*request, options.cluster, *function); result != kSuccess) return result;
+  if (const Result result = check_cluster(*request, options.cluster, *function); result != kSuccess)
+    return result;
   if (options.cooperative) return explain(kNotSupported, "the emulation runs one block at a time");
   const Code& code = function->kernel->code;
   GridRequest grid{.code = code,
@@ -255,6 +261,7 @@ EXPORT Result cuLaunchKernelEx(const LaunchRequest* request, FunctionHandle func
 // No kernel uses tensor maps, so their layout means nothing here.
 EXPORT Result cuTensorMapEncodeTiled(TensorMap*, TensorMapType, std::uint32_t, void*, const std::uint64_t*,
                                      const std::uint64_t*, const std::uint32_t*, const std::uint32_t*,
-                                     TensorMapInterleave, TensorMapSwizzle, TensorMapL2Promotion, TensorMapFill) {
+                                     TensorMapInterleave, TensorMapSwizzle, TensorMapL2Promotion,
+                                     TensorMapFill) {
   return explain(kNotSupported, "the emulation has no bulk copies");
 }

@@ -77,7 +77,7 @@ EXPORT Result cuGetErrorString(Result error, const char** text) {
   const std::lock_guard lock(mutex);
   const auto meaning = kMeanings.find(error);
   const auto explained = texts.find(error);
-  *text = explained != texts.end() ? explained->second.c_str()
+  *text = explained != texts.end()     ? explained->second.c_str()
           : meaning != kMeanings.end() ? meaning->second.text
                                        : nullptr;
   return *text == nullptr ? kInvalidValue : kSuccess;

@@ -50,7 +50,8 @@ float widen(unsigned bits, int dtype) {
 }
 
 std::string text_of(const Index3& index) {
-  return "(" + std::to_string(index.x) + ", " + std::to_string(index.y) + ", " + std::to_string(index.z) + ")";
+  return "(" + std::to_string(index.x) + ", " + std::to_string(index.y) + ", " + std::to_string(index.z) +
+         ")";
 }
 
 Index3 index_of(std::uint32_t linear, const Index3& size) {
@@ -125,8 +126,7 @@ Fault Grid::run(const GridRequest& request) {
     if (!run_block(block)) break;
     ++run_;
   }
-  if (fault_.result != kSuccess)
-    fault_.text = std::string(request.code.entry->name) + ": " + fault_.text;
+  if (fault_.result != kSuccess) fault_.text = std::string(request.code.entry->name) + ": " + fault_.text;
   return fault_;
 }
 
@@ -140,7 +140,8 @@ void Grid::prepare_shared() {
   constexpr std::size_t kAlignment = 16;  // what a kernel may count on without more
   const std::size_t bytes = (request_.dynamic_shared_bytes + kAlignment - 1) / kAlignment * kAlignment;
   machine_.dynamic_shared = dynamic_pages_ + kMostDynamicShared - bytes;
-  dynamic_shared_ = {reinterpret_cast<std::uintptr_t>(machine_.dynamic_shared), request_.dynamic_shared_bytes};
+  dynamic_shared_ = {reinterpret_cast<std::uintptr_t>(machine_.dynamic_shared),
+                     request_.dynamic_shared_bytes};
   shared_cells_.resize(static_shared_.bytes + dynamic_shared_.bytes);
   under_copy_.resize(shared_cells_.size());
 }
@@ -179,15 +180,15 @@ Fault Grid::diverged() const {
   for (std::size_t i = 0; i < threads_.size() && waiting.empty(); ++i)
     if (threads_[i].state != State::kEnded)
       waiting = "thread " + std::to_string(i) +
-                (threads_[i].state == State::kAtBarrier ? " waits at a barrier" : " exchanges values with its warp");
+                (threads_[i].state == State::kAtBarrier ? " waits at a barrier"
+                                                        : " exchanges values with its warp");
   return {kLaunchFailed, "block " + text_of(machine_.block) + " diverged: " + waiting + ", " +
                              std::to_string(at_barrier_) + " of " + std::to_string(thread_count_) +
                              " threads are at the barrier, " + std::to_string(ended_) + " have ended"};
 }
 
 std::string Grid::describe(const Access& access) const {
-  std::string text =
-      access.thread == kMany ? "several threads" : "thread " + std::to_string(access.thread);
+  std::string text = access.thread == kMany ? "several threads" : "thread " + std::to_string(access.thread);
   if (access.epoch == kMany) return "threads of several blocks";
   if (access.run != run_)
     text += " of block " + text_of(index_of(order_[access.run - first_run_], request_.grid));
@@ -195,7 +196,8 @@ std::string Grid::describe(const Access& access) const {
 }
 
 void Grid::fail(Result result, const std::string& text) {
-  fault_ = {result, "block " + text_of(machine_.block) + ", thread " + std::to_string(fibers_.current()) + ": " + text};
+  fault_ = {result, "block " + text_of(machine_.block) + ", thread " + std::to_string(fibers_.current()) +
+                        ": " + text};
   fibers_.abandon();
 }
 
@@ -225,7 +227,8 @@ void Grid::access(std::uintptr_t address, std::size_t bytes, std::size_t alignme
   fail(kIllegalAddress, phrase(write, bytes) + describe_address(address));
 }
 
-void Grid::access_global(const Allocation& allocation, std::uintptr_t address, std::size_t bytes, bool write) {
+void Grid::access_global(const Allocation& allocation, std::uintptr_t address, std::size_t bytes,
+                         bool write) {
   const auto fail_with = [&](Result result, const std::string& why) {
     fail(result, phrase(write, bytes) + describe_address(address) + why);
   };
@@ -234,7 +237,8 @@ void Grid::access_global(const Allocation& allocation, std::uintptr_t address, s
   if (request_.may_begin_early && !current().has_waited)
     fail_with(kLaunchFailed, " before it waits for the kernel before");
   for (std::size_t i = 0; i < bytes; ++i)
-    if (const Access* other = race(allocation.cells[address - allocation.begin + i], now(), first_run_, write);
+    if (const Access* other =
+            race(allocation.cells[address - allocation.begin + i], now(), first_run_, write);
         other != nullptr)
       fail_with(kLaunchFailed, ", which " + describe(*other) + " touches with nothing to order the two");
 }
@@ -297,9 +301,11 @@ unsigned Grid::exchange(unsigned lanes, unsigned value, unsigned source) {
 
 void Grid::copy_async(std::uintptr_t shared, std::uintptr_t global, std::size_t bytes) {
   if (bytes != 4 && bytes != 8 && bytes != 16)
-    fail(kLaunchFailed, "copies " + std::to_string(bytes) + " bytes asynchronously: 4, 8 and 16 are possible");
+    fail(kLaunchFailed,
+         "copies " + std::to_string(bytes) + " bytes asynchronously: 4, 8 and 16 are possible");
   access(global, bytes, bytes, false);
-  if (find_allocation(global) == nullptr) fail(kIllegalAddress, "copies asynchronously from no global memory");
+  if (find_allocation(global) == nullptr)
+    fail(kIllegalAddress, "copies asynchronously from no global memory");
   access(shared, bytes, bytes, true);
   const std::ptrdiff_t offset = shared_offset(shared, bytes);
   if (offset < 0) fail(kIllegalAddress, "copies asynchronously to no shared memory");
@@ -316,7 +322,8 @@ void Grid::wait_for_copies(std::size_t groups) {
       for (std::size_t i = 0; i < copy.bytes; ++i) --under_copy_[static_cast<std::size_t>(offset) + i];
       access(copy.global, copy.bytes, copy.bytes, false);
       access(copy.shared, copy.bytes, copy.bytes, true);
-      std::memcpy(reinterpret_cast<void*>(copy.shared), reinterpret_cast<const void*>(copy.global), copy.bytes);
+      std::memcpy(reinterpret_cast<void*>(copy.shared), reinterpret_cast<const void*>(copy.global),
+                  copy.bytes);
     }
     thread.groups.pop_front();
   }

@@ -58,8 +58,8 @@ class Grid {
     State state;
     bool has_waited;  // for the kernel before
     unsigned lanes, value, source, received;
-    std::vector<Copy> copies;               // since the last group
-    std::deque<std::vector<Copy>> groups;   // under way
+    std::vector<Copy> copies;              // since the last group
+    std::deque<std::vector<Copy>> groups;  // under way
   };
 
   Grid();
@@ -100,8 +100,8 @@ class Grid {
 
   Range static_shared_, dynamic_shared_;
   char* dynamic_pages_ = nullptr;
-  std::vector<Cell> shared_cells_;          // static, then dynamic
-  std::vector<unsigned char> under_copy_;   // of each byte: asynchronous copies to it under way
+  std::vector<Cell> shared_cells_;         // static, then dynamic
+  std::vector<unsigned char> under_copy_;  // of each byte: asynchronous copies to it under way
   const Allocation* last_allocation_ = nullptr;
 };
 

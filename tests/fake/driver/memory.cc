@@ -16,8 +16,8 @@ namespace {
 
 using namespace strobe::cuda;
 
-constexpr std::size_t kAlignment = 256;       // what cuMemAlloc promises
-constexpr unsigned char kUnwritten = 0xcb;    // a negative float of no plausible size
+constexpr std::size_t kAlignment = 256;     // what cuMemAlloc promises
+constexpr unsigned char kUnwritten = 0xcb;  // a negative float of no plausible size
 
 std::mutex mutex;
 std::map<std::uintptr_t, Allocation> allocations;  // by their end
@@ -61,7 +61,8 @@ const Allocation* find_allocation(std::uintptr_t address) {
 std::string describe_address(std::uintptr_t address) {
   const std::lock_guard lock(mutex);
   char text[128];
-  std::snprintf(text, sizeof text, "at 0x%zx, where there is no device memory", static_cast<std::size_t>(address));
+  std::snprintf(text, sizeof text, "at 0x%zx, where there is no device memory",
+                static_cast<std::size_t>(address));
   constexpr std::uintptr_t kNear = 1 << 20;
   const Allocation* last = nullptr;
   for (const auto& [end, allocation] : allocations)
@@ -69,7 +70,8 @@ std::string describe_address(std::uintptr_t address) {
       last = &allocation;
   if (last != nullptr)
     std::snprintf(text, sizeof text, "%zu bytes behind the beginning of an allocation of %zu bytes",
-                  static_cast<std::size_t>(address - last->begin), static_cast<std::size_t>(last->end - last->begin));
+                  static_cast<std::size_t>(address - last->begin),
+                  static_cast<std::size_t>(last->end - last->begin));
   return text;
 }
 
@@ -117,7 +119,8 @@ EXPORT Result cuMemGetInfo_v2(std::size_t* free, std::size_t* total) {
   return kSuccess;
 }
 // From pageable memory, which a driver has read when this returns.
-EXPORT Result cuMemcpyHtoDAsync_v2(DevicePointer to, const void* from, std::size_t bytes, StreamHandle stream) {
+EXPORT Result cuMemcpyHtoDAsync_v2(DevicePointer to, const void* from, std::size_t bytes,
+                                   StreamHandle stream) {
   if (!is_device_range(to, bytes)) return kInvalidValue;
   return enqueue(stream, [to, text = std::string(static_cast<const char*>(from), bytes)] {
     if (!text.empty()) std::memcpy(reinterpret_cast<void*>(to), text.data(), text.size());
@@ -131,7 +134,8 @@ EXPORT Result cuMemcpyDtoHAsync_v2(void* to, DevicePointer from, std::size_t byt
     return kSuccess;
   });
 }
-EXPORT Result cuMemcpyDtoDAsync_v2(DevicePointer to, DevicePointer from, std::size_t bytes, StreamHandle stream) {
+EXPORT Result cuMemcpyDtoDAsync_v2(DevicePointer to, DevicePointer from, std::size_t bytes,
+                                   StreamHandle stream) {
   if (!is_device_range(to, bytes) || !is_device_range(from, bytes)) return kInvalidValue;
   return enqueue(stream, [to, from, bytes] {
     if (bytes > 0) std::memmove(reinterpret_cast<void*>(to), reinterpret_cast<const void*>(from), bytes);

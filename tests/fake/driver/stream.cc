@@ -189,7 +189,8 @@ EXPORT Result cuThreadExchangeStreamCaptureMode(CaptureMode* mode) {
   std::swap(thread_mode, *mode);
   return kSuccess;
 }
-EXPORT Result cuGraphInstantiateWithFlags(GraphExecHandle* exec, GraphHandle graph, unsigned long long flags) {
+EXPORT Result cuGraphInstantiateWithFlags(GraphExecHandle* exec, GraphHandle graph,
+                                          unsigned long long flags) {
   if (const Result result = begin_call(); result != kSuccess) return result;
   if (graph == nullptr || flags != 0) return kInvalidValue;
   *exec = new GraphExec{graph->work};
@@ -256,7 +257,8 @@ EXPORT Result cuEventSynchronize(EventHandle event) {
 EXPORT Result cuEventElapsedTime(float* milliseconds, EventHandle start, EventHandle end) {
   const std::lock_guard lock(mutex);
   if (const Result result = begin_call(); result != kSuccess) return result;
-  if (start->device != end->device || start->stream == nullptr || end->stream == nullptr) return kInvalidHandle;
+  if (start->device != end->device || start->stream == nullptr || end->stream == nullptr)
+    return kInvalidHandle;
   if (start->pending > 0 || end->pending > 0) return kErrorNotReady;
   *milliseconds = 0.001f;
   return kSuccess;
