@@ -1,19 +1,45 @@
 # The benchmark as a library (the tests link it) and the strobe command.
 find_package(CLI11 REQUIRED)
+include(StrobeSuites)    # STROBE_SUITES_SOURCE: suites/*.json as C++
 
 strobe_isa_objects(strobe_limits src/bench/limits_kernels.cc)
+
+# The report page's style and script, as text.
+foreach(part STYLE:css SCRIPT:js)
+  string(REGEX MATCH "(.*):(.*)" part ${part})
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS src/bench/report/page.${CMAKE_MATCH_2})
+  file(READ src/bench/report/page.${CMAKE_MATCH_2} STROBE_PAGE_${CMAKE_MATCH_1})
+endforeach()
+configure_file(src/bench/report/page_parts.cc.in ${CMAKE_CURRENT_BINARY_DIR}/generated/page_parts.cc @ONLY)
+
+# The commit that result files name; looked up in every build.
+add_custom_target(strobe_build_commit
+    COMMAND ${CMAKE_COMMAND} -DSOURCE=${PROJECT_SOURCE_DIR} -DOUTPUT=${CMAKE_CURRENT_BINARY_DIR}/generated/bench/build_commit.h
+            -P ${PROJECT_SOURCE_DIR}/cmake/WriteBuildCommit.cmake
+    BYPRODUCTS ${CMAKE_CURRENT_BINARY_DIR}/generated/bench/build_commit.h
+    COMMENT "Looking up the commit" VERBATIM)
+
 add_library(strobe_bench STATIC
     src/bench/case_line.cc src/bench/json_report.cc src/bench/limit_probe.cc src/bench/limits.cc src/bench/machine.cc src/bench/measure.cc
-    src/bench/output_file.cc src/bench/progress.cc src/bench/roofline.cc src/bench/rotation.cc src/bench/run_case.cc
-    src/bench/session.cc src/bench/suites.cc src/bench/text_report.cc
+    src/bench/output_file.cc src/bench/progress.cc src/bench/rehearse.cc src/bench/result_file.cc src/bench/roofline.cc src/bench/rotation.cc
+    src/bench/run_case.cc src/bench/run_info.cc
+    src/bench/report/chart_frame.cc src/bench/report/format.cc src/bench/report/html.cc src/bench/report/kind.cc
+    src/bench/report/labels.cc src/bench/report/line_chart.cc src/bench/report/page_header.cc src/bench/report/report_page.cc
+    src/bench/report/result_table.cc src/bench/report/results.cc src/bench/report/roofline_chart.cc
+    src/bench/report/routine_chart.cc src/bench/report/scale.cc src/bench/report/svg.cc src/bench/report/sweep_charts.cc
+    src/bench/report/workload_chart.cc ${CMAKE_CURRENT_BINARY_DIR}/generated/page_parts.cc
+    src/bench/session.cc src/bench/suite_file.cc src/bench/suites.cc src/bench/text_report.cc
     src/bench/workload_plan.cc src/bench/workload_report.cc src/bench/workload_run.cc
     src/bench/workload/builtin_workload.cc src/bench/workload/csv.cc src/bench/workload/page_pool.cc
     src/bench/workload/requests.cc src/bench/workload/scheduler.cc src/bench/workload/step_stats.cc
     src/bench/workload/timestamp.cc
-    src/cli/bench_command.cc src/cli/cli.cc src/cli/docs_command.cc src/cli/doctor_command.cc
+    src/cli/bench_command.cc src/cli/bench_report_command.cc src/cli/cli.cc src/cli/docs_command.cc src/cli/doctor_command.cc
+    src/cli/cache_command.cc src/cli/cuda_findings.cc src/cli/kernel_cache.cc src/cli/warmup_command.cc
     src/op/docs.cc
-    ${strobe_limits_OBJECTS})
+    ${STROBE_SUITES_SOURCE} ${strobe_limits_OBJECTS})
 strobe_settings(strobe_bench)
+add_dependencies(strobe_bench strobe_build_commit)
+target_include_directories(strobe_bench PRIVATE ${CMAKE_CURRENT_BINARY_DIR}/generated)
 target_compile_definitions(strobe_bench PRIVATE STROBE_VERSION="${PROJECT_VERSION}")
 target_link_libraries(strobe_bench PUBLIC strobe_static fmt::fmt-header-only nlohmann_json::nlohmann_json
                                    PRIVATE CLI11::CLI11 Threads::Threads)

@@ -6,18 +6,15 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
-#include <set>
 #include <string>
 #include <vector>
 
 #include "bench/case_line.h"
 #include "bench/json_report.h"
-#include "bench/measure.h"
 #include "bench/output_file.h"
 #include "bench/roofline.h"
 #include "bench/rotation.h"
 #include "bench/run_case.h"
-#include "bench/suites.h"
 #include "bench/text_report.h"
 #include "bench/workload_report.h"
 #include "bench/workload_run.h"
@@ -65,13 +62,15 @@ std::string read_text(const std::string& path) {
 
 TEST(CaseLine, TakesValuesInEveryForm) {
   const BenchCase line =
-      parse_case("rmsnorm", words({"--num_tokens", "7", "--hidden=16", "--gemma", "--eps", "-1"}));
+      parse_case("rmsnorm", words({"--num_tokens", "7", "--hidden=16", "--gemma", "--eps", "0.5"}));
   EXPECT_EQ(line.values.integer("num_tokens"), 7);
   EXPECT_EQ(line.values.integer("hidden"), 16);
   EXPECT_TRUE(line.values.flag("gemma"));
-  EXPECT_EQ(line.values.text("eps"), "-1");
+  EXPECT_EQ(line.values.text("eps"), "0.5");
   EXPECT_EQ(line.values.text("dtype"), "bf16") << "the default";
-  EXPECT_EQ(line.flags, "--num_tokens 7 --hidden=16 --gemma --eps -1");
+  EXPECT_EQ(line.flags, "--num_tokens 7 --hidden=16 --gemma --eps 0.5");
+  EXPECT_EQ(parse_case("single_decode", words({"--window_left", "-1"})).values.integer("window_left", -1),
+            -1);
 }
 
 TEST(CaseLine, NamesWhatIsWrong) {
@@ -89,40 +88,26 @@ TEST(CaseLine, NamesWhatIsWrong) {
               HasSubstr("--hidden is given twice"));
 }
 
-TEST(CaseLine, ReadsSuites) {
-  const std::vector<BenchCase> cases =
-      parse_suite("mine", "# nothing\n\nrmsnorm --num_tokens 3  # three\nrmsnorm --num_iters 2 --hidden 8\n");
-  ASSERT_EQ(cases.size(), 2u);
-  EXPECT_EQ(cases[0].values.integer("num_tokens"), 3);
-  EXPECT_FALSE(cases[0].num_iters);
-  EXPECT_EQ(cases[1].num_iters, 2);
-  EXPECT_EQ(cases[1].flags, "--hidden 8");
-  EXPECT_THAT(error_message([] { parse_suite("mine", "rmsnorm\n\nnope --x 1\n"); }),
-              HasSubstr("suite mine, line 3: unknown routine 'nope'"));
-  EXPECT_THAT(error_message([] { parse_suite("mine", "rmsnorm --num_iters"); }),
-              HasSubstr("suite mine, line 1: num_iters"));
-}
-
-TEST(Suites, HoldRoutinesThatExist) {
-  for (const Suite& suite : suites()) EXPECT_FALSE(suite_cases(suite.name).empty()) << suite.name;
-  EXPECT_THAT(error_message([] { suite_cases("nope"); }),
-              AllOf(HasSubstr("unknown suite 'nope'"), HasSubstr("llama-3.1-8b")));
-}
-
-TEST(Suites, Llama8bHoldsEveryOperatorOfALayer) {
-  std::set<std::string> routines, pages, batches;
-  for (const BenchCase& line : suite_cases("llama-3.1-8b")) {
-    routines.insert(line.routine.routine.name);
-    if (line.routine.routine.name != "batch_decode_paged") continue;
-    pages.insert(line.values.text("page_size"));
-    batches.insert(line.values.text("batch_size"));
-  }
-  for (const char* routine : {"rmsnorm", "fused_add_rmsnorm", "apply_rope_pos_ids", "append_paged_kv_cache",
-                              "silu_and_mul", "single_decode", "single_prefill", "batch_decode_paged",
-                              "batch_prefill_paged", "batch_prefill_ragged", "batch_mixed_paged"})
-    EXPECT_TRUE(routines.contains(routine)) << routine;
-  for (const char* page : {"1", "16", "64"}) EXPECT_TRUE(pages.contains(page)) << page;
-  for (const char* batch : {"1", "16", "64"}) EXPECT_TRUE(batches.contains(batch)) << batch;
+TEST(CaseLine, FindsWrongValuesBeforeAnythingRuns) {
+  declare_toys();
+  const auto message = [](const char* routine, const char* flag, const char* value) {
+    return error_message([&] { parse_case(routine, words({flag, value})); });
+  };
+  EXPECT_THAT(message("toy", "--factor", "11"),
+              HasSubstr("toy: factor: expected a value in [-10, 10], got 11"));
+  EXPECT_THAT(message("toy", "--rows", "many"), HasSubstr("rows: expected an integer"));
+  EXPECT_THAT(message("toy", "--rows", "-1"), HasSubstr("rows: expected an integer of at least 0, got '-1'"));
+  EXPECT_THAT(message("rmsnorm", "--dtype", "bf17"),
+              HasSubstr("dtype: expected f32, f16 or bf16, got 'bf17'"));
+  EXPECT_THAT(message("rmsnorm", "--dtype", "e4m3"),
+              HasSubstr("dtype: expected f32, f16 or bf16, got 'e4m3'"));
+  EXPECT_THAT(message("rmsnorm", "--gemma", "maybe"),
+              HasSubstr("gemma: expected true or false, got 'maybe'"));
+  EXPECT_THAT(message("packbits", "--bitorder", "middle"),
+              HasSubstr("bitorder: expected one of big, little"));
+  EXPECT_THAT(message("batch_decode_paged", "--lengths", "long"), HasSubstr("lengths: expected one of same"));
+  EXPECT_THAT(message("append_paged_kv_cache", "--kv_layout", "DNH"),
+              HasSubstr("kv_layout: expected one of"));
 }
 
 // Whatever the size, no call meets inputs that may still be cached.
@@ -141,35 +126,22 @@ TEST(Rotation, CoversTheCaches) {
     }
 }
 
+// One row, on the active level.
+Row run_here(const BenchCase& bench_case, const RunOptions& options, const LimitProbe& probe = {}) {
+  const cpu::Isa level = cpu::active_isa();
+  Progress progress(false);
+  return run_case(bench_case, options, std::span(&level, 1), probe, "", progress).front();
+}
+
 TEST(Rotation, GivesEveryCallItsInstance) {
   declare_toys();
   RunOptions options;
   options.measure = {.num_iters = 4, .dry_run_iters = 2};
-  Progress progress(false);
   const LimitProbe probe;
   const BenchCase toy = parse_case("toy", {});
-  EXPECT_EQ(run_case(toy, options, probe, "", progress).instances, 6);
-  options.warm = true;
-  EXPECT_EQ(run_case(toy, options, probe, "", progress).instances, 1);
-}
-
-TEST(Measure, TimesAllButTheDryRuns) {
-  std::vector<int> calls;
-  int last = 0;
-  const Timing timing = measure(
-      {.num_iters = 3, .dry_run_iters = 2}, [&](int i) { calls.push_back(i); },
-      [&](int done) { last = done; });
-  EXPECT_EQ(calls, (std::vector<int>{0, 1, 2, 3, 4}));
-  EXPECT_EQ(last, 5);
-  EXPECT_EQ(timing.seconds.size(), 3u);
-}
-
-TEST(Measure, Statistics) {
-  const Timing timing{{3, 1, 2, 6}};
-  EXPECT_DOUBLE_EQ(timing.median(), 2.5);
-  EXPECT_DOUBLE_EQ(timing.min(), 1);
-  EXPECT_DOUBLE_EQ(timing.deviation(), std::sqrt(14.0 / 3));
-  EXPECT_DOUBLE_EQ(Timing{{7}}.deviation(), 0);
+  EXPECT_EQ(run_here(toy, options, probe).instances, 6);
+  options.measure.cold = false;
+  EXPECT_EQ(run_here(toy, options, probe).instances, 1);
 }
 
 constexpr LimitRates kLimits = {
@@ -252,8 +224,7 @@ Row run_toy(const char* name, std::initializer_list<const char*> flags = {}) {
   RunOptions options;
   options.measure = {.num_iters = 2, .dry_run_iters = 1};
   options.refcheck = true;
-  Progress progress(false);
-  return run_case(parse_case(name, words(flags)), options, LimitProbe(), "", progress);
+  return run_here(parse_case(name, words(flags)), options);
 }
 
 TEST(RunCase, ChecksAgainstTheReference) {
@@ -268,35 +239,52 @@ TEST(RunCase, ChecksAgainstTheReference) {
 }
 
 TEST(RunCase, SaysWhichCaseIsWrong) {
-  EXPECT_THAT(
-      error_message([] {
-        run_toy("toy", {"--factor", "11"});
-      }),
-      AllOf(HasSubstr("toy --factor 11: "), HasSubstr("factor: expected a value in [-10, 10], got 11")));
   EXPECT_THAT(error_message([] {
-                run_toy("toy", {"--rows", "many"});
+                run_here(parse_case("single_decode", words({"--num_qo_heads", "3"})), {});
               }),
-              HasSubstr("rows: expected an integer"));
+              AllOf(HasSubstr("single_decode --num_qo_heads 3: "), HasSubstr("num_kv_heads")));
 }
 
 TEST(RunCase, PlansAndTimesThePlan) {
   RunOptions options;
   options.measure = {.num_iters = 2, .dry_run_iters = 1};
   options.refcheck = true;
-  Progress progress(false);
   const BenchCase decode = parse_case("batch_decode_paged", words({"--batch_size", "2", "--kv_len", "70"}));
-  const Row row = run_case(decode, options, LimitProbe(), "", progress);
+  const Row row = run_here(decode, options);
   ASSERT_TRUE(row.plan_seconds);
   EXPECT_GT(*row.plan_seconds, 0);
   EXPECT_FALSE(row.failed()) << row.check->worst;
   EXPECT_FALSE(run_toy("toy").plan_seconds);
 }
 
+TEST(RunCase, LevelsTakeTurnsAndAreCheckedEach) {
+  RunOptions options;
+  options.measure = {.num_iters = 4, .dry_run_iters = 1};
+  options.refcheck = true;
+  Progress progress(false);
+  const cpu::Isa before = cpu::active_isa();
+  const std::vector<cpu::Isa> levels = test::isa_levels();
+  const BenchCase decode = parse_case("batch_decode_paged", words({"--batch_size", "2", "--kv_len", "70"}));
+  const std::vector<Row> rows = run_case(decode, options, levels, LimitProbe(), "", progress);
+  ASSERT_EQ(rows.size(), levels.size());
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    EXPECT_EQ(rows[i].isa, cpu::name(levels[i]));
+    EXPECT_EQ(rows[i].timing.seconds.size(), 4u);
+    EXPECT_EQ(rows[i].instances, 5 * static_cast<int>(levels.size()))
+        << "an instance for each call of each level";
+    EXPECT_TRUE(rows[i].plan_seconds);
+    ASSERT_TRUE(rows[i].check);
+    EXPECT_TRUE(rows[i].check->passed) << rows[i].check->worst;
+    EXPECT_THAT(rows[i].repro, HasSubstr("--isa " + rows[i].isa));
+  }
+  EXPECT_EQ(cpu::active_isa(), before);
+}
+
 TEST(JsonReport, RowsHaveTheFieldsOfTheSchema) {
   const Json row = json_of(run_toy("wrong_toy", {"--rows", "70"}));
   for (const char* field : {"routine", "backend", "device", "isa", "threads", "case", "median_ms", "min_ms",
-                            "std_ms", "tflops", "tb_per_sec", "roofline_bound", "roofline_fraction",
-                            "refcheck", "max_abs_err", "max_rel_err", "repro"})
+                            "std_ms", "num_iters", "outliers", "tflops", "tb_per_sec", "roofline_bound",
+                            "roofline_fraction", "refcheck", "max_abs_err", "max_rel_err", "repro"})
     EXPECT_TRUE(row.contains(field)) << field;
   EXPECT_EQ(row["routine"], "wrong_toy");
   EXPECT_EQ(row["backend"], "cpu");

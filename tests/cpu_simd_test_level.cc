@@ -2,6 +2,7 @@
 #include "cpu_simd_test_level.h"
 
 #include "cpu/simd.h"
+#include "cpu/simd_row.h"
 
 namespace strobe::cpu::STROBE_ISA {
 namespace {
@@ -29,6 +30,11 @@ STROBE_INLINE F32 apply(SimdFunction function, F32 x) {
       return erfc_of_positive(x);
     case SimdFunction::kErf:
       return erf(x);
+    case SimdFunction::kNormalTailFor16Bits: {
+      F32 tail[] = {x};
+      normal_tail_for_16_bits_each(tail);
+      return tail[0];
+    }
     case SimdFunction::kSqrt:
       return sqrt(x);
     case SimdFunction::kRsqrt:
@@ -52,7 +58,15 @@ void simd_test_load(Dtype dtype, const void* in, float* out, size_t count) {
 
 void simd_test_store(Dtype dtype, SimdStore how, const float* in, void* out, size_t count) {
   with_type(dtype, [&](auto tag) {
-    decltype(tag)* to = static_cast<decltype(tag)*>(out);
+    using T = decltype(tag);
+    T* to = static_cast<T*>(out);
+    if (how == SimdStore::kRow)
+      return for_each_vectors<T>(
+          static_cast<int64_t>(count), [=](auto access, int64_t i) __attribute__((always_inline)) {
+            F32 x[access.kVectors];
+            access.load(in + i, x);
+            access.template store<false>(to + i, x);
+          });
     for (size_t i = 0; i < count; i += kLanes) {
       if (how == SimdStore::kFull)
         store(to + i, load(in + i));

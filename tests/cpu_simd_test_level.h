@@ -14,16 +14,18 @@ enum class SimdFunction {
   kTanh,
   kErfcOfPositive,
   kErf,
+  kNormalTailFor16Bits,
   kSqrt,
   kRsqrt,
   kRoundEven
 };
-enum class SimdStore { kFull, kStream };
+// kRow: two vectors at a time, as the walk along a row does.
+enum class SimdStore { kFull, kStream, kRow };
 }  // namespace strobe::cpu
 
 // Lanes of an F32.
 STROBE_CPU_KERNEL(int, simd_test_lanes, ())
-// `count` elements by full vectors; count is a multiple of 16.
+// `count` elements by full vectors; count is a multiple of 32.
 STROBE_CPU_KERNEL(void, simd_test_load, (Dtype dtype, const void* in, float* out, size_t count))
 STROBE_CPU_KERNEL(void, simd_test_store,
                   (Dtype dtype, SimdStore how, const float* in, void* out, size_t count))

@@ -49,6 +49,16 @@ TEST(JitSource, AKernelExistsWhenEveryValueIsAmongItsConstants) {
   EXPECT_FALSE(exists({&hopper, {1, 0}, Architecture::kSm90a}));
 }
 
+TEST(JitSource, DescriptionsLeaveNamespacesOut) {
+  constexpr Constant kTyped[] = {
+      {"kType", "ns::Dtype", kTinyWide, [](int) { return std::string("ns::Dtype::kBf16"); }}};
+  KernelSource typed = kTiny;
+  typed.constants = kTyped;
+  EXPECT_EQ(describe({&typed, {0}, Architecture::kSm80}), "tiny(kType = kBf16) for sm_80");
+  EXPECT_THAT(translation_unit({&typed, {0}, Architecture::kSm80}),
+              HasSubstr("constexpr ns::Dtype kType = ns::Dtype::kBf16;"));
+}
+
 TEST(JitSource, AllVariantsIsTheProductOfTheValues) {
   const std::vector<Variant> all = all_variants(kTiny, Architecture::kSm80);
   ASSERT_EQ(all.size(), 8u);

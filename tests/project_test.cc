@@ -101,6 +101,15 @@ TEST(Project, CMakeNamesEveryTest) {
     }
 }
 
+TEST(Project, CMakeNamesEverySuite) {
+  const std::vector<std::string> list =
+      matches(read(kRoot / "cmake/StrobeSuites.cmake"), "set\\(STROBE_SUITES\\s+([^)]*)\\)");
+  ASSERT_EQ(list.size(), 1u);
+  const std::vector<std::string> named = matches(list[0], "(\\S+)");
+  for (const std::string& path : files("suites", {".json"}))
+    EXPECT_TRUE(contains(named, fs::path(path).stem())) << path << " is not part of the program";
+}
+
 TEST(Project, StrobeHeaderIncludesEveryPublicHeader) {
   const std::vector<std::string> included =
       matches(read(kRoot / "include/strobe/strobe.h"), "#include \"(strobe/[^\"]+)\"");
@@ -143,7 +152,9 @@ TEST(Project, TheReadmeShowsTheExample) {
 // The documents name files, folders and make targets that exist.
 TEST(Project, DocumentsNameWhatExists) {
   const std::string makefile = read(kRoot / "Makefile");
-  for (const char* document : {"README.md", "HACKING.md", "docs/quickstart.md", "docs/attention.md"}) {
+  for (const char* document :
+       {"README.md", "HACKING.md", "docs/quickstart.md", "docs/attention.md", "docs/cuda.md",
+        "docs/guides/debug-a-crash.md", "docs/guides/benchmark-a-kernel.md"}) {
     const std::string text = read(kRoot / document);
     for (const std::string& target : matches(text, "`make ([a-z0-9-]+)"))
       EXPECT_TRUE(std::regex_search(makefile, std::regex("\n(\\S+ )*" + target + "( \\S+)*:")))

@@ -83,10 +83,12 @@ Json json_of(const Row& row) {
                {"isa", row.isa},
                {"threads", row.threads},
                {"case", json_of(row.values)},
+               {"flags", row.flags},
                {"median_ms", median * 1e3},
                {"min_ms", row.timing.min() * 1e3},
                {"std_ms", row.timing.deviation() * 1e3},
                {"num_iters", row.timing.seconds.size()},
+               {"outliers", row.timing.outliers()},
                {"instances", row.instances},
                {"plan_us", row.plan_seconds ? Json(*row.plan_seconds * 1e6) : Json()},
                {"flops", row.cost.flops},
@@ -102,12 +104,11 @@ Json json_of(const Row& row) {
   return json;
 }
 
-Json json_of(const Machine& machine, const SessionResult& result) {
+Json json_of(const RunInfo& run, const Machine& machine, const SessionResult& result) {
   Json rows = Json::array();
   for (const Row& row : result.rows) rows.push_back(json_of(row));
-  Json json = {{"version", STROBE_VERSION},
-               {"machine", json_of(machine)},
-               {"limits", json_of(result.limits)},
+  Json json = {{"version", STROBE_VERSION}, {"commit", run.commit},        {"command", run.command},
+               {"date", run.date},          {"machine", json_of(machine)}, {"limits", json_of(result.limits)},
                {"rows", std::move(rows)}};
   if (result.workload) json["workload"] = json_of(*result.workload);
   return json;

@@ -4,15 +4,16 @@
 #include <nlohmann/json.hpp>
 
 #include "bench/machine.h"
+#include "bench/run_info.h"
 #include "bench/session.h"
 
 namespace strobe::bench {
 
 using Json = nlohmann::ordered_json;
 
-// {"version", "machine", "limits", "rows"} and, of a workload run, "workload"; docs/bench.md describes every
-// field.
-Json json_of(const Machine& machine, const SessionResult& result);
+// {"version", "commit", "command", "date", "machine", "limits", "rows"} and, of a workload run, "workload";
+// docs/bench.md describes every field.
+Json json_of(const RunInfo& run, const Machine& machine, const SessionResult& result);
 
 Json json_of(const Machine& machine);
 Json json_of(const SessionLimits& limits);

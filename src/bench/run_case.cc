@@ -2,11 +2,10 @@
 
 #include <fmt/format.h>
 
-#include "bench/rotation.h"
+#include "bench/scoped_isa.h"
 #include "core/message.h"
-#include "cpu/cache_info.h"
-#include "cpu/isa.h"
 #include "op/call.h"
+#include "strobe/threads.h"
 
 namespace strobe::bench {
 namespace {
@@ -20,7 +19,8 @@ op::Problem make_problem(const BenchCase& bench_case, std::uint64_t seed) {
     if (problem.plan) problem.plan();
     return problem;
   } catch (const Error& error) {
-    fail(error.kind(), "{} {}: {}", routine.name, bench_case.flags, error.what());
+    fail(error.kind(), "{}{}{} {}: {}", bench_case.origin, bench_case.origin.empty() ? "" : ": ",
+         routine.name, bench_case.flags, error.what());
   }
 }
 
@@ -33,14 +33,19 @@ op::CheckResult check_first_call(const op::Problem& problem, std::uint64_t seed)
 }
 
 std::string repro_text(const BenchCase& bench_case, const RunOptions& options, const Row& row) {
+  const MeasureOptions& measure = options.measure;
   std::string text = fmt::format("strobe bench --routine {}", row.routine);
   if (!row.flags.empty()) text += " " + row.flags;
-  text +=
-      fmt::format(" --device {} --isa {} --threads {} --num_iters {} --dry_run_iters {} --random_seed {}",
-                  row.device, row.isa, row.threads, bench_case.num_iters.value_or(options.measure.num_iters),
-                  options.measure.dry_run_iters, options.random_seed);
+  text += fmt::format(" --device {} --isa {} --threads {}", row.device, row.isa, row.threads);
+  if (measure.budget)
+    text += fmt::format(" --repeat_time_ms {} --dry_run_time_ms {}", measure.budget->repeat_seconds * 1e3,
+                        measure.budget->dry_run_seconds * 1e3);
+  else
+    text += fmt::format(" --num_iters {} --dry_run_iters {}",
+                        bench_case.num_iters.value_or(measure.num_iters), measure.dry_run_iters);
+  text += fmt::format(" --random_seed {}", options.random_seed);
   if (options.refcheck) text += " --refcheck";
-  if (options.warm) text += " --warm";
+  if (!measure.cold) text += " --warm";
   return text;
 }
 
@@ -64,41 +69,102 @@ std::string progress_text(std::string_view position, const Row& row, std::string
   return fmt::format("{}{} {}: {}", position, row.routine, row.flags, what);
 }
 
-}  // namespace
-
-Row run_case(const BenchCase& bench_case, const RunOptions& options, const LimitProbe& probe,
-             std::string_view position, Progress& progress) {
-  progress.show(fmt::format("{}{}: making inputs", position, bench_case.routine.routine.name));
-  MeasureOptions measure_options = options.measure;
-  measure_options.num_iters = bench_case.num_iters.value_or(measure_options.num_iters);
-  std::vector<op::Problem> problems;
-  problems.push_back(make_problem(bench_case, options.random_seed));
-  Row row = describe_case(bench_case, options, problems.front());
-  if (options.refcheck) {
-    progress.show(progress_text(position, row, "reference check"));
-    row.check = check_first_call(problems.front(), options.random_seed);
+class CaseRun {
+ public:
+  CaseRun(const BenchCase& bench_case, const RunOptions& options, std::span<const cpu::Isa> levels,
+          const LimitProbe& probe)
+      : case_(bench_case), options_(options), levels_(levels), probe_(probe) {
+    options_.measure.num_iters = bench_case.num_iters.value_or(options.measure.num_iters);
+    problems_.push_back(make_problem(case_, options_.random_seed));
+    for (cpu::Isa level : levels_) {
+      cpu::set_active_isa(level);
+      rows_.push_back(describe_case(case_, options_, problems_.front()));
+    }
   }
 
-  const Rotation rotation =
-      options.warm ? Rotation{}
-                   : plan_rotation(row.traffic.touched_bytes, cpu::cache_info().llc, measure_options.calls());
-  row.instances = rotation.instances;
-  while (static_cast<int>(problems.size()) < rotation.instances)
-    problems.push_back(make_problem(bench_case, options.random_seed + problems.size()));
-  const LimitRates before = probe.measure();
-  evict_caches(rotation.evict_bytes);
-  row.timing = measure(
-      measure_options, [&](int i) { problems[static_cast<std::size_t>(i) % problems.size()].run(); },
-      [&](int done) {
-        progress.show(progress_text(position, row, fmt::format("{}/{}", done, measure_options.calls())));
-      });
-  row.limits = larger(before, probe.measure());
-  row.floor = floor_of(row.cost, row.traffic, row.limits);
-  if (const auto& plan = problems.front().plan)
-    row.plan_seconds = measure(
-                           measure_options, [&](int) { plan(); }, [](int) {})
-                           .median();
-  return row;
+  // Fresh inputs and poisoned outputs for every level.
+  void check(std::string_view position, Progress& progress) {
+    for (std::size_t i = 0; i < rows_.size(); ++i) {
+      progress.show(progress_text(position, rows_[i], "reference check"));
+      cpu::set_active_isa(levels_[i]);
+      rows_[i].check = check_first_call(make_problem(case_, options_.random_seed), options_.random_seed);
+    }
+  }
+
+  void time(std::string_view position, Progress& progress) {
+    const Subject subject = {
+        .call = [&](int, int instance) { problems_[static_cast<std::size_t>(instance)].run(); },
+        .variants = static_cast<int>(levels_.size()),
+        .touched_bytes = rows_.front().traffic.touched_bytes,
+        .make_instances =
+            [&](int count) {
+              while (static_cast<int>(problems_.size()) < count)
+                problems_.push_back(make_problem(case_, options_.random_seed + problems_.size()));
+              take_limits();
+            },
+        .prepare = [&](int variant, int instance) { switch_to(variant, instance); },
+        .progress =
+            [&](int done, int calls) {
+              progress.show(progress_text(position, rows_.front(), fmt::format("{}/{}", done, calls)));
+            }};
+    Measurement measurement = measure(options_.measure, subject);
+    take_limits();
+    for (std::size_t i = 0; i < rows_.size(); ++i) {
+      rows_[i].timing = std::move(measurement.variants[i]);
+      rows_[i].instances = measurement.instances;
+      rows_[i].floor = floor_of(rows_[i].cost, rows_[i].traffic, rows_[i].limits);
+    }
+  }
+
+  void time_plans() {
+    const auto& plan = problems_.front().plan;
+    if (!plan) return;
+    for (std::size_t i = 0; i < rows_.size(); ++i) {
+      cpu::set_active_isa(levels_[i]);
+      rows_[i].plan_seconds =
+          measure(options_.measure, {.call = [&](int, int) { plan(); }}).variants.front().median();
+    }
+  }
+
+  std::vector<Row> take_rows() { return std::move(rows_); }
+
+ private:
+  // What the machine can do just now, at every level.
+  void take_limits() {
+    for (std::size_t i = 0; i < rows_.size(); ++i) {
+      cpu::set_active_isa(levels_[i]);
+      rows_[i].limits = larger(rows_[i].limits, probe_.measure());
+    }
+  }
+
+  // A plan holds for the level that it was made on.
+  void switch_to(int variant, int instance) {
+    if (levels_.size() == 1) return;
+    cpu::set_active_isa(levels_[static_cast<std::size_t>(variant)]);
+    const op::Problem& problem = problems_[static_cast<std::size_t>(instance)];
+    if (problem.plan) problem.plan();
+  }
+
+  const BenchCase& case_;
+  RunOptions options_;
+  std::span<const cpu::Isa> levels_;
+  const LimitProbe& probe_;
+  std::vector<op::Problem> problems_;  // the first, and the other instances of its inputs
+  std::vector<Row> rows_;              // one a level
+};
+
+}  // namespace
+
+std::vector<Row> run_case(const BenchCase& bench_case, const RunOptions& options,
+                          std::span<const cpu::Isa> levels, const LimitProbe& probe,
+                          std::string_view position, Progress& progress) {
+  const ScopedIsa restore;
+  progress.show(fmt::format("{}{}: making inputs", position, bench_case.routine.routine.name));
+  CaseRun run(bench_case, options, levels, probe);
+  if (options.refcheck) run.check(position, progress);
+  run.time(position, progress);
+  run.time_plans();
+  return run.take_rows();
 }
 
 }  // namespace strobe::bench

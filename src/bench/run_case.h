@@ -1,15 +1,18 @@
-// Runs one case: makes its inputs, checks the first result against FP64, times the calls.
+// Runs one case: makes its inputs, checks the first result of each level against FP64, times the calls.
 #pragma once
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "bench/case_line.h"
 #include "bench/limit_probe.h"
 #include "bench/measure.h"
 #include "bench/progress.h"
 #include "bench/roofline.h"
+#include "cpu/isa.h"
 #include "op/check.h"
 
 namespace strobe::bench {
@@ -18,7 +21,6 @@ struct RunOptions {
   MeasureOptions measure;
   std::uint64_t random_seed = 42;
   bool refcheck = false;
-  bool warm = false;  // one instance of the inputs: what fits in the caches stays there
 };
 
 // At least this many rows of each output are held against the reference.
@@ -48,8 +50,10 @@ struct Row {
   double fraction() const { return floor.seconds / timing.median(); }
 };
 
-// On the active ISA level and the executor as it is; `position` stands before the case in the progress line.
-Row run_case(const BenchCase& bench_case, const RunOptions& options, const LimitProbe& probe,
-             std::string_view position, Progress& progress);
+// A row for each of the levels, which take turns call by call, on the executor as it is. `position` stands
+// before the case in the progress line.
+std::vector<Row> run_case(const BenchCase& bench_case, const RunOptions& options,
+                          std::span<const cpu::Isa> levels, const LimitProbe& probe,
+                          std::string_view position, Progress& progress);
 
 }  // namespace strobe::bench

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "bench/scoped_isa.h"
 #include "cpu/pin.h"
 
 namespace strobe::bench {
@@ -12,17 +13,6 @@ namespace {
 // Of a level's memory and compute rates together: 25 slices of 10 ms for each of read, copy, FMA and bf16
 // dot.
 constexpr double kLimitsSeconds = 1;
-
-class ScopedIsa {
- public:
-  ScopedIsa() : before_(cpu::active_isa()) {}
-  ~ScopedIsa() { cpu::set_active_isa(before_); }
-  ScopedIsa(const ScopedIsa&) = delete;
-  ScopedIsa& operator=(const ScopedIsa&) = delete;
-
- private:
-  cpu::Isa before_;
-};
 
 }  // namespace
 
@@ -50,14 +40,14 @@ namespace {
 
 void run_cases(const SessionPlan& plan, const LimitProbe& probe, const SessionCallbacks& callbacks,
                Progress& progress, SessionResult& result) {
-  for (std::size_t i = 0; i < plan.cases.size(); ++i)
-    for (cpu::Isa level : plan.levels) {
-      cpu::set_active_isa(level);
-      result.rows.push_back(run_case(plan.cases[i], plan.options, probe,
-                                     fmt::format("[{}/{}] ", i + 1, plan.cases.size()), progress));
+  for (std::size_t i = 0; i < plan.cases.size(); ++i) {
+    const std::string position = fmt::format("[{}/{}] ", i + 1, plan.cases.size());
+    for (Row& row : run_case(plan.cases[i], plan.options, plan.levels, probe, position, progress)) {
       progress.clear();
-      callbacks.on_row(result.rows.back());
+      callbacks.on_row(row);
+      result.rows.push_back(std::move(row));
     }
+  }
 }
 
 }  // namespace

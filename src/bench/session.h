@@ -40,7 +40,7 @@ struct SessionCallbacks {
   std::function<void(const Row&)> on_row;              // a row is finished
 };
 
-// Every case at every level in turn, the executor's threads pinned. Sets the active level back afterwards.
+// Every case, its levels taking turns, the executor's threads pinned. Sets the active level back afterwards.
 SessionResult run_session(SessionPlan plan, const SessionCallbacks& callbacks, Progress& progress);
 
 }  // namespace strobe::bench

@@ -1,24 +1,27 @@
-// The built-in suites: tables of cases with the shapes of real models.
+// The built-in suites: the files of suites/, which are part of the program.
 #pragma once
 
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
-#include "bench/case_line.h"
+#include "bench/suite_file.h"
 
 namespace strobe::bench {
 
-struct Suite {
-  std::string_view name;
-  std::string_view doc;
-  std::string_view lines;  // in the form of parse_suite
+struct SuiteText {
+  std::string_view name;  // of the file, without .json
+  std::string_view json;
 };
 
-std::span<const Suite> suites();
+// Generated at build time, in the order of STROBE_SUITES (cmake/StrobeSuites.cmake).
+std::span<const SuiteText> suite_texts();
+
 std::vector<std::string_view> suite_names();
 
-// Throws Error(kInvalidArgument) that lists the names for an unknown one.
-std::vector<BenchCase> suite_cases(std::string_view name);
+// Of a built-in suite, or of the user's file when the name ends with ".json" or has a '/'. Throws
+// Error(kInvalidArgument) that lists the names for an unknown one, and what parse_suite throws.
+std::vector<BenchCase> suite_cases(std::string_view name_or_file);
 
 }  // namespace strobe::bench

@@ -55,6 +55,8 @@ std::string row_text(const Row& row, bool verbose) {
   if (!verbose) return text;
   text += fmt::format("  std {:.4f} ms over {} calls on {} instances", row.timing.deviation() * 1e3,
                       row.timing.seconds.size(), row.instances);
+  if (const int outliers = row.timing.outliers(); outliers > 0)
+    text += fmt::format(", {} outliers", outliers);
   if (row.plan_seconds) text += fmt::format(", plan {:.1f} us", *row.plan_seconds * 1e6);
   if (row.check)
     text += fmt::format(", max error {:.3g} (relative {:.3g}) over {} elements", row.check->max_abs_error,

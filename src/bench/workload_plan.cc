@@ -84,7 +84,7 @@ const std::vector<op::Parameter>& workload_parameters() {
 WorkloadPlan plan_workload(const std::string& name, const std::string& requests_file,
                            std::span<const std::string> words, std::uint64_t random_seed) {
   WorkloadPlan plan;
-  plan.values = parse_flags("workload", workload_parameters(), words);
+  plan.values = case_values("workload", workload_parameters(), split_flags("workload", words));
   plan.flags = joined(words);
   const op::Case& values = plan.values;
   plan.layer = find_layer(values.text("model"));

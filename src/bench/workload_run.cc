@@ -12,6 +12,7 @@
 #include "op/validate.h"
 #include "ops/attention_args.h"
 #include "strobe/page.h"
+#include "strobe/threads.h"
 
 namespace strobe::bench {
 namespace {

@@ -6,6 +6,8 @@
 
 #include "bench/json_report.h"
 #include "bench/output_file.h"
+#include "bench/report/report_page.h"
+#include "bench/result_file.h"
 #include "bench/session.h"
 #include "bench/suites.h"
 #include "bench/text_report.h"
@@ -15,6 +17,7 @@
 #include "cli/commands.h"
 #include "core/message.h"
 #include "op/operator.h"
+#include "strobe/threads.h"
 
 namespace strobe::cli {
 namespace {
@@ -29,7 +32,7 @@ struct BenchFlags {
   std::vector<std::string> isa;
   int threads = 0;
   RunOptions run;
-  std::string json;
+  std::string json, report;
   bool verbose = false;
   bool num_iters_given = false;
 };
@@ -102,13 +105,14 @@ void print_limits(std::string_view label, const std::vector<Limits>& levels) {
   for (const Limits& level : levels) fmt::print("{}", limits_text(label, level));
 }
 
-int bench(const BenchFlags& flags, const std::vector<std::string>& extra_words) {
+int bench(const BenchFlags& flags, const std::vector<std::string>& extra_words, const RunInfo& run) {
   if (flags.list) return list(flags.verbose);
   if (flags.device != "cpu")
     fail(ErrorKind::kInvalidArgument, "--device: expected cpu, got '{}'", flags.device);
   SessionPlan plan = parse_plan(flags, extra_words);
-  std::optional<OutputFile> output;
-  if (!flags.json.empty()) output.emplace(flags.json);
+  std::optional<OutputFile> json_file, report_file;
+  if (!flags.json.empty()) json_file.emplace(flags.json);
+  if (!flags.report.empty()) report_file.emplace(flags.report);
   if (flags.threads > 0) set_num_threads(flags.threads);
 
   const Machine machine = this_machine();
@@ -128,7 +132,9 @@ int bench(const BenchFlags& flags, const std::vector<std::string>& extra_words) 
   const SessionResult result = run_session(plan, callbacks, progress);
   print_limits("limits after", result.limits.after);
   if (result.workload) fmt::print("{}", workload_text(*result.workload, flags.verbose));
-  if (output) output->write(json_of(machine, result).dump(1) + "\n");
+  const std::string json = json_of(run, machine, result).dump(1) + "\n";
+  if (json_file) json_file->write(json);
+  if (report_file) report_file->write(report::report_page({read_result("this run", json)}));
   return result.failed() ? kFailed : kOk;
 }
 
@@ -136,7 +142,9 @@ int bench(const BenchFlags& flags, const std::vector<std::string>& extra_words) 
 void add_what(CLI::App& command, BenchFlags& flags) {
   command.add_flag("--list", flags.list, "List the routines (-v: with their parameters)");
   command.add_option("--routine", flags.routine, "Run one routine");
-  command.add_option("--suite", flags.suite, fmt::format("Run a suite: {}", fmt::join(suite_names(), ", ")));
+  command.add_option(
+      "--suite", flags.suite,
+      fmt::format("Run a suite: {}, or a FILE.json of your own", fmt::join(suite_names(), ", ")));
   command.add_option("--workload", flags.workload,
                      fmt::format("Run the batches of a service: {}", fmt::join(workload_names(), ", ")));
   command.add_option(
@@ -145,6 +153,11 @@ void add_what(CLI::App& command, BenchFlags& flags) {
   for (const char* one : {"--routine", "--suite", "--workload", "--requests"})
     for (const char* other : {"--routine", "--suite", "--workload", "--requests"})
       if (one != other) command.get_option(one)->excludes(other);
+}
+
+TimeBudget& budget_of(BenchFlags& flags) {
+  if (!flags.run.measure.budget) flags.run.measure.budget.emplace();
+  return *flags.run.measure.budget;
 }
 
 // The flags that say how; returns --num_iters.
@@ -163,16 +176,30 @@ CLI::Option* add_how(CLI::App& command, BenchFlags& flags) {
   command.add_option("--dry_run_iters", flags.run.measure.dry_run_iters, "Untimed calls before them")
       ->check(CLI::Range(0, 1000000))
       ->capture_default_str();
+  command
+      .add_option_function<double>(
+          "--repeat_time_ms", [&flags](double ms) { budget_of(flags).repeat_seconds = ms * 1e-3; },
+          "In place of --num_iters: as many timed calls as fit in so many milliseconds")
+      ->check(CLI::Range(0.001, 1e7))
+      ->excludes(iterations);
+  command
+      .add_option_function<double>(
+          "--dry_run_time_ms", [&flags](double ms) { budget_of(flags).dry_run_seconds = ms * 1e-3; },
+          "The same of the untimed calls (25)")
+      ->check(CLI::Range(0.001, 1e7))
+      ->needs(command.get_option("--repeat_time_ms"));
   command.add_option("--random_seed", flags.run.random_seed, "Seed of the inputs")->capture_default_str();
   command.add_option("--json", flags.json, "Write the results to a file");
-  command.add_flag("--warm", flags.run.warm, "Keep to one copy of the inputs: what fits stays in the caches");
+  command.add_option("--report", flags.report, "Write the results as a page (HTML)");
+  command.add_flag("--warm{false}", flags.run.measure.cold,
+                   "Keep to one copy of the inputs: what fits stays in the caches");
   command.add_flag("-v,--verbose", flags.verbose, "More about every row, and the command that repeats it");
   return iterations;
 }
 
 }  // namespace
 
-void add_bench(CLI::App& app, Action& action) {
+void add_bench(CLI::App& app, std::span<const std::string> words, Action& action) {
   auto flags = std::make_shared<BenchFlags>();
   CLI::App* command = app.add_subcommand(
       "bench", "Time the operators, check them against FP64, hold them against this machine's limits");
@@ -180,9 +207,11 @@ void add_bench(CLI::App& app, Action& action) {
   command->footer(help_footer());
   add_what(*command, *flags);
   CLI::Option* iterations = add_how(*command, *flags);
-  command->callback([=, &action] {
+  add_bench_report(*command, action);
+  command->callback([=, &action, run = this_run(words)] {
+    if (!command->get_subcommands().empty()) return;
     flags->num_iters_given = iterations->count() > 0;
-    action = [=] { return bench(*flags, command->remaining()); };
+    action = [=] { return bench(*flags, command->remaining(), run); };
   });
 }
 

@@ -18,13 +18,15 @@ int report(const std::string& message, int status) {
 }
 
 int parse_and_run(std::vector<std::string> words) {
-  CLI::App app("Kernels for LLM inference: benchmark, environment, documentation.", "strobe");
+  CLI::App app("Kernels for LLM inference: benchmark, kernel cache, environment, documentation.", "strobe");
   app.set_version_flag("--version", "strobe " STROBE_VERSION);
   app.require_subcommand(1);
   Action action;
-  add_bench(app, action);
+  add_bench(app, words, action);
   add_doctor(app, action);
   add_docs(app, action);
+  add_warmup(app, action);
+  add_cache(app, action);
   try {
     std::reverse(words.begin(), words.end());  // as CLI11 takes them
     app.parse(words);

@@ -4,13 +4,20 @@
 
 #include <CLI/CLI.hpp>
 #include <functional>
+#include <span>
+#include <string>
 
 namespace strobe::cli {
 
 using Action = std::function<int()>;
 
-void add_bench(CLI::App& app, Action& action);
+// `words` are all of the command line, as result files name it.
+void add_bench(CLI::App& app, std::span<const std::string> words, Action& action);
+// Under `bench`.
+void add_bench_report(CLI::App& bench, Action& action);
 void add_doctor(CLI::App& app, Action& action);
 void add_docs(CLI::App& app, Action& action);
+void add_warmup(CLI::App& app, Action& action);
+void add_cache(CLI::App& app, Action& action);
 
 }  // namespace strobe::cli

@@ -7,57 +7,64 @@ namespace {
 
 constexpr float kLog2E = 1.44269504088896340736f;
 
-// The functions take the vectors of one step together, stage by stage: their chains of dependent operations
-// are long, and the processor's window holds several only when they alternate.
-
-// x / (1 + e^-k): a sigmoid without the cancellation that 1 + tanh has where it is small.
+// x / (1 + 2^-k): a sigmoid without the cancellation that 1 + tanh has where it is small. `minus_k` is used
+// up.
 template <int kVectors>
-STROBE_INLINE void times_sigmoid(F32 (&x)[kVectors], const F32 (&k)[kVectors]) {
-  F32 e[kVectors];
-  for (int u = 0; u < kVectors; ++u) e[u] = exp2(k[u] * -kLog2E);
-  for (int u = 0; u < kVectors; ++u) x[u] /= e[u] + 1.0f;
+STROBE_INLINE void times_sigmoid(F32 (&x)[kVectors], F32 (&minus_k)[kVectors]) {
+  exp2_each(minus_k);
+  for (int u = 0; u < kVectors; ++u) x[u] /= minus_k[u] + 1.0f;
 }
 
 struct Silu {
-  template <int kVectors>
+  template <class T, int kVectors>
   STROBE_INLINE void apply(F32 (&x)[kVectors]) {
-    times_sigmoid(x, x);
+    F32 minus_k[kVectors];
+    for (int u = 0; u < kVectors; ++u) minus_k[u] = x[u] * -kLog2E;
+    times_sigmoid(x, minus_k);
   }
 };
 
 // (1 + erf(x / sqrt(2))) / 2 is erfc(-x / sqrt(2)) / 2, which does not cancel where x is negative.
 struct Gelu {
-  template <int kVectors>
+  template <class T, int kVectors>
   STROBE_INLINE void apply(F32 (&x)[kVectors]) {
     F32 tail[kVectors];
-    for (int u = 0; u < kVectors; ++u) tail[u] = erfc_of_positive(abs(x[u]) * 0.70710678118654752440f) * 0.5f;
+    if constexpr (sizeof(T) == 2) {
+      for (int u = 0; u < kVectors; ++u) tail[u] = abs(x[u]);
+      normal_tail_for_16_bits_each(tail);
+    } else {
+      for (int u = 0; u < kVectors; ++u) tail[u] = abs(x[u]) * 0.70710678118654752440f;
+      erfc_of_positive_each(tail);
+      for (F32& t : tail) t *= 0.5f;
+    }
     for (int u = 0; u < kVectors; ++u) x[u] *= select(x[u] < 0.0f, tail[u], 1.0f - tail[u]);
   }
 };
 
 // (1 + tanh(z)) / 2 is the sigmoid of 2z.
 struct GeluTanh {
-  template <int kVectors>
+  template <class T, int kVectors>
   STROBE_INLINE void apply(F32 (&x)[kVectors]) {
-    constexpr float kTwoRootTwoOverPi = 1.59576912160573071176f;
-    F32 k[kVectors];
-    for (int u = 0; u < kVectors; ++u)
-      k[u] = x[u] * (x[u] * x[u] * (0.044715f * kTwoRootTwoOverPi) + kTwoRootTwoOverPi);
-    times_sigmoid(x, k);
+    constexpr float kFactor = 1.59576912160573071176f * kLog2E;  // 2 sqrt(2 / pi), in powers of 2
+    F32 minus_k[kVectors];
+    for (int u = 0; u < kVectors; ++u) minus_k[u] = x[u] * (x[u] * x[u] * (-0.044715f * kFactor) - kFactor);
+    times_sigmoid(x, minus_k);
   }
 };
+
+constexpr int kPairs = 2;
 
 // `next` is the row after this one: it is fetched meanwhile.
 template <class Function, class T, bool kStream>
 void activate_row(const T* x, const T* next, T* out, int64_t hidden) {
-  for_each_vectors<T>(
+  for_each_vectors<T, kPairs>(
       hidden, [=](auto access, int64_t i) __attribute__((always_inline)) {
         F32 y[access.kVectors], f[access.kVectors];
         access.load(x + i, y);
         access.load(x + hidden + i, f);
-        prefetch_two(next + i);
-        prefetch_two(next + hidden + i);
-        Function::apply(y);
+        access.prefetch(next + i);
+        access.prefetch(next + hidden + i);
+        Function::template apply<T>(y);
         for (int u = 0; u < access.kVectors; ++u) y[u] *= f[u];
         access.template store<kStream>(out + i, y);
       });

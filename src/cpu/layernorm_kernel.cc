@@ -28,6 +28,7 @@ void layernorm(const NormRows& rows, int64_t begin, int64_t end) {
   const float* gamma = static_cast<const float*>(rows.weight);
   const float* beta = rows.bias;
   const auto size = static_cast<float>(rows.hidden);
+  const float factor = rows.out_factor;
   for (int64_t r = begin; r < end; ++r) {
     const InputRow<T> row(rows, r);
     const float guess = mean_of(row, rows.hidden < kGuessed ? rows.hidden : kGuessed);
@@ -51,6 +52,8 @@ void layernorm(const NormRows& rows, int64_t begin, int64_t end) {
           access.load(gamma + i, g);
           access.load(beta + i, b);
           for (int u = 0; u < access.kVectors; ++u) x[u] = fma((x[u] - guess - mean) * scale, g[u], b[u]);
+          if constexpr (sizeof(Out) == 1)
+            for (F32& y : x) y *= factor;
         });
   }
   if (rows.stream) stream_fence();

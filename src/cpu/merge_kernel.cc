@@ -165,9 +165,9 @@ void merge_row(const StatesOfRow<T>& states, Out* v, float* s, int64_t head_dim)
   constexpr int kStep = 2 * kLanes;
   int64_t column = 0;
   for (; column + 4 * kStep <= head_dim; column += 4 * kStep)
-    merge_columns<4>(states, merged, v, column, TwoVectors<T>{});
+    merge_columns<4>(states, merged, v, column, FullVectors<T>{});
   for (; column + kStep <= head_dim; column += kStep)
-    merge_columns<1>(states, merged, v, column, TwoVectors<T>{});
+    merge_columns<1>(states, merged, v, column, FullVectors<T>{});
   for (; column < head_dim; column += kLanes)
     merge_columns<1>(states, merged, v, column, part_of_vector(head_dim - column));
 }

@@ -19,7 +19,8 @@ void rmsnorm(const NormRows& rows, int64_t begin, int64_t end) {
           row.load(access, i, x);
           for (int u = 0; u < access.kVectors; ++u) sum[u] = fma(x[u], x[u], sum[u]);
         });
-    const float scale = 1.0f / __builtin_sqrtf(squares / static_cast<float>(rows.hidden) + rows.eps);
+    const float scale =
+        rows.out_factor / __builtin_sqrtf(squares / static_cast<float>(rows.hidden) + rows.eps);
     write_row<T, Out>(
         rows, r, end, row, [=](auto access, int64_t i, auto& x) __attribute__((always_inline)) {
           F32 w[access.kVectors];

@@ -20,7 +20,10 @@ struct InputRow {
   }
   template <class Access, int kVectors>
   __attribute__((always_inline)) void keep(Access, int64_t, const F32 (&)[kVectors]) const {}
-  __attribute__((always_inline)) void prefetch(int64_t i) const { prefetch_two(input + i); }
+  template <class Access>
+  __attribute__((always_inline)) void prefetch(Access access, int64_t i) const {
+    access.prefetch(input + i);
+  }
 };
 
 // A row of input + residual, whose rounded sum `keep` writes to the residual.
@@ -43,9 +46,10 @@ struct SumRow {
   __attribute__((always_inline)) void keep(Access access, int64_t i, const F32 (&x)[kVectors]) const {
     access.template store<false>(residual + i, x);
   }
-  __attribute__((always_inline)) void prefetch(int64_t i) const {
-    prefetch_two(input + i);
-    prefetch_two(residual + i);
+  template <class Access>
+  __attribute__((always_inline)) void prefetch(Access access, int64_t i) const {
+    access.prefetch(input + i);
+    access.prefetch(residual + i);
   }
 };
 
@@ -54,16 +58,13 @@ struct SumRow {
 // are behind it.
 template <class T, class Out, bool kStream, class Row, class Normalise>
 STROBE_INLINE void write_row(const NormRows& rows, Out* out, Row row, Row next, Normalise normalise) {
-  const float out_factor = rows.out_factor;
   for_each_vectors<T>(
       rows.hidden, [=](auto access, int64_t i) __attribute__((always_inline)) {
         F32 x[access.kVectors];
         row.load(access, i, x);
-        next.prefetch(i);
+        next.prefetch(access, i);
         row.keep(access, i, x);
         normalise(access, i, x);
-        if constexpr (sizeof(Out) == 1)
-          for (F32& y : x) y *= out_factor;
         access.template store<kStream>(out + i, x);
       });
 }

@@ -158,6 +158,18 @@ STROBE_INLINE U16 narrow(bf16_t, F32 x) {
   return to_u16(select(x != x, (u >> 16) | 0x40, rounded));
 }
 
+// Whether the level narrows two vectors to bf16 in one instruction. It takes subnormals for 0, as the bf16
+// dot product does; all else is as above.
+#if defined(__AVX512BF16__)
+#define STROBE_SIMD_PACKS_BF16 1
+// `low` in the lower half of the result, `high` in the upper.
+STROBE_INLINE U32 pack_bf16(F32 low, F32 high) {
+  U32 r;
+  asm("vcvtne2ps2bf16 %1, %2, %0" : "=v"(r) : "v"(low), "v"(high));
+  return r;
+}
+#endif
+
 STROBE_INLINE U16 narrow(f16_t, F32 x) {
 #if defined(STROBE_SIMD_AVX512) || defined(STROBE_SIMD_AVX2)
   U16 r;

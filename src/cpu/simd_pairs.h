@@ -51,6 +51,19 @@ STROBE_INLINE void load_pairs(const bf16_t* p, F32& even, F32& odd) {
   odd = from_bits(words & 0xffff0000u);
 }
 
+#if defined(STROBE_SIMD_PACKS_BF16)
+// Places in a packed vector whose low half holds the even elements.
+template <int... kLane>
+STROBE_INLINE U32 interleaved_places(LaneList<kLane...>) {
+  return U32{(kLane | (kLane + kLanes) << 16)...};
+}
+template <bool kStream>
+STROBE_INLINE void put_pairs(bf16_t* p, F32 even, F32 odd) {
+  U32 words;
+  asm("vpermw %1, %2, %0" : "=v"(words) : "v"(pack_bf16(even, odd)), "v"(interleaved_places(AllLanes{})));
+  put<kStream>(reinterpret_cast<float*>(p), from_bits(words));
+}
+#else
 // Rounded as narrow(bf16_t, x) does, in the upper half of each lane; the lower halves hold no value.
 STROBE_INLINE U32 round_to_bf16(F32 x) {
   const U32 u = bits(x);
@@ -61,6 +74,7 @@ STROBE_INLINE void put_pairs(bf16_t* p, F32 even, F32 odd) {
   const U32 words = (round_to_bf16(even) >> 16) | (round_to_bf16(odd) & 0xffff0000u);
   put<kStream>(reinterpret_cast<float*>(p), from_bits(words));
 }
+#endif
 
 // Two 8-bit floats are a 16-bit word.
 template <bool kStream, class T>

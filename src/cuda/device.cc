@@ -107,9 +107,13 @@ Architecture architecture_of(Device device) {
        to_string(device), facts.name, facts.capability_major, facts.capability_minor, fmt::join(names, ", "));
 }
 
+bool sm90_disabled() {
+  static const bool disabled = env::integer(env::Variable::kDisableSm90, 0, 1, 0) == 1;
+  return disabled;
+}
+
 bool serves_sm90(Device device) {
-  return device_facts(device).architecture == Architecture::kSm90a &&
-         env::integer(env::Variable::kDisableSm90, 0, 1, 0) == 0;
+  return device_facts(device).architecture == Architecture::kSm90a && !sm90_disabled();
 }
 
 ContextGuard::ContextGuard(int ordinal) {

@@ -36,7 +36,10 @@ const DeviceFacts& device_facts(Device device);
 // The architecture to compile for; Error(kUnsupported) names the device and what there is.
 Architecture architecture_of(Device device);
 
-// Whether code of the cuda/sm90 backend runs there: sm_90a, and not switched off by STROBE_DISABLE_SM90.
+// STROBE_DISABLE_SM90, as it was when it was first asked for.
+bool sm90_disabled();
+
+// Whether the cuda/sm90 backend serves the device: sm_90a, and not switched off.
 bool serves_sm90(Device device);
 
 // Makes the device's primary context current for the life of the object and restores the caller's afterwards.

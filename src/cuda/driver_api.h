@@ -75,7 +75,7 @@ struct LaunchRequest {  // CUlaunchConfig
   unsigned attribute_count;
 };
 
-struct alignas(64) TensorMap {  // CUtensorMap
+struct alignas(128) TensorMap {  // CUtensorMap; CUDA 12 aligned it to 64 bytes
   std::uint64_t opaque[16];
 };
 

@@ -12,8 +12,6 @@
 namespace strobe::jit {
 namespace {
 
-constexpr std::chrono::milliseconds kSlow{2000};
-
 std::string digest_of(std::span<const Header> headers) {
   Sha256 hash;
   for (const Header& header : headers) hash.add_field(header.name).add_field(header.text);
@@ -162,9 +160,10 @@ Entry Compiler::compile(const Job& job) {
   record.name = {std::string(job.variant.source->name), job.key, nvrtc.status().version};
   record.description = describe(job.variant);
   const SlowNotice notice(
-      kSlow,
-      fmt::format("compiling {} takes more than {} s; it is done once, the result is kept in {}",
-                  record.description, kSlow.count() / 1000, cache_.directory()),
+      settings_.patience.before_message,
+      fmt::format(
+          "compiling {} takes more than {} s; it is done once, the result is kept in {}", record.description,
+          std::chrono::duration<double>(settings_.patience.before_message).count(), cache_.directory()),
       settings_.report);
   const auto start = std::chrono::steady_clock::now();
   NvrtcOutput output = run_nvrtc(job, record.name);
@@ -198,7 +197,7 @@ NvrtcOutput Compiler::run_nvrtc(const Job& job, const EntryName& name) {
 // The headers as files, once per content; empty when they cannot be written.
 std::string Compiler::header_folder() {
   if (!cache_.problem(true).empty()) return "";
-  const std::string folder = "headers-" + headers_digest_.substr(0, kSourceKeyDigits);
+  const std::string folder = std::string(kHeaderFolderPrefix) + headers_digest_.substr(0, kSourceKeyDigits);
   (void)settings_.files->make_directory(cache_.path(folder), 0700);
   for (const Header& header : settings_.headers) {
     const std::string name = folder + '/' + std::string(header.name);

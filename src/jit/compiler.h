@@ -18,6 +18,9 @@
 
 namespace strobe::jit {
 
+// Folders of kept headers in the cache (STROBE_JIT_DEBUG) begin so.
+inline constexpr std::string_view kHeaderFolderPrefix = "headers-";
+
 enum class DebugLevel { kOff, kLines, kDevice };  // STROBE_JIT_DEBUG
 
 struct CompilerSettings {

@@ -16,6 +16,12 @@ std::string print(const Constant& constant, int value) {
   return constant.print != nullptr ? constant.print(value) : std::to_string(value);
 }
 
+// "kBf16" of "strobe::kernel::Dtype::kBf16".
+std::string unqualified(const std::string& text) {
+  const std::size_t colons = text.rfind("::");
+  return colons == std::string::npos ? text : text.substr(colons + 2);
+}
+
 }  // namespace
 
 void KernelRegistry::add(const KernelSource& source) {
@@ -59,8 +65,8 @@ std::string describe(const Variant& variant) {
   std::string constants;
   for (std::size_t i = 0; i < variant.source->constants.size(); ++i) {
     const Constant& constant = variant.source->constants[i];
-    constants +=
-        fmt::format("{}{} = {}", i == 0 ? "" : ", ", constant.name, print(constant, variant.values[i]));
+    constants += fmt::format("{}{} = {}", i == 0 ? "" : ", ", constant.name,
+                             unqualified(print(constant, variant.values[i])));
   }
   return fmt::format("{}({}) for {}", variant.source->name, constants, cuda::name(variant.architecture));
 }

@@ -88,7 +88,7 @@ struct Variant {
 // Whether the source has such a kernel: architecture high enough, every value among its constant's, `valid`.
 bool exists(const Variant& variant);
 
-// "rmsnorm(kInput = Dtype::kBf16, kVector = 8) for sm_90a".
+// "rmsnorm(kInput = kBf16, kVector = 8) for sm_90a".
 std::string describe(const Variant& variant);
 
 // The translation unit.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/env.h"
 #include "core/message.h"
 #include "cuda/capture.h"
 #include "cuda/device.h"
@@ -57,7 +58,19 @@ const cuda::Kernel& load(const KernelKey& key, Device device, Stream stream) {
         "`strobe warmup --arch {}` before the program",
         cuda::name(variant.architecture));
   const std::shared_ptr<const Binary> binary = compiler().obtain(variant, demand);
-  return loaded().insert(key, cuda::load_kernel(binary->entry.cubin, description_of(variant), device.index));
+  try {
+    return loaded().insert(key,
+                           cuda::load_kernel(binary->entry.cubin, description_of(variant), device.index));
+  } catch (const Error& error) {
+    const int compiled_by = binary->entry.record.name.nvrtc_version;
+    if (compiled_by <= demand.newest_nvrtc) throw;
+    fail(error.kind(),
+         "{}; it was compiled by NVRTC {}, which is newer than the driver: update the driver, or set {} to "
+         "an NVRTC of "
+         "CUDA {}",
+         error.what(), cuda::version_text(compiled_by), env::entry(env::Variable::kNvrtc).name,
+         demand.newest_nvrtc / 1000);
+  }
 }
 
 }  // namespace

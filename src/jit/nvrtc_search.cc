@@ -74,11 +74,18 @@ std::vector<std::string> nvrtc_folders() {
   if (const std::string home = variable("HOME"); !home.empty()) add_environment(folders, home + "/.local");
   add_environment(folders, "/usr/local");
   add_environment(folders, "/usr");
-  std::erase_if(folders, [](const std::string& folder) {
+  // /usr/local/cuda, lib64 and targets/… are links to one another more often than not.
+  std::vector<std::string> found;
+  std::vector<fs::path> seen;
+  for (const std::string& folder : folders) {
     std::error_code error;
-    return !fs::is_directory(folder, error);
-  });
-  return folders;
+    const fs::path real = fs::canonical(folder, error);
+    if (error || !fs::is_directory(real, error) || std::find(seen.begin(), seen.end(), real) != seen.end())
+      continue;
+    seen.push_back(real);
+    found.push_back(folder);
+  }
+  return found;
 }
 
 std::vector<std::string> nvrtc_files(const std::string& folder) {

@@ -2,13 +2,16 @@
 
 #include "core/log.h"
 #include "core/message.h"
+#include "cuda/device.h"
 #include "op/call_log.h"
 
 namespace strobe::op {
 namespace {
 
 bool serves(Backend backend, Device device) {
-  return (backend == Backend::kCpu) == (device.type == DeviceType::kCpu);
+  if (backend == Backend::kCpu || device.type == DeviceType::kCpu)
+    return backend == Backend::kCpu && device.type == DeviceType::kCpu;
+  return backend != Backend::kCudaSm90 || cuda::serves_sm90(device);
 }
 
 }  // namespace

@@ -18,6 +18,8 @@ double Random::normal() {
 
 namespace {
 
+thread_local int fill_nothing = 0;  // the objects of that class that live
+
 constexpr std::size_t kTableSize = 1 << 16;
 
 // Calls f(pointer to the element) for every element, the innermost axis as runs.
@@ -74,7 +76,11 @@ void fill_value(const TensorView& view, Element value) {
 
 }  // namespace
 
+FillNothing::FillNothing() { ++fill_nothing; }
+FillNothing::~FillNothing() { --fill_nothing; }
+
 void fill_normal(const TensorView& view, Random& random, double mean, double deviation) {
+  if (fill_nothing > 0) return;
   switch (view.dtype) {
     case Dtype::kF32:
       return fill_floats<float>(view, random, mean, deviation);
@@ -98,6 +104,7 @@ void fill_normal(const TensorView& view, Random& random, double mean, double dev
 }
 
 void fill_poison(const TensorView& view) {
+  if (fill_nothing > 0) return;
   constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
   switch (view.dtype) {
     case Dtype::kF32:

@@ -28,6 +28,16 @@ class Random {
   std::uint64_t state_;
 };
 
+// While one lives, in its thread only, the functions below leave memory as it is: for problems of which only
+// shapes and indices matter, whose memory is then never touched.
+class FillNothing {
+ public:
+  FillNothing();
+  ~FillNothing();
+  FillNothing(const FillNothing&) = delete;
+  FillNothing& operator=(const FillNothing&) = delete;
+};
+
 // Fills any view of a float or integer dtype: floats from N(mean, deviation), integers and bool uniformly
 // over {0, 1}. Large views draw from a table of 2^16 normal values, so that filling is quick.
 void fill_normal(const TensorView& view, Random& random, double mean = 0, double deviation = 1);

@@ -67,6 +67,48 @@ Dtype Case::dtype(std::string_view name) const {
 
 namespace {
 
+void check_range(const ValueRule& rule, std::string_view name, double value, const std::string& text) {
+  if (!(value >= rule.low && value <= rule.high))
+    fail(ErrorKind::kInvalidArgument, "{}: expected a value in [{}, {}], got {}", name, rule.low, rule.high,
+         text);
+}
+
+void check_dtype(const ValueRule& rule, std::string_view name, const std::string& text) {
+  try {
+    if (rule.dtypes.contains(parse_dtype(text))) return;
+  } catch (const Error&) {  // no dtype at all: the same message
+  }
+  fail(ErrorKind::kInvalidArgument, "{}: expected {}, got '{}'", name, to_string(rule.dtypes), text);
+}
+
+}  // namespace
+
+void check_value(const Parameter& parameter, const std::string& text) {
+  if (text.empty() && parameter.default_value.empty()) return;
+  const auto& [name, unused_default, unused_doc, rule] = parameter;
+  const Case value(std::vector<Parameter>{{name, text, ""}});
+  switch (rule.kind) {
+    case ValueRule::Kind::kText:
+      return;
+    case ValueRule::Kind::kInteger:
+      value.integer(name, static_cast<std::int64_t>(rule.low));
+      return;
+    case ValueRule::Kind::kNumber:
+      return check_range(rule, name, value.number(name), text);
+    case ValueRule::Kind::kFlag:
+      value.flag(name);
+      return;
+    case ValueRule::Kind::kDtype:
+      return check_dtype(rule, name, text);
+    case ValueRule::Kind::kChoice:
+      if (std::find(rule.choices.begin(), rule.choices.end(), text) == rule.choices.end())
+        fail(ErrorKind::kInvalidArgument, "{}: expected one of {}, got '{}'", name,
+             fmt::join(rule.choices, ", "), text);
+  }
+}
+
+namespace {
+
 bool has_free_dtype(const Operand& operand) {
   return operand.same_dtype_as < 0 && operand.dtypes.count() > 1;
 }
@@ -154,20 +196,37 @@ Problem make_derived(const Operator& op, const Case& values, Random& random) {
   return problem;
 }
 
+ValueRule rule_of(const Attribute& attribute) {
+  switch (attribute.kind) {
+    case AttributeKind::kBool:
+      return ValueRule::flag();
+    case AttributeKind::kInt:
+      return {.kind = ValueRule::Kind::kInteger, .low = attribute.low, .high = attribute.high};
+    case AttributeKind::kFloat:
+      return ValueRule::number(attribute.low, attribute.high);
+    case AttributeKind::kEnum:
+      break;
+  }
+  return ValueRule::choice({attribute.choices.begin(), attribute.choices.end()});
+}
+
 Routine derive(const Operator& op) {
   Routine routine;
   routine.name = op.name;
   routine.doc = op.summary;
   routine.make = &make_derived;
   for (const Axis& axis : op.axes)
-    routine.parameters.push_back({axis.name, std::to_string(axis.default_size), axis.doc});
+    routine.parameters.push_back(
+        {axis.name, std::to_string(axis.default_size), axis.doc, ValueRule::integer(0)});
   for (const Operand& operand : op.operands)
     if (!operand.optional && has_free_dtype(operand))
       routine.parameters.push_back({dtype_parameter(op, operand), default_dtype(op, operand),
-                                    fmt::format("dtype of {}: {}", operand.name, to_string(operand.dtypes))});
+                                    fmt::format("dtype of {}: {}", operand.name, to_string(operand.dtypes)),
+                                    ValueRule::dtype(operand.dtypes)});
   const std::shared_ptr<void> defaults = op.make_args();
   for (const Attribute& attribute : op.attributes)
-    routine.parameters.push_back({attribute.name, attribute.text(defaults.get()), attribute.doc});
+    routine.parameters.push_back(
+        {attribute.name, attribute.text(defaults.get()), attribute.doc, rule_of(attribute)});
   return routine;
 }
 

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "op/axes.h"
+#include "op/dtype_set.h"
 #include "op/random.h"
 #include "strobe/tensor.h"
 
@@ -18,12 +20,37 @@ namespace strobe::op {
 
 struct Operator;
 
+// What a parameter's text may be, so that a wrong value is found before anything runs.
+struct ValueRule {
+  enum class Kind : std::uint8_t { kText, kInteger, kNumber, kFlag, kDtype, kChoice };
+  Kind kind = Kind::kText;
+  double low = -std::numeric_limits<double>::infinity();
+  double high = std::numeric_limits<double>::infinity();
+  DtypeSet dtypes;
+  std::vector<std::string> choices;
+
+  static ValueRule integer(double low) { return {.kind = Kind::kInteger, .low = low}; }
+  static ValueRule number(double low, double high) {
+    return {.kind = Kind::kNumber, .low = low, .high = high};
+  }
+  static ValueRule flag() { return {.kind = Kind::kFlag}; }
+  static ValueRule dtype(DtypeSet dtypes) { return {.kind = Kind::kDtype, .dtypes = dtypes}; }
+  static ValueRule choice(std::vector<std::string> choices) {
+    return {.kind = Kind::kChoice, .choices = std::move(choices)};
+  }
+};
+
 // A shape flag of a routine: `--name`.
 struct Parameter {
   std::string name;
   std::string default_value;
   std::string doc;
+  ValueRule rule = {};
 };
+
+// Throws Error(kInvalidArgument) that names the parameter and what was expected. Where the default is empty,
+// so may the text be.
+void check_value(const Parameter& parameter, const std::string& text);
 
 // The values of a routine's parameters for one case, as text, in the order of the parameters.
 class Case {

@@ -1,6 +1,7 @@
 // Benchmark routines of attention: requests with the shapes of decode, prefill and mixed batches on random
 // data.
 #include <algorithm>
+#include <limits>
 #include <numeric>
 
 #include "core/message.h"
@@ -16,31 +17,37 @@ using op::Parameter;
 using op::Problem;
 using op::Random;
 using op::Routine;
+using op::ValueRule;
 
-Parameter kQoLen = {"qo_len", "1024", "query tokens of a request"};
-Parameter kKvLen = {"kv_len", "4096", "KV tokens of a request (the longest, where lengths differ)"};
-Parameter kBatchSize = {"batch_size", "16", "requests"};
-Parameter kLengths = {"lengths", "same",
-                      "KV lengths: same; random: uniform from kv_len / 8 to kv_len; skewed: one of kv_len, "
-                      "the others kv_len / 16"};
-Parameter kPageSize = {"page_size", "16", "tokens of a page"};
-Parameter kCausal = {"causal", "true", "right-aligned causal mask"};
+const ValueRule kCount = ValueRule::integer(0), kPositive = ValueRule::integer(1), kFlag = ValueRule::flag();
+
+const Parameter kQoLen = {"qo_len", "1024", "query tokens of a request", kCount};
+const Parameter kKvLen = {"kv_len", "4096", "KV tokens of a request (the longest, where lengths differ)",
+                          kCount};
+const Parameter kBatchSize = {"batch_size", "16", "requests", kCount};
+const Parameter kLengths = {
+    "lengths", "same",
+    "KV lengths: same; random: uniform from kv_len / 8 to kv_len; any: uniform from 1 "
+    "to kv_len; skewed: one of kv_len, the others kv_len / 16",
+    ValueRule::choice({"same", "random", "any", "skewed"})};
+const Parameter kPageSize = {"page_size", "16", "tokens of a page", kPositive};
+const Parameter kCausal = {"causal", "true", "right-aligned causal mask", kFlag};
 
 std::vector<Parameter> with_common(std::vector<Parameter> parameters) {
   const std::vector<Parameter> common = {
-      {"num_qo_heads", "32", "query heads"},
-      {"num_kv_heads", "8", "KV heads"},
-      {"head_dim_qk", "128", "elements of a query or key"},
-      {"head_dim_vo", "128", "elements of a value or output"},
-      {"kv_layout", "HND", "NHD or HND"},
-      {"dtype", "bf16", "of q and out: f32, f16 or bf16"},
-      {"kv_dtype", "", "of k and v: e4m3, e5m2; empty: dtype"},
-      {"window_left", "-1", "sliding window; -1 off"},
-      {"logits_soft_cap", "0", "0 off"},
-      {"pos_encoding", "none", "none, rope or alibi"},
-      {"sinks", "false", "with attention sinks"},
-      {"return_lse", "true", "with the lse output"},
-      {"deterministic", "false", "a request's bits depend on the request alone"}};
+      {"num_qo_heads", "32", "query heads", kPositive},
+      {"num_kv_heads", "8", "KV heads", kPositive},
+      {"head_dim_qk", "128", "elements of a query or key", kPositive},
+      {"head_dim_vo", "128", "elements of a value or output", kPositive},
+      {"kv_layout", "HND", "NHD or HND", ValueRule::choice({"NHD", "HND"})},
+      {"dtype", "bf16", "of q and out: f32, f16 or bf16", ValueRule::dtype(op::kFloats)},
+      {"kv_dtype", "", "of k and v: e4m3, e5m2; empty: dtype", ValueRule::dtype(op::kFloatsAndFp8)},
+      {"window_left", "-1", "sliding window; -1 off", ValueRule::integer(-1)},
+      {"logits_soft_cap", "0", "0 off", ValueRule::number(0, std::numeric_limits<float>::max())},
+      {"pos_encoding", "none", "none, rope or alibi", ValueRule::choice({"none", "rope", "alibi"})},
+      {"sinks", "false", "with attention sinks", kFlag},
+      {"return_lse", "true", "with the lse output", kFlag},
+      {"deterministic", "false", "a request's bits depend on the request alone", kFlag}};
   parameters.insert(parameters.end(), common.begin(), common.end());
   return parameters;
 }
@@ -231,13 +238,15 @@ Problem make_batch(const Operator& op, const Case& values, Random& random, const
 
 std::vector<std::int64_t> kv_lengths_of(const Case& values, Random& random) {
   const std::int64_t count = values.integer("batch_size"), longest = values.integer("kv_len");
-  enum class Kind { kSame, kRandom, kSkewed };
+  enum class Kind { kSame, kRandom, kAny, kSkewed };
   const Kind kind = choose<Kind>(
-      values, "lengths", {{"same", Kind::kSame}, {"random", Kind::kRandom}, {"skewed", Kind::kSkewed}});
+      values, "lengths",
+      {{"same", Kind::kSame}, {"random", Kind::kRandom}, {"any", Kind::kAny}, {"skewed", Kind::kSkewed}});
   std::vector<std::int64_t> lengths;
   for (std::int64_t request = 0; request < count; ++request)
     lengths.push_back(kind == Kind::kSame || (kind == Kind::kSkewed && request == 0) ? longest
                       : kind == Kind::kRandom ? random.integer(longest / 8, longest)
+                      : kind == Kind::kAny    ? random.integer(std::min<std::int64_t>(1, longest), longest)
                                               : std::max<std::int64_t>(1, longest / 16));
   return lengths;
 }
@@ -307,14 +316,14 @@ std::vector<Routine> batch_attention_routines(bool paged) {
          return make_batch(op, values, random, prefill_lengths(values, random), values.flag("causal"), true);
        }},
       {"batch_mixed_paged", "Decode requests and one chunk of prefill in one batch over a paged cache.",
-       with_defaults(
-           with_common({kBatchSize,
-                        kQoLen,
-                        kKvLen,
-                        kLengths,
-                        kPageSize,
-                        {"num_prefill", "1", "requests with qo_len query tokens; the others have one"}}),
-           defaults({{"qo_len", "512"}, {"lengths", "random"}})),
+       with_defaults(with_common({kBatchSize,
+                                  kQoLen,
+                                  kKvLen,
+                                  kLengths,
+                                  kPageSize,
+                                  {"num_prefill", "1",
+                                   "requests with qo_len query tokens; the others have one", kCount}}),
+                     defaults({{"qo_len", "512"}, {"lengths", "random"}})),
        [](const Operator& op, const Case& values, Random& random) {
          Lengths lengths{{}, kv_lengths_of(values, random)};
          const auto prefills = static_cast<std::size_t>(values.integer("num_prefill"));

@@ -26,6 +26,7 @@ using op::Phase;
 using op::Problem;
 using op::Random;
 using op::reject;
+using op::ValueRule;
 
 constexpr op::DtypeSet kBooleans = {Dtype::kBool, Dtype::kU8};
 constexpr int kElements = 0, kBytes = 1;  // axis numbers in these declarations
@@ -166,12 +167,13 @@ const Operator& packbits_operator() {
                    [](const Args& args, const Axes& axes, const Launch&) { packbits_cpu(args, axes); })
           .backend(Backend::kCudaSm80, [](const Args& args, const Axes&,
                                           const Launch& launch) { op::run_packbits_cuda(args, launch); })
-          .routine({.name = "packbits",
-                    .doc = "Packs random booleans.",
-                    .parameters = {{"num_elements", "33554432", "booleans"},
-                                   {"dtype", "bool", "dtype of x: bool or u8"},
-                                   {"bitorder", "big", "big or little"}},
-                    .make = make_packbits})
+          .routine(
+              {.name = "packbits",
+               .doc = "Packs random booleans.",
+               .parameters = {{"num_elements", "33554432", "booleans", ValueRule::integer(0)},
+                              {"dtype", "bool", "dtype of x: bool or u8", ValueRule::dtype(kBooleans)},
+                              {"bitorder", "big", "big or little", ValueRule::choice({"big", "little"})}},
+               .make = make_packbits})
           .build();
   return op;
 }
@@ -217,10 +219,11 @@ const Operator& segment_packbits_operator() {
               {.name = "segment_packbits",
                .doc =
                    "Packs random booleans in segments between half and one and a half times the mean length.",
-               .parameters = {{"batch_size", "16", "segments"},
-                              {"segment_length", "2097152", "mean number of booleans in a segment"},
-                              {"dtype", "bool", "dtype of x: bool or u8"},
-                              {"bitorder", "little", "big or little"}},
+               .parameters = {{"batch_size", "16", "segments", ValueRule::integer(0)},
+                              {"segment_length", "2097152", "mean number of booleans in a segment",
+                               ValueRule::integer(0)},
+                              {"dtype", "bool", "dtype of x: bool or u8", ValueRule::dtype(kBooleans)},
+                              {"bitorder", "little", "big or little", ValueRule::choice({"big", "little"})}},
                .make = make_segment_packbits})
           .build();
   return op;

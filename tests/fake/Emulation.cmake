@@ -68,7 +68,8 @@ endfunction()
 
 # A test of the emulation itself: it finds the emulated driver before any real one.
 function(strobe_emulation_test name)
-  strobe_test(${name} ${name}.cc LABELS emulated)
+  set(STROBE_TEST_LABEL emulated)
+  strobe_test(${name} ${name}.cc)
   add_dependencies(${name} emulated_nvrtc emulated_cuda)
   target_compile_definitions(${name} PRIVATE STROBE_EMULATED_NVRTC="$<TARGET_FILE:emulated_nvrtc>")
   set_target_properties(${name} PROPERTIES BUILD_RPATH ${STROBE_EMULATION_OUTPUT})

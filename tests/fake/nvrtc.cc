@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
@@ -46,7 +47,17 @@ EXPORT int nvrtcDestroyProgram(Program** program) {
   *program = nullptr;
   return 0;
 }
+// For tests: the largest number of compiles that ran at the same time.
+std::atomic<int> running{0}, most{0};
+EXPORT int fakeNvrtcMostAtOnce() { return most; }
+
 EXPORT int nvrtcCompileProgram(Program* program, int count, const char* const* options) {
+  const int now = ++running;
+  for (int before = most; before < now && !most.compare_exchange_weak(before, now);) {
+  }
+  struct Leave {
+    ~Leave() { --running; }
+  } leave;
   if (const char* file = std::getenv("FAKE_NVRTC_COUNT"); file != nullptr) {
     const int descriptor = ::open(file, O_WRONLY | O_APPEND | O_CREAT, 0600);
     if (::write(descriptor, "x", 1) != 1) return 1;
@@ -54,7 +65,7 @@ EXPORT int nvrtcCompileProgram(Program* program, int count, const char* const* o
   }
   if (const char* delay = std::getenv("FAKE_NVRTC_MS"); delay != nullptr)
     std::this_thread::sleep_for(std::chrono::milliseconds(std::atoi(delay)));
-  if (program->source.find("#error") != std::string::npos) {
+  if (program->source.find("#include \"broken.cuh\"") != std::string::npos) {
     program->log =
         "warning: a remark before\ntest.cuh(3): error: #error directive: on purpose\n1 error detected";
     return 6;

@@ -1,0 +1,58 @@
+// The built-in kernels compile for every architecture with a clean log: no spill, no stack frame, no warning.
+// Needs NVRTC but no GPU.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <thread>
+
+#include "cuda/driver.h"
+#include "jit/warm_up.h"
+#include "support/tiny_kernel.h"
+
+namespace strobe::jit {
+namespace {
+
+void expect_clean(const std::vector<Variant>& variants) {
+  TemporaryFolder folder;
+  CompilerSettings settings;
+  settings.cache_directory = folder.path();
+  Compiler compiler(settings);
+  const int jobs = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  warm_up(compiler, variants, jobs, [](std::size_t done, std::size_t total, const WarmUpItem& item) {
+    fmt::print("[{}/{}] {:.3f} s {}: {}\n", done, total, item.seconds, describe(item.variant), item.notes);
+    EXPECT_EQ(item.error, "");
+    EXPECT_TRUE(item.clean) << describe(item.variant) << ": " << item.notes;
+  });
+}
+
+// The kernels that `choose` picks of every source, for the architectures that this NVRTC compiles for.
+template <class F>
+std::vector<Variant> kernels(F choose) {
+  std::vector<Variant> all;
+  for (const cuda::ArchitectureFacts& facts : cuda::kArchitectures) {
+    if (!nvrtc().supports(facts.architecture)) {
+      fmt::print("NVRTC {} does not compile for {}\n", cuda::version_text(nvrtc().status().version),
+                 facts.name);
+      continue;
+    }
+    for (const KernelSource* source : kernel_registry().all()) {
+      const std::vector<Variant> more = choose(*source, facts.architecture);
+      all.insert(all.end(), more.begin(), more.end());
+    }
+  }
+  return all;
+}
+
+TEST(CudaCompile, CoveringSetIsClean) {
+  if (!nvrtc().status().problem.empty()) GTEST_SKIP() << nvrtc().status().problem;
+  expect_clean(kernels(covering_variants));
+}
+
+TEST(CudaCompileSlow, WholeProductIsClean) {
+  if (!nvrtc().status().problem.empty()) GTEST_SKIP() << nvrtc().status().problem;
+  expect_clean(kernels(all_variants));
+}
+
+}  // namespace
+}  // namespace strobe::jit
