@@ -65,6 +65,8 @@ EMULATED int min(int a, int b) { return a < b ? a : b; }
 EMULATED int max(int a, int b) { return a < b ? b : a; }
 EMULATED unsigned min(unsigned a, unsigned b) { return a < b ? a : b; }
 EMULATED unsigned max(unsigned a, unsigned b) { return a < b ? b : a; }
+EMULATED long long min(long long a, long long b) { return a < b ? a : b; }
+EMULATED long long max(long long a, long long b) { return a < b ? b : a; }
 
 EMULATED float rsqrtf(float x) { return 1.0f / sqrtf(x); }
 EMULATED float __expf(float x) { return expf(x); }
