@@ -130,9 +130,13 @@ STROBE_DEVICE float sum(const Chunk& chunk) {
   return sum;
 }
 
-// Of the columns within the row: sum((x - mean)^2).
-STROBE_DEVICE float sum_of_squares(const NormParams& params, int index, const Chunk& chunk, float mean) {
-  float sum = 0;
+// Of the columns within the row: sum(x - mean) and sum((x - mean)^2).
+struct Deviations {
+  float sum = 0, squares = 0;
+};
+
+STROBE_DEVICE void add_deviations(const NormParams& params, int index, const Chunk& chunk, float mean,
+                                  Deviations& deviations) {
 #pragma unroll
   for (int item = 0; item < kItems; ++item) {
     if (kLayer && !within_row(params, index, item)) continue;
@@ -141,14 +145,23 @@ STROBE_DEVICE float sum_of_squares(const NormParams& params, int index, const Ch
 #pragma unroll
     for (int i = 0; i < kVector; ++i) {
       const float centred = x[i] - mean;
-      sum += centred * centred;
+      if constexpr (kLayer) deviations.sum += centred;
+      deviations.squares += centred * centred;
     }
   }
-  return sum;
 }
 
-STROBE_DEVICE float scale_of(const NormParams& params, float squares) {
-  return rsqrtf(squares * params.inverse_hidden + params.eps);
+// 1 / sqrt(mean square + eps) of the row. The mean of layer norm, a rounded sum of large numbers perhaps, is
+// corrected by that of the deviations from it.
+STROBE_DEVICE float scale_of(const NormParams& params, const Deviations& deviations,
+                             RowSum<kRowThreads>& row_sum, float& mean) {
+  float mean_square = row_sum(deviations.squares) * params.inverse_hidden;
+  if constexpr (kLayer) {
+    const float correction = row_sum(deviations.sum) * params.inverse_hidden;
+    mean += correction;
+    mean_square -= correction * correction;
+  }
+  return rsqrtf(mean_square + params.eps);
 }
 
 // y = (x - mean) * scale * weight + bias, and the residual x itself.
@@ -177,8 +190,10 @@ STROBE_DEVICE void store_chunk(const NormParams& params, uint32_t row, int index
 // A row in registers.
 STROBE_DEVICE void norm_chunk(const NormParams& params, uint32_t row, const Chunk& chunk, Weights& weights,
                               RowSum<kRowThreads>& row_sum) {
-  const float mean = kLayer ? row_sum(sum(chunk)) * params.inverse_hidden : 0.0f;
-  const float scale = scale_of(params, row_sum(sum_of_squares(params, 0, chunk, mean)));
+  float mean = kLayer ? row_sum(sum(chunk)) * params.inverse_hidden : 0.0f;
+  Deviations deviations;
+  add_deviations(params, 0, chunk, mean, deviations);
+  const float scale = scale_of(params, deviations, row_sum, mean);
   store_chunk(params, row, 0, chunk, weights, mean, scale);
 }
 
@@ -186,7 +201,8 @@ STROBE_DEVICE void norm_chunk(const NormParams& params, uint32_t row, const Chun
 STROBE_DEVICE void norm_long_row(const NormParams& params, uint32_t row, RowSum<kRowThreads>& row_sum) {
   const int chunks = (params.hidden + kChunkColumns - 1) / kChunkColumns;
   Chunk chunk;
-  float mean = 0, squares = 0;
+  float mean = 0;
+  Deviations deviations;
   if constexpr (kLayer) {
     for (int index = 0; index < chunks; ++index) {
       load_chunk(params, row, index, chunk);
@@ -196,9 +212,9 @@ STROBE_DEVICE void norm_long_row(const NormParams& params, uint32_t row, RowSum<
   }
   for (int index = 0; index < chunks; ++index) {
     load_chunk(params, row, index, chunk);
-    squares += sum_of_squares(params, index, chunk, mean);
+    add_deviations(params, index, chunk, mean, deviations);
   }
-  const float scale = scale_of(params, row_sum(squares));
+  const float scale = scale_of(params, deviations, row_sum, mean);
   Weights weights;
   for (int index = 0; index < chunks; ++index) {
     load_chunk(params, row, index, chunk);
