@@ -1,0 +1,335 @@
+// The emulated GPU of tests/fake: it runs right kernels right, and finds what is wrong with wrong ones. Each
+// test is a process of its own under ctest; what loses the context runs in a child.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "cuda/device.h"
+#include "cuda/device_buffer.h"
+#include "cuda/driver.h"
+#include "cuda/graph.h"
+#include "cuda/library.h"
+#include "jit/embedded_headers.h"
+#include "jit/nvrtc.h"
+#include "strobe/error.h"
+
+namespace strobe {
+namespace {
+
+using ::testing::AnyOf;
+using ::testing::HasSubstr;
+
+constexpr Device kGpu{DeviceType::kCuda, 0};
+constexpr int kThreads = 128;
+
+struct Params {
+  const float* in;
+  float* out;
+  int count;
+};
+
+constexpr char kPrologue[] = R"(
+#include "ptx/async_copy.h"
+#include "ptx/dependency.h"
+#include "ptx/memory.h"
+#include "ptx/shuffle.h"
+struct Params { const float* in; float* out; int count; };
+using namespace strobe::kernel;
+extern "C" __global__ void __launch_bounds__(128) strobe_test(const __grid_constant__ Params params) {
+  const int i = threadIdx.x;
+)";
+
+jit::NvrtcOutput compile(const std::string& source) {
+  static const jit::Nvrtc nvrtc(STROBE_EMULATED_NVRTC);
+  return nvrtc.compile(
+      {source, "test.cu", jit::embedded_headers(), "", {"--gpu-architecture=sm_90a", "--std=c++20"}});
+}
+
+// A kernel with that body, which knows its thread as `i`.
+cuda::Kernel kernel(const std::string& body, int shared_bytes = 0) {
+  const jit::NvrtcOutput output = compile(kPrologue + body + "\n}\n");
+  EXPECT_TRUE(output.compiled) << output.log;
+  return cuda::load_kernel(
+      output.cubin,
+      {.name = "test", .entry = "strobe_test", .threads = kThreads, .shared_bytes = shared_bytes}, 0);
+}
+
+// in: 0, 1, …; out: as many floats of -1.
+struct Buffers {
+  explicit Buffers(int count)
+      : in(kGpu, bytes(count)), out(kGpu, bytes(count)), values(static_cast<std::size_t>(count)) {
+    std::iota(values.begin(), values.end(), 0.0f);
+    in.upload(std::as_bytes(std::span(values)));
+    const std::vector<float> unwritten(values.size(), -1.0f);
+    out.upload(std::as_bytes(std::span(unwritten)));
+  }
+  static std::size_t bytes(int count) { return static_cast<std::size_t>(count) * sizeof(float); }
+  Params params() const {
+    return {static_cast<const float*>(in.data()), static_cast<float*>(out.data()),
+            static_cast<int>(values.size())};
+  }
+  std::vector<float> result() const {
+    std::vector<float> fetched(values.size());
+    out.download(std::as_writable_bytes(std::span(fetched)));
+    return fetched;
+  }
+  cuda::DeviceBuffer in, out;
+  std::vector<float> values;
+};
+
+std::vector<float> run(const std::string& body, const cuda::LaunchConfig& config = {}, int count = kThreads) {
+  const Buffers buffers(count);
+  cuda::launch(kernel(body, std::max(config.shared_bytes, 0)), config, buffers.params());
+  return buffers.result();
+}
+
+// What the driver says of a kernel that does what it may not.
+std::string fault_of(const std::string& body, const cuda::LaunchConfig& config = {}, int count = kThreads) {
+  try {
+    run(body, config, count);
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no fault";
+}
+
+std::vector<float> reversed() {
+  std::vector<float> values(kThreads);
+  std::iota(values.rbegin(), values.rend(), 0.0f);
+  return values;
+}
+
+constexpr char kReverse[] = R"(
+  __shared__ float values[128];
+  values[i] = params.in[i];
+  __syncthreads();
+  params.out[i] = values[127 - i];)";
+
+TEST(Emulation, IsWhatTheseTestsRunOn) {
+  ASSERT_EQ(cuda::driver_status().problem, "");
+  EXPECT_EQ(cuda::device_facts(kGpu).name, "Emulated GPU (sm_90)");
+}
+
+TEST(Emulation, SharedMemoryAndBarriers) {
+  EXPECT_EQ(run(kReverse), reversed());
+  EXPECT_EQ(run(R"(
+    extern __shared__ float values[];
+    values[i] = params.in[i];
+    __syncthreads();
+    params.out[i] = values[127 - i];)",
+                {.shared_bytes = 512}),
+            reversed());
+}
+
+TEST(Emulation, SumsOverAWarp) {
+  const std::vector<float> sums = run("params.out[i] = sum_of_lanes<32>(params.in[i]);");
+  for (int i = 0; i < kThreads; ++i) EXPECT_EQ(sums[static_cast<std::size_t>(i)], 496 + i / 32 * 1024) << i;
+}
+
+TEST(Emulation, BlocksOfAGrid) {
+  const std::vector<float> out =
+      run("const int at = (blockIdx.y * gridDim.x + blockIdx.x) * blockDim.x + i; params.out[at] = "
+          "params.in[at];",
+          {.grid = {3, 2}}, 6 * kThreads);
+  for (std::size_t i = 0; i < out.size(); ++i) EXPECT_EQ(out[i], static_cast<float>(i));
+}
+
+TEST(Emulation, AsynchronousCopiesArriveWhenTheyAreWaitedFor) {
+  EXPECT_EQ(run(R"(
+    __shared__ float values[128];
+    copy_async<4>(&values[i], params.in + i);
+    end_copy_group();
+    wait_for_copies<0>();
+    __syncthreads();
+    params.out[i] = values[127 - i];)"),
+            reversed());
+}
+
+TEST(EmulationFault, AMissingBarrier) {
+  EXPECT_THAT(fault_of(R"(
+    __shared__ float values[128];
+    values[i] = params.in[i];
+    params.out[i] = values[127 - i];)"),
+              AnyOf(HasSubstr("with no barrier between"), HasSubstr("nobody has written")));
+}
+
+// The values are right whatever the order, but for the next round's.
+TEST(EmulationFault, AMissingBarrierBeforeTheNextRound) {
+  EXPECT_THAT(fault_of(R"(
+    __shared__ float values[128];
+    for (int round = 0; round < 2; ++round) {
+      values[i] = params.in[i];
+      __syncthreads();
+      params.out[i] = values[127 - i];
+    })"),
+              HasSubstr("with no barrier between"));
+}
+
+TEST(EmulationFault, ABarrierThatNotAllThreadsReach) {
+  const std::string fault = fault_of("if (i < 16) __syncthreads(); params.out[i] = 0;");
+  EXPECT_THAT(fault, HasSubstr("CUDA_ERROR_LAUNCH_FAILED"));
+  EXPECT_THAT(fault, HasSubstr("diverged"));
+  EXPECT_THAT(fault, HasSubstr("16 of 128 threads are at the barrier, 112 have ended"));
+}
+
+TEST(EmulationFault, LanesThatHaveEnded) {
+  EXPECT_THAT(fault_of("if (i % 32 > 7) return; params.out[i] = sum_of_lanes<32>(params.in[i]);"),
+              AnyOf(HasSubstr("which has ended"), HasSubstr("diverged")));
+}
+
+TEST(EmulationFault, WritesAndReadsBeyondTheEnd) {
+  EXPECT_THAT(
+      fault_of("params.out[i + 1] = 0;"),
+      HasSubstr("thread 127: writes 4 bytes 512 bytes behind the beginning of an allocation of 512 bytes"));
+}
+TEST(EmulationFault, ReadsBeyondTheEndWithinAVector) {
+  EXPECT_THAT(fault_of("params.out[i] = load<Reuse::kNone, 8>(params.in + i / 2 * 2).word[0];", {}, 127),
+              HasSubstr("reads 8 bytes 504 bytes behind the beginning of an allocation of 508 bytes"));
+}
+TEST(EmulationFault, WritesBeforeTheBeginning) {
+  EXPECT_THAT(fault_of("params.out[i - 1] = 0;"), HasSubstr("CUDA_ERROR_ILLEGAL_ADDRESS"));
+}
+TEST(EmulationFault, HostMemory) {
+  float host = 0;
+  const Buffers buffers(kThreads);
+  cuda::launch(kernel("if (i == 0) *params.out = 0;"), {}, Params{nullptr, &host, 0});
+  EXPECT_THROW(buffers.result(), Error);
+}
+TEST(EmulationFault, MemoryThatWasFreed) {
+  Buffers buffers(kThreads);
+  const Params params = buffers.params();
+  buffers.out = cuda::DeviceBuffer(kGpu, 512);
+  cuda::launch(kernel("params.out[i] = params.in[i];"), {}, params);
+  try {
+    buffers.result();
+    FAIL() << "the kernel wrote where nothing is";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(),
+                AnyOf(HasSubstr("where there is no device memory"), HasSubstr("behind the beginning of")));
+  }
+}
+
+TEST(EmulationFault, SharedMemoryBeyondWhatTheLaunchGives) {
+  EXPECT_THAT(fault_of("extern __shared__ float values[]; values[i] = 0;", {.shared_bytes = 508}),
+              HasSubstr("CUDA_ERROR_ILLEGAL_ADDRESS"));
+}
+TEST(EmulationFault, SharedMemoryThatNobodyHasWritten) {
+  EXPECT_THAT(fault_of(R"(
+    __shared__ float values[128];
+    if (i < 127) values[i] = params.in[i];
+    __syncthreads();
+    params.out[i] = values[127 - i];)"),
+              HasSubstr("thread 0: reads 4 bytes at byte 508 of shared memory, which nobody has written"));
+}
+
+TEST(EmulationFault, AVectorThatIsNotAligned) {
+  const std::string fault =
+      fault_of("if (i == 0) params.out[0] = load<Reuse::kNone, 16>(params.in + 1).word[0];");
+  EXPECT_THAT(fault, HasSubstr("CUDA_ERROR_MISALIGNED_ADDRESS"));
+  EXPECT_THAT(fault, HasSubstr("no multiple of 16"));
+}
+
+constexpr char kFetch[] = R"(
+    __shared__ float values[128];
+    copy_async<4>(&values[i], params.in + i);
+    end_copy_group();)";
+
+TEST(EmulationFault, AnAsynchronousCopyThatIsNotWaitedFor) {
+  EXPECT_THAT(fault_of(std::string(kFetch) + "params.out[i] = values[i];"),
+              HasSubstr("nobody has waited for"));
+}
+TEST(EmulationFault, AnAsynchronousCopyOfALaterGroup) {
+  EXPECT_THAT(fault_of(std::string(kFetch) + "wait_for_copies<1>(); params.out[i] = values[i];"),
+              HasSubstr("nobody has waited for"));
+}
+TEST(EmulationFault, AnotherThreadsCopyWithoutABarrier) {
+  EXPECT_THAT(fault_of(std::string(kFetch) + "wait_for_copies<0>(); params.out[i] = values[127 - i];"),
+              AnyOf(HasSubstr("no barrier between"), HasSubstr("nobody has waited for"),
+                    HasSubstr("nobody has written")));
+}
+
+TEST(EmulationFault, BlocksThatWriteToOnePlace) {
+  EXPECT_THAT(fault_of("params.out[i] = blockIdx.x;", {.grid = {2}}), HasSubstr("nothing to order the two"));
+}
+TEST(EmulationFault, BlocksThatReadWhatAnotherWrites) {
+  EXPECT_THAT(
+      fault_of("const float x = params.out[127 - i]; if (blockIdx.x == 1) params.out[i] = x;", {.grid = {2}}),
+      HasSubstr("nothing to order the two"));
+}
+
+TEST(EmulationFault, GlobalMemoryBeforeTheKernelBeforeHasEnded) {
+  EXPECT_THAT(fault_of("params.out[i] = params.in[i];", {.pdl = true}),
+              HasSubstr("before it waits for the kernel before"));
+  EXPECT_THAT(fault_of("params.out[i] = 0;"), HasSubstr("before it waits")) << "the context is lost for good";
+}
+TEST(Emulation, AKernelThatWaitsForTheOneBefore) {
+  EXPECT_EQ(run("wait_for_kernel_before(); params.out[i] = params.in[127 - i];", {.pdl = true}), reversed());
+}
+
+TEST(Emulation, LaunchesThatADriverRefuses) {
+  const Buffers buffers(kThreads);
+  const cuda::Kernel ok = kernel(kReverse);
+  const auto refusal = [&](const cuda::LaunchConfig& config) -> std::string {
+    try {
+      cuda::launch(ok, config, buffers.params());
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "accepted";
+  };
+  EXPECT_THAT(refusal({.block = {256}}), HasSubstr("CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES"));
+  EXPECT_THAT(refusal({.block = {2048}}), HasSubstr("CUDA_ERROR_INVALID_VALUE"));
+  EXPECT_THAT(refusal({.grid = {1, 65536}}), HasSubstr("CUDA_ERROR_INVALID_VALUE"));
+  EXPECT_THAT(refusal({.shared_bytes = 48 * 1024}), HasSubstr("CUDA_ERROR_INVALID_VALUE"));  // 512 are static
+  EXPECT_THAT(refusal({.grid = {3}, .cluster = {2}}), HasSubstr("CUDA_ERROR_INVALID_VALUE"));
+  EXPECT_THAT(refusal({.grid = {32}, .cluster = {16}}), HasSubstr("CUDA_ERROR_INVALID_CLUSTER_SIZE"));
+  EXPECT_EQ(refusal({.shared_bytes = 47 * 1024}), "accepted");
+  EXPECT_THROW(kernel(kReverse, 228 * 1024), Error);
+}
+
+TEST(Emulation, WorkIsDoneWhenSomebodyWaits) {
+  const Buffers buffers(kThreads);
+  const cuda::OwnedStream stream(kGpu);
+  cuda::launch(kernel(kReverse), {.stream = stream}, buffers.params());
+  EXPECT_EQ(buffers.result(), std::vector<float>(kThreads, -1.0f)) << "of another stream than was waited for";
+  stream.synchronize();
+  EXPECT_EQ(buffers.result(), reversed());
+}
+
+TEST(Emulation, GraphsReplayTheirLaunches) {
+  const Buffers buffers(kThreads);
+  const cuda::OwnedStream stream(kGpu);
+  const cuda::Kernel add = kernel("params.out[i] += params.in[i];");
+  const cuda::Graph graph(kGpu, stream, [&] { cuda::launch(add, {.stream = stream}, buffers.params()); });
+  for (int i = 0; i < 3; ++i) graph.launch(stream);
+  stream.synchronize();
+  EXPECT_EQ(buffers.result()[5], 3 * 5.0f - 1);
+}
+
+TEST(Emulation, DiagnosticsOfTheCompiler) {
+  const jit::NvrtcOutput output = compile(std::string(kPrologue) + "  params.out[i] = nonsense;\n}\n");
+  EXPECT_FALSE(output.compiled);
+  EXPECT_THAT(output.log, HasSubstr("test.cu:10:19: error: 'nonsense' was not declared"));
+}
+
+TEST(Emulation, TwoKernelsDoNotShareTheirSharedMemory) {
+  const Buffers buffers(kThreads);
+  const std::string body = R"(
+    __shared__ float values[%];
+    values[i] = params.in[i];
+    __syncthreads();
+    params.out[i] = values[127 - i];)";
+  for (const char* size : {"128", "4096", "128"}) {
+    std::string text = body;
+    text.replace(text.find('%'), 1, size);
+    cuda::launch(kernel(text), {}, buffers.params());
+    EXPECT_EQ(buffers.result(), reversed());
+  }
+}
+
+}  // namespace
+}  // namespace strobe

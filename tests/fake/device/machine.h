@@ -1,0 +1,47 @@
+// What emulated device code asks of the driver that runs it (tests/fake/driver). Included by both, in a
+// translation unit without the host's headers too: builtin types only.
+#pragma once
+
+namespace emulated {
+
+struct Index3 {
+  unsigned x, y, z;
+};
+
+// The driver's side: where the running thread stands, and what it cannot do alone.
+struct Machine {
+  Index3 thread, block, block_dim, grid_dim;
+  char* dynamic_shared;
+
+  // Before every access to memory; `alignment` is what the instruction asks for.
+  void (*access)(const void* address, unsigned long bytes, unsigned long alignment, bool write);
+  void (*wait_for_block)();
+  // The value of lane `source`, once all of `lanes` have come.
+  unsigned (*exchange)(unsigned lanes, unsigned value, unsigned source);
+  void (*copy_async)(void* shared, const void* global, unsigned long bytes);
+  void (*end_copy_group)();
+  void (*wait_for_copies)(int groups);
+  void (*wait_for_kernel_before)();
+  // Conversions to and from the bits of a strobe::Dtype.
+  unsigned (*narrow)(float value, int dtype);
+  float (*widen)(unsigned bits, int dtype);
+};
+
+// The code's side: its symbol kModuleSymbol is a Module.
+struct Entry {
+  const char* name;
+  unsigned long params_bytes;
+  int max_threads;  // of a block, by __launch_bounds__
+  void (*call)(const void* params);
+};
+
+struct Module {
+  Machine** machine;  // to be set before a call
+  const Entry* entries;
+  int entry_count;
+  int capability;  // 90 for sm_90 and sm_90a
+};
+
+inline constexpr char kModuleSymbol[] = "emulated_module";
+
+}  // namespace emulated

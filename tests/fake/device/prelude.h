@@ -1,0 +1,113 @@
+// The words of CUDA that the kernels use, for the host's compiler. The stand-in for NVRTC
+// (tests/fake/compiler) includes this file before every translation unit.
+//
+// The code is compiled with -fsanitize=thread, whose run-time library is the last part of this file: every
+// access to memory goes to the driver first, which knows what the thread may touch.
+#pragma once
+
+#include "machine.h"
+
+#define __global__
+#define __device__
+#define __grid_constant__
+#define __forceinline__ inline __attribute__((always_inline))
+#define __launch_bounds__(...)
+// One block runs at a time, and its variables are the module's thread-local block: the driver finds it, and
+// what it holds, by the program header.
+#define __shared__ static thread_local
+
+// What belongs to the emulation is not itself watched.
+#define EMULATED __attribute__((no_sanitize("thread"), unused)) static
+
+namespace emulated {
+
+Machine* machine;
+
+EMULATED Index3 thread_index() { return machine->thread; }
+EMULATED Index3 block_index() { return machine->block; }
+EMULATED Index3 block_dim() { return machine->block_dim; }
+EMULATED Index3 grid_dim() { return machine->grid_dim; }
+EMULATED char* dynamic_shared() { return machine->dynamic_shared; }
+
+template <class To, class From>
+EMULATED To bits_as(From from) {
+  return __builtin_bit_cast(To, from);
+}
+
+// Of __launch_bounds__(threads, blocks, clusters).
+constexpr int most_threads(int threads = 1024, int = 0, int = 0) { return threads; }
+
+template <class Params>
+Params params_of(void (*)(Params));
+
+template <auto kKernel>
+EMULATED void call(const void* params) {
+  kKernel(*static_cast<const decltype(params_of(kKernel))*>(params));
+}
+
+}  // namespace emulated
+
+#define threadIdx (::emulated::thread_index())
+#define blockIdx (::emulated::block_index())
+#define blockDim (::emulated::block_dim())
+#define gridDim (::emulated::grid_dim())
+
+struct alignas(8) float2 {
+  float x, y;
+};
+
+extern "C" {
+float erff(float), exp2f(float), expf(float), fabsf(float), fmaf(float, float, float), fmaxf(float, float),
+    fminf(float, float), log2f(float), sqrtf(float);
+}
+
+EMULATED int min(int a, int b) { return a < b ? a : b; }
+EMULATED int max(int a, int b) { return a < b ? b : a; }
+EMULATED unsigned min(unsigned a, unsigned b) { return a < b ? a : b; }
+EMULATED unsigned max(unsigned a, unsigned b) { return a < b ? b : a; }
+
+EMULATED float rsqrtf(float x) { return 1.0f / sqrtf(x); }
+EMULATED float __expf(float x) { return expf(x); }
+EMULATED float __fadd_rn(float a, float b) { return a + b; }
+// A reciprocal and a product on a GPU: beyond 2^126 the reciprocal is 0.
+EMULATED float __fdividef(float x, float y) { return fabsf(y) > 0x1p126f ? x * 0.0f : x / y; }
+EMULATED unsigned __float_as_uint(float x) { return emulated::bits_as<unsigned>(x); }
+EMULATED float __uint_as_float(unsigned x) { return emulated::bits_as<float>(x); }
+EMULATED float __int_as_float(int x) { return emulated::bits_as<float>(x); }
+
+EMULATED void __syncthreads() { emulated::machine->wait_for_block(); }
+EMULATED float __shfl_xor_sync(unsigned lanes, float x, int distance) {
+  const unsigned lane = emulated::machine->thread.x % 32;
+  return __uint_as_float(emulated::machine->exchange(lanes, __float_as_uint(x), lane ^ distance));
+}
+
+// The calls that -fsanitize=thread makes. Sixteen bytes come with the alignment of eight as with that of
+// sixteen.
+#define EMULATED_HOOK extern "C" __attribute__((no_sanitize("thread"))) void
+#define EMULATED_HOOKS(bytes, alignment)                         \
+  EMULATED_HOOK __tsan_read##bytes(void* address) {              \
+    emulated::machine->access(address, bytes, alignment, false); \
+  }                                                              \
+  EMULATED_HOOK __tsan_write##bytes(void* address) {             \
+    emulated::machine->access(address, bytes, alignment, true);  \
+  }                                                              \
+  EMULATED_HOOK __tsan_unaligned_read##bytes(void* address) {    \
+    emulated::machine->access(address, bytes, 1, false);         \
+  }                                                              \
+  EMULATED_HOOK __tsan_unaligned_write##bytes(void* address) {   \
+    emulated::machine->access(address, bytes, 1, true);          \
+  }
+EMULATED_HOOKS(1, 1)
+EMULATED_HOOKS(2, 2)
+EMULATED_HOOKS(4, 4)
+EMULATED_HOOKS(8, 8)
+EMULATED_HOOKS(16, 8)
+EMULATED_HOOK __tsan_read_range(void* address, unsigned long bytes) {
+  emulated::machine->access(address, bytes, 1, false);
+}
+EMULATED_HOOK __tsan_write_range(void* address, unsigned long bytes) {
+  emulated::machine->access(address, bytes, 1, true);
+}
+EMULATED_HOOK __tsan_init() {}
+EMULATED_HOOK __tsan_func_entry(void*) {}
+EMULATED_HOOK __tsan_func_exit() {}

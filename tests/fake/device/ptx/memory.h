@@ -1,0 +1,29 @@
+// Stands in for kernels/ptx/memory.h.
+#pragma once
+
+#include "tile/ints.h"
+
+namespace strobe::kernel {
+
+template <int kBytes>
+struct Access {
+  uint32_t word[kBytes < 4 ? 1 : kBytes / 4];
+};
+
+enum class Reuse { kMuch, kNone };
+
+template <Reuse kReuse, int kBytes>
+EMULATED Access<kBytes> load(const void* address) {
+  emulated::machine->access(address, kBytes, kBytes, false);
+  Access<kBytes> x{};
+  __builtin_memcpy(x.word, address, kBytes);
+  return x;
+}
+
+template <int kBytes>
+EMULATED void store(void* address, const Access<kBytes>& x) {
+  emulated::machine->access(address, kBytes, kBytes, true);
+  __builtin_memcpy(address, x.word, kBytes);
+}
+
+}  // namespace strobe::kernel
