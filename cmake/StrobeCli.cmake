@@ -20,7 +20,8 @@ add_custom_target(strobe_build_commit
     COMMENT "Looking up the commit" VERBATIM)
 
 add_library(strobe_bench STATIC
-    src/bench/backends.cc src/bench/case_line.cc src/bench/flashinfer/flags.cc src/bench/flashinfer/output.cc
+    src/bench/backends.cc src/bench/case_line.cc src/bench/case_problem.cc src/bench/gpu/gpu_case.cc src/bench/gpu/gpu_probe.cc
+    src/bench/flashinfer/flags.cc src/bench/flashinfer/output.cc
     src/bench/flashinfer/translate.cc src/bench/json_report.cc src/bench/limit_probe.cc src/bench/limits.cc src/bench/machine.cc src/bench/measure.cc
     src/bench/output_file.cc src/bench/progress.cc src/bench/rehearse.cc src/bench/result_file.cc src/bench/roofline.cc src/bench/rotation.cc
     src/bench/run_case.cc src/bench/run_info.cc
@@ -37,7 +38,7 @@ add_library(strobe_bench STATIC
     src/bench/compare/compare.cc src/bench/compare/compare_text.cc src/bench/compare/verdict.cc
     src/bench/report/compare_page.cc src/bench/report/ratio_chart.cc
     src/cli/bench_command.cc src/cli/bench_compare_command.cc src/cli/bench_options.cc src/cli/bench_plan.cc src/cli/bench_report_command.cc
-    src/cli/cache_command.cc src/cli/cli.cc src/cli/cuda_findings.cc src/cli/docs_command.cc src/cli/doctor_command.cc
+    src/cli/cache_command.cc src/cli/cli.cc src/cli/cuda_findings.cc src/cli/device_flag.cc src/cli/docs_command.cc src/cli/doctor_command.cc
     src/cli/interrupt.cc src/cli/kernel_cache.cc src/cli/replay_command.cc src/cli/warmup_command.cc
     src/op/docs.cc
     ${STROBE_SUITES_SOURCE} ${strobe_limits_OBJECTS})

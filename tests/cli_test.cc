@@ -58,7 +58,7 @@ TEST(Cli, RefusesWhatItDoesNotKnow) {
       {"bench --suite quick --routine rmsnorm", "--routine"},
       {"bench --routine no_such", "unknown routine 'no_such'"},
       {"bench --routine rmsnorm --tokens 3", "unknown parameter 'tokens'"},
-      {"bench --routine rmsnorm --device tpu", "--device: expected cpu, got 'tpu'"},
+      {"bench --routine rmsnorm --device tpu", "--device: expected cpu, cuda or cuda:<number>, got 'tpu'"},
       {"bench --routine rmsnorm --isa mmx", "--isa: expected levels that this machine runs"},
       {"bench --routine rmsnorm --num_iters 0", "--num_iters"},
       {"bench --routine rmsnorm --threads many", "--threads"},

@@ -341,6 +341,7 @@ TEST(FlashInferCsv, HoldsStrobesCasesToo) {
   row.family = "attention";
   row.backend = "cpu";
   row.isa = "avx2";
+  row.threads = 2;
   row.values = parse_case("batch_decode_paged", split_words("--batch_size 3 --kv_len 77 --dtype f16")).values;
   const std::vector<std::string> rows = lines_in(flashinfer::csv_text(std::span(&row, 1)));
   EXPECT_EQ(csv_value(rows, 1, "routine"), "batch_decode_paged");

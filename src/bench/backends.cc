@@ -4,8 +4,9 @@
 #include <optional>
 #include <string_view>
 
+#include "bench/gpu/gpu_case.h"
 #include "core/message.h"
-#include "strobe/device.h"
+#include "cuda/device.h"
 
 namespace strobe::bench {
 namespace {
@@ -45,18 +46,34 @@ std::string machine_labels() {
   return fmt::format("cpu, {}", fmt::join(labels, ", "));
 }
 
-bool is_cuda(std::string_view name) {
-  return name.starts_with("cuda/") || name == "gpu" || name.starts_with("cuda:");
+std::optional<Backend> find_gpu_backend(std::string_view name) {
+  for (Backend backend : {Backend::kCudaSm80, Backend::kCudaSm90})
+    if (strobe::name(backend) == name) return backend;
+  return {};
+}
+
+// Why the backend does not run on that GPU; empty when it does.
+std::string gpu_reason(Backend backend, Device gpu) {
+  std::string problem = gpu_problem(gpu);
+  if (problem.empty() && backend == Backend::kCudaSm90 && !cuda::serves_sm90(gpu))
+    problem = fmt::format("{} is an {}{}", to_string(gpu), cuda::name(cuda::architecture_of(gpu)),
+                          cuda::sm90_disabled() ? ", and STROBE_DISABLE_SM90 is set" : "");
+  return problem;
 }
 
 // Why a known name does not run here.
 std::string reason(std::string_view name) {
   if (contains(kFlashInferBackends, name)) return "a kernel of FlashInfer's, not a backend of Strobe";
-  if (is_cuda(name)) return "this benchmark runs on the CPU; there is no CUDA backend in it";
   constexpr std::string_view kCpu = "cpu/";
   if (name.starts_with(kCpu) && contains(kLevelNames, name.substr(kCpu.size())))
     return fmt::format("this machine does not run it; it has {}", machine_labels());
-  fail(ErrorKind::kInvalidArgument, "--backends: expected {}, got '{}'", machine_labels(), name);
+  fail(ErrorKind::kInvalidArgument, "--backends: expected {}, {} or {}, got '{}'", machine_labels(),
+       strobe::name(Backend::kCudaSm80), strobe::name(Backend::kCudaSm90), name);
+}
+
+// The GPU that --device names, or the first.
+Device gpu_for(Device device) {
+  return device.type == DeviceType::kCuda ? device : Device{DeviceType::kCuda, 0};
 }
 
 }  // namespace
@@ -65,26 +82,43 @@ std::string backend_label(cpu::Isa level) {
   return fmt::format("{}/{}", strobe::name(Backend::kCpu), cpu::name(level));
 }
 
-BackendChoice choose_backends(std::span<const std::string> names) {
+BackendChoice choose_backends(std::span<const std::string> names, Device device) {
+  const bool on_gpu = device.type == DeviceType::kCuda;
   BackendChoice choice;
-  const auto add = [&](cpu::Isa level) {
-    if (!contains(choice.levels, level)) choice.levels.push_back(level);
+  choice.gpu = gpu_for(device);
+  if (const std::string problem = on_gpu ? gpu_problem(device) : ""; !problem.empty())
+    fail(ErrorKind::kUnsupported, "--device {}: {}", to_string(device), problem);
+  const auto add = [](auto& list, auto value) {
+    if (!contains(list, value)) list.push_back(value);
+  };
+  const auto leave_out = [&](const std::string& name, std::string_view why) {
+    choice.notes.push_back(fmt::format("--backends {}: left out: {}", name, why));
+  };
+  const auto add_default = [&] {
+    on_gpu ? add(choice.gpu_backends, Backend::kAuto) : add(choice.levels, cpu::active_isa());
   };
   for (const std::string& name : names) {
-    if (name == "cpu" || name == "auto")
-      add(cpu::active_isa());
-    else if (const std::optional<cpu::Isa> level = find_level(name))
-      add(*level);
-    else
-      choice.notes.push_back(fmt::format("--backends {}: left out: {}", name, reason(name)));
+    if (name == "auto") {
+      add_default();
+    } else if (name == "cpu") {
+      add(choice.levels, cpu::active_isa());
+    } else if (const std::optional<cpu::Isa> level = find_level(name)) {
+      add(choice.levels, *level);
+    } else if (const std::optional<Backend> backend = find_gpu_backend(name)) {
+      const std::string why = gpu_reason(*backend, choice.gpu);
+      why.empty() ? add(choice.gpu_backends, *backend) : leave_out(name, why);
+    } else {
+      leave_out(name, reason(name));
+    }
   }
-  if (!choice.levels.empty()) return choice;
+  if (!choice.levels.empty() || !choice.gpu_backends.empty()) return choice;
   for (const std::string& name : names)
     if (!contains(kFlashInferBackends, name))
       fail(ErrorKind::kUnsupported, "{}", fmt::join(choice.notes, "; "));
-  add(cpu::active_isa());
+  add_default();
   if (!names.empty())
-    choice.notes.push_back(fmt::format("running {} in their place", backend_label(choice.levels.front())));
+    choice.notes.push_back(fmt::format("running {} in their place",
+                                       on_gpu ? to_string(device) : backend_label(choice.levels.front())));
   return choice;
 }
 

@@ -59,6 +59,9 @@ class JsonReader {
   std::optional<double> number_or_null() const {
     return node_.is_null() ? std::nullopt : std::optional(number());
   }
+  std::optional<double> positive_or_null() const {
+    return node_.is_null() ? std::nullopt : std::optional(positive());
+  }
   // Every member of an object as text.
   std::vector<std::pair<std::string, std::string>> members() const {
     require(node_.is_object(), "an object");

@@ -7,10 +7,26 @@
 namespace strobe::bench {
 namespace {
 
+// The CPU has levels and threads, a GPU an architecture.
+Json place_of(const std::string& device, const std::string& isa, int threads) {
+  if (threads == 0) return {{"device", device}, {"architecture", isa}};
+  return {{"device", device}, {"isa", isa}, {"threads", threads}};
+}
+
+Json json_of(const GpuFacts& gpu) {
+  return {{"device", gpu.device},
+          {"name", gpu.name},
+          {"architecture", gpu.architecture},
+          {"sm_count", gpu.sm_count},
+          {"memory_bytes", gpu.memory_bytes},
+          {"l2_bytes", gpu.l2_bytes},
+          {"driver", gpu.driver}};
+}
+
 Json json_of(const std::vector<Limits>& levels) {
   Json list = Json::array();
   for (const Limits& level : levels) {
-    Json entry = {{"isa", level.isa}, {"threads", level.threads}};
+    Json entry = place_of(level.device, level.isa, level.threads);
     entry.update(json_of(level.max));
     entry["median"] = json_of(level.median);
     list.push_back(std::move(entry));
@@ -36,10 +52,11 @@ Json typed(const std::string& text) {
 }  // namespace
 
 Json json_of(const LimitRates& rates) {
+  const bool known = rates.fma_gflops > 0;
   return {{"dram_read_gbs", rates.dram_read_gbs},
           {"copy_gbs", rates.copy_gbs},
-          {"fma_gflops", rates.fma_gflops},
-          {"bf16_dot_gflops", rates.bf16_dot_gflops}};
+          {"fma_gflops", known ? Json(rates.fma_gflops) : Json()},
+          {"bf16_dot_gflops", known ? Json(rates.bf16_dot_gflops) : Json()}};
 }
 
 Json json_of(const op::Case& values) {
@@ -77,12 +94,9 @@ Json json_of(const SessionLimits& limits) {
 
 Json json_of(const Row& row) {
   const double median = row.timing.median();
-  Json json = {{"routine", row.routine},
-               {"backend", row.backend},
-               {"device", row.device},
-               {"isa", row.isa},
-               {"threads", row.threads},
-               {"case", json_of(row.values)},
+  Json json = {{"routine", row.routine}, {"backend", row.backend}};
+  json.update(place_of(row.device, row.isa, row.threads));
+  json.update({{"case", json_of(row.values)},
                {"flags", row.flags},
                {"median_ms", median * 1e3},
                {"min_ms", row.timing.min() * 1e3},
@@ -98,7 +112,11 @@ Json json_of(const Row& row) {
                {"tb_per_sec", row.tb_per_sec()},
                {"limits", json_of(row.limits)},
                {"roofline_bound", name(row.floor.bound)},
-               {"roofline_fraction", row.fraction()}};
+               {"roofline_fraction", row.fraction()}});
+  if (row.on_gpu()) {
+    json["timed_by"] = row.options.cuda_graph ? "graph" : "events";
+    json["calls_per_sample"] = row.calls_per_sample;
+  }
   json.update(json_of_check(row.check));
   if (!row.options.case_tag.empty()) json["case_tag"] = row.options.case_tag;
   if (row.flashinfer) json["flashinfer_routine"] = row.flashinfer->routine;
@@ -112,6 +130,7 @@ Json json_of(const RunInfo& run, const Machine& machine, const SessionResult& re
   Json json = {{"version", STROBE_VERSION}, {"commit", run.commit},        {"command", run.command},
                {"date", run.date},          {"machine", json_of(machine)}, {"limits", json_of(result.limits)},
                {"rows", std::move(rows)}};
+  for (const GpuFacts& gpu : result.limits.gpus) json["machine"]["gpus"].push_back(json_of(gpu));
   if (result.workload) json["workload"] = json_of(*result.workload);
   if (result.stopped) json["stopped"] = true;
   return json;

@@ -11,7 +11,7 @@ namespace strobe::bench {
 struct LimitRates {
   double dram_read_gbs = 0;  // 1e9 bytes/s read in order, all threads together
   double copy_gbs = 0;       // 1e9 bytes/s read plus written, stores past the caches
-  double fma_gflops = 0;     // 1e9 f32 operations/s, 2 a multiply-add
+  double fma_gflops = 0;     // 1e9 f32 operations/s, 2 a multiply-add; 0: not measured
   double bf16_dot_gflops =
       0;  // 1e9 bf16 operations/s, 2 a multiply-add; 0 when the level has no bf16 dot product
 };
@@ -21,8 +21,11 @@ struct LimitRates {
 struct Limits {
   LimitRates max;
   LimitRates median;
-  std::string isa;  // level of the compute rates; the memory rates are those of the best supported level
-  int threads = 0;
+  std::string device = "cpu";
+  // Level of the compute rates; the memory rates are those of the best supported level. Of a GPU: its
+  // architecture.
+  std::string isa;
+  int threads = 0;     // 0 on a GPU
   double seconds = 0;  // that the measurement took
 };
 

@@ -69,7 +69,7 @@ int make_instances(const MeasureOptions& options, const Subject& subject) {
       options.cold ? plan_rotation(subject.touched_bytes, cache, options.calls() * subject.variants)
                    : Rotation{};
   subject.make_instances(rotation.instances);
-  evict_caches(rotation.evict_bytes);
+  subject.evict ? subject.evict(rotation.evict_bytes) : evict_caches(rotation.evict_bytes);
   return rotation.instances;
 }
 

@@ -63,6 +63,7 @@ struct Subject {
   // Makes the inputs [1, instances), once, before the dry runs; those of instance 0 are there. Without it,
   // all calls go to instance 0.
   std::function<void(int instances)> make_instances;
+  std::function<void(std::int64_t bytes)> evict;  // of the caches, as evict_caches; empty: this machine's
   std::function<void(int variant, int instance)> prepare;  // just before a call, untimed; may be empty
   std::function<void(int done, int calls)> progress;       // after each round of the variants; may be empty
 };

@@ -12,21 +12,40 @@ namespace {
 
 std::string read_text(const JsonReader& reader) { return reader.text(); }
 
+// Files of former versions name no device beside limits: the CPU's.
+std::string device_of(const JsonReader& from) {
+  const auto device = from.find("device");
+  return device ? device->text() : "cpu";
+}
+std::string isa_of(const JsonReader& from) {
+  const auto architecture = from.find("architecture");
+  return architecture ? architecture->text() : from.at("isa").text();
+}
+int threads_of(const JsonReader& from) {
+  return from.find("architecture") ? 0 : from.at("threads").integer();
+}
+
 LimitRates read_rates(const JsonReader& from) {
   return {.dram_read_gbs = from.at("dram_read_gbs").positive(),
           .copy_gbs = from.at("copy_gbs").positive(),
-          .fma_gflops = from.at("fma_gflops").positive(),
-          .bf16_dot_gflops = from.at("bf16_dot_gflops").number()};
+          .fma_gflops = from.at("fma_gflops").positive_or_null().value_or(0),
+          .bf16_dot_gflops = from.at("bf16_dot_gflops").number_or_null().value_or(0)};
 }
 
 Limits read_limits(const JsonReader& from) {
   return {.max = read_rates(from),
           .median = read_rates(from.at("median")),
-          .isa = from.at("isa").text(),
-          .threads = from.at("threads").integer()};
+          .device = device_of(from),
+          .isa = isa_of(from),
+          .threads = threads_of(from)};
+}
+
+std::string read_gpu(const JsonReader& from) {
+  return from.at("device").text() + ": " + from.at("name").text();
 }
 
 ResultMachine read_machine(const JsonReader& from) {
+  const auto gpus = from.find("gpus");
   return {.cpu = from.at("cpu").text(),
           .system = from.at("system").text(),
           .cpus = from.at("cpus").integer(),
@@ -34,7 +53,8 @@ ResultMachine read_machine(const JsonReader& from) {
           .l1d_bytes = from.at("l1d_bytes").number(),
           .l2_bytes = from.at("l2_bytes").number(),
           .llc_bytes = from.at("llc_bytes").number(),
-          .isa_levels = from.at("isa_levels").list(read_text)};
+          .isa_levels = from.at("isa_levels").list(read_text),
+          .gpus = gpus ? gpus->list(read_gpu) : std::vector<std::string>()};
 }
 
 ResultCheck read_check(const JsonReader& from) {
@@ -57,8 +77,8 @@ ResultRow read_row(const JsonReader& from) {
   row.routine = from.at("routine").text();
   row.backend = from.at("backend").text();
   row.device = from.at("device").text();
-  row.isa = from.at("isa").text();
-  row.threads = from.at("threads").integer();
+  row.isa = isa_of(from);
+  row.threads = threads_of(from);
   row.values = from.at("case").members();
   row.flags = from.at("flags").text();
   row.median_ms = from.at("median_ms").positive();

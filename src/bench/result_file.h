@@ -19,6 +19,7 @@ struct ResultMachine {
   int cpus = 0;
   double memory_bytes = 0, l1d_bytes = 0, l2_bytes = 0, llc_bytes = 0;
   std::vector<std::string> isa_levels;
+  std::vector<std::string> gpus;  // "cuda:0: NVIDIA H200", of those that cases ran on
 };
 
 // Parameters of a case or workload by name, as text.
@@ -32,8 +33,8 @@ struct ResultCheck {
 };
 
 struct ResultRow {
-  std::string routine, backend, device, isa;
-  int threads = 0;
+  std::string routine, backend, device, isa;  // isa of a GPU: its architecture
+  int threads = 0;                            // 0 on a GPU
   ResultValues values;
   std::string flags;  // the case as it was written
   double median_ms = 0, min_ms = 0, std_ms = 0;

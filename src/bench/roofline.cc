@@ -26,7 +26,8 @@ Floor floor_of(const op::Cost& cost, const Traffic& traffic, const LimitRates& l
   const double write = std::max(0.0, 2e-9 / limits.copy_gbs - read);
   const double memory = traffic.read_bytes * read + traffic.written_bytes * write;
   const bool bf16_dot = cost.math == Dtype::kBf16 && limits.bf16_dot_gflops > 0;
-  const double compute = cost.flops * 1e-9 / (bf16_dot ? limits.bf16_dot_gflops : limits.fma_gflops);
+  const double peak = bf16_dot ? limits.bf16_dot_gflops : limits.fma_gflops;
+  const double compute = peak > 0 ? cost.flops * 1e-9 / peak : 0;
   return compute > memory ? Floor{compute, Bound::kCompute} : Floor{memory, Bound::kMemory};
 }
 

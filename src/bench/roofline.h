@@ -28,7 +28,7 @@ std::string_view name(Bound bound);  // "memory", "compute"
 //   2 / copy - 1 / dram_read (not less than 0). Pure reads are thus held against dram_read, equal parts
 //   against copy, and any other mix against what lies between.
 // compute: FLOPs over the bf16-dot peak when the cost is in bf16 and the level has such instructions, else
-// over the FMA peak. The longer of the two is the floor.
+// over the FMA peak; nothing where that is not known. The longer of the two is the floor.
 struct Floor {
   double seconds = 0;
   Bound bound = Bound::kMemory;

@@ -25,7 +25,8 @@ struct RunOptions {
   std::string case_tag;                // the user's, for his results
   bool generate_repro_command = false;
   int verbosity = 0;                               // how much is said about a row
-  bool no_cuda_graph = false, enable_pdl = false;  // of calls on a device; results carry them
+  bool no_cuda_graph = false, enable_pdl = false;  // FlashInfer's flags; results carry them
+  bool cuda_graph = false;                         // calls on a GPU are captured into a graph and replayed
 };
 
 // At least this many rows of each output are held against the reference.
@@ -37,8 +38,8 @@ struct Row {
   std::string family;  // of its operator
   std::string backend;
   std::string device;
-  std::string isa;
-  int threads = 0;
+  std::string isa;  // of a GPU: its architecture
+  int threads = 0;  // 0 on a GPU
   op::Case values;
   std::string flags;  // of the case, as written
   RunOptions options;
@@ -48,11 +49,13 @@ struct Row {
   Timing timing;
   LimitRates limits;                     // the larger of those just before and just after the timed calls
   Floor floor;                           // against these limits
+  int calls_per_sample = 1;              // one after the other within each measured time
   int instances = 0;                     // copies of the inputs that the calls went through
   std::optional<double> plan_seconds;    // median, of operators with a plan
   std::optional<op::CheckResult> check;  // nothing: skipped
   std::string repro;                     // the command line that runs this case alone
 
+  bool on_gpu() const { return threads == 0; }
   bool failed() const { return check && !check->passed; }
   double tflops() const { return cost.flops / timing.median() * 1e-12; }
   double tb_per_sec() const { return cost.bytes / timing.median() * 1e-12; }

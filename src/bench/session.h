@@ -6,16 +6,19 @@
 #include <string>
 #include <vector>
 
+#include "bench/gpu/gpu_probe.h"
 #include "bench/limits.h"
 #include "bench/run_case.h"
 #include "bench/workload_run.h"
 
 namespace strobe::bench {
 
-// The machine's limits before and after everything else, by position in `levels`: what this machine is, for a
-// reader who compares machines. Rows are held against limits measured next to them (limit_probe.h).
+// The machine's limits before and after everything else, by position in `levels`, then in `gpus`: what this
+// machine is, for a reader who compares machines. Rows are held against limits measured next to them
+// (limit_probe.h).
 struct SessionLimits {
   std::vector<Limits> before, after;
+  std::vector<GpuFacts> gpus;  // that cases run on
 };
 
 std::vector<Limits> measure_levels(const std::vector<cpu::Isa>& levels, int threads);
@@ -23,7 +26,9 @@ std::vector<Limits> measure_levels(const std::vector<cpu::Isa>& levels, int thre
 struct PlannedCase {
   BenchCase bench_case;
   RunOptions options;
-  std::vector<cpu::Isa> levels;  // that take turns
+  std::vector<cpu::Isa> levels;       // that take turns on the CPU; may be empty
+  Device gpu = {};                    // the GPU of the backends below
+  std::vector<Backend> gpu_backends;  // that take turns there; may be empty
 };
 
 // What to run: cases, or a workload, which runs on the first level.
@@ -31,6 +36,7 @@ struct SessionPlan {
   std::vector<PlannedCase> cases;
   std::optional<WorkloadPlan> workload;
   std::vector<cpu::Isa> levels;  // of all cases
+  std::vector<Device> gpus;      // of all cases
   bool workload_refcheck = false;
 };
 

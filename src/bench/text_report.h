@@ -11,6 +11,7 @@
 namespace strobe::bench {
 
 std::string machine_text(const Machine& machine);
+std::string gpu_text(const GpuFacts& gpu);
 std::string limits_text(std::string_view label, std::span<const Limits> levels);
 
 std::string row_header();

@@ -74,7 +74,9 @@ SessionCallbacks console(const BenchOptions& options, bool has_rows) {
     return {.on_start = [](const SessionLimits&) {}, .on_row = print_flashinfer, .on_error = on_error};
   return {.on_start =
               [has_rows](const SessionLimits& limits) {
-                print(machine_text(this_machine()) + limits_text("limits", limits.before));
+                print(machine_text(this_machine()));
+                for (const GpuFacts& gpu : limits.gpus) print(gpu_text(gpu));
+                print(limits_text("limits", limits.before));
                 if (has_rows) print(row_header());
               },
           .on_row = [](const Row& row) { print(row_text(row)); },

@@ -50,15 +50,22 @@ void add_calls(CLI::App& command, CaseOptions& options) {
 }
 
 void add_backends(CLI::App& command, CaseOptions& options) {
-  command.add_option("--device", options.device, "cpu")->capture_default_str();
+  command.add_option("--device", options.device, "cpu, cuda or cuda:<number>")->capture_default_str();
   CLI::Option* isa = command.add_option("--isa", options.isa,
                                         "Instruction-set levels that take turns (default: the active one)");
   isa->delimiter(',');
   command
       .add_option(
           "--backends", options.backends,
-          "The same by backend: cpu, cpu/avx2, …; those that are not here are left out, with the reason")
+          "The same by backend: cpu, cpu/avx2, cuda/sm80, …; those that are not here are left out, with the "
+          "reason")
       ->excludes(isa);
+}
+
+// How calls on a GPU are timed.
+void add_gpu_clock(CLI::App& command, CaseOptions& options) {
+  command.add_flag("--cuda_graph", options.run.cuda_graph,
+                   "On a GPU, time replays of calls that were captured into a CUDA graph");
 }
 
 void add_results(CLI::App& command, CaseOptions& options) {
@@ -76,27 +83,31 @@ void add_results(CLI::App& command, CaseOptions& options) {
 
 // Flags of FlashInfer's benchmark about GPUs and its own kernels: taken, so that its command lines run.
 void add_flags_without_effect(CLI::App& command, CaseOptions& options) {
-  const auto note = [&](const char* flag, const char* why) {
+  const auto note = [&](const char* flag, const std::string& why) {
     options.notes.push_back(fmt::format("{} changes nothing: {}", flag, why));
   };
-  const char* const group = "Taken from command lines for FlashInfer's benchmark; no effect on a CPU";
-  constexpr auto kHostClock = "calls on a CPU are timed by the host's clock";
+  const char* const group = "Taken from command lines for FlashInfer's benchmark; no effect";
+  static constexpr auto kClocks = "calls on a GPU are timed by events, on a CPU by the host's clock";
   command
       .add_flag_callback("--no_cuda_graph",
                          [&options, note] {
                            options.run.no_cuda_graph = true;
-                           note("--no_cuda_graph", "there is no CUDA graph on a CPU");
+                           note("--no_cuda_graph", "calls go into a CUDA graph only with --cuda_graph");
                          })
       ->group(group);
   command
       .add_flag_callback("--enable_pdl",
                          [&options, note] {
                            options.run.enable_pdl = true;
-                           note("--enable_pdl", "there are no dependent launches on a CPU");
+                           note("--enable_pdl",
+                                "kernels begin beside the end of the one before wherever a GPU can");
                          })
       ->group(group);
-  command.add_flag_callback("--use_cupti", [note] { note("--use_cupti", kHostClock); })->group(group);
-  command.add_flag_callback("--use_cuda_events", [note] { note("--use_cuda_events", kHostClock); })
+  command
+      .add_flag_callback("--use_cupti",
+                         [note] { note("--use_cupti", fmt::format("CUPTI is not used; {}", kClocks)); })
+      ->group(group);
+  command.add_flag_callback("--use_cuda_events", [note] { note("--use_cuda_events", kClocks); })
       ->group(group);
   command
       .add_option_function<std::string>(
@@ -148,6 +159,7 @@ void add_case_options(CLI::App& command, CaseOptions& options) {
                      "Run one routine, of --list or of FlashInfer's benchmark");
   add_backends(command, options);
   add_calls(command, options);
+  add_gpu_clock(command, options);
   add_results(command, options);
   add_flags_without_effect(command, options);
 }

@@ -4,10 +4,12 @@
 
 #include "bench/backends.h"
 #include "bench/flashinfer/translate.h"
+#include "bench/gpu/gpu_case.h"
 #include "bench/machine.h"
 #include "bench/suites.h"
 #include "bench/test_list.h"
 #include "bench/text_file.h"
+#include "cli/device_flag.h"
 #include "core/message.h"
 
 namespace strobe::cli {
@@ -35,22 +37,56 @@ void add_note(std::string note, BenchPlan& plan) {
     plan.notes.push_back(std::move(note));
 }
 
-std::vector<cpu::Isa> choose_levels(const CaseOptions& options, BenchPlan& plan) {
-  if (options.device != "cpu")
-    fail(ErrorKind::kInvalidArgument, "--device: expected cpu, got '{}'", options.device);
+BackendChoice choose(const CaseOptions& options, BenchPlan& plan) {
+  const Device device = parse_device(options.device);
   for (const std::string& note : options.notes) add_note(note, plan);
-  if (!options.isa.empty()) return parse_isa(options.isa);
-  BackendChoice choice = choose_backends(options.backends);
-  for (std::string& note : choice.notes) add_note(std::move(note), plan);
-  return choice.levels;
+  if (!options.isa.empty()) {
+    if (device.type != DeviceType::kCpu)
+      fail(ErrorKind::kInvalidArgument, "--isa: levels are the CPU's, and --device says {}", options.device);
+    return {.levels = parse_isa(options.isa), .gpu = {}, .gpu_backends = {}, .notes = {}};
+  }
+  BackendChoice choice = choose_backends(options.backends, device);
+  for (const std::string& note : choice.notes) add_note(note, plan);
+  return choice;
 }
 
-void add_case(BenchCase bench_case, const CaseOptions& options, BenchPlan& plan) {
-  PlannedCase planned{std::move(bench_case), options.run, choose_levels(options, plan)};
+template <class Value>
+void add_once(std::vector<Value>& list, const Value& value) {
+  if (std::find(list.begin(), list.end(), value) == list.end()) list.push_back(value);
+}
+
+// Why the case cannot run as chosen; empty when it can.
+std::string without_backend(const PlannedCase& planned, const BackendChoice& choice) {
+  if (choice.gpu_backends.empty() || !planned.gpu_backends.empty()) return {};
+  std::vector<std::string_view> wanted;
+  for (Backend backend : choice.gpu_backends)
+    wanted.push_back(backend == Backend::kAuto ? "CUDA" : name(backend));
+  return fmt::format("{} has no {} backend", planned.bench_case.routine.routine.name,
+                     fmt::join(wanted, " or "));
+}
+
+// A suite goes on without what a GPU does not run.
+void add_case(BenchCase bench_case, const CaseOptions& options, bool of_suite, BenchPlan& plan) {
+  const BackendChoice choice = choose(options, plan);
+  PlannedCase planned{.bench_case = std::move(bench_case),
+                      .options = options.run,
+                      .levels = choice.levels,
+                      .gpu = choice.gpu,
+                      .gpu_backends = {}};
+  if (!choice.gpu_backends.empty())
+    planned.gpu_backends = gpu_backends(*planned.bench_case.routine.op, choice.gpu, choice.gpu_backends);
+  if (const std::string reason = without_backend(planned, choice); !reason.empty()) {
+    if (!of_suite && planned.levels.empty())
+      fail(ErrorKind::kUnsupported, "{}; on {} run: {}", reason, to_string(choice.gpu),
+           fmt::join(gpu_routines(choice.gpu), ", "));
+    add_note(fmt::format("left out on {}: {}", to_string(choice.gpu), reason), plan);
+  }
+  if (planned.levels.empty() && planned.gpu_backends.empty()) return;
   if (options.num_iters_given || options.run.measure.budget) planned.bench_case.num_iters.reset();
-  for (cpu::Isa level : planned.levels)
-    if (std::find(plan.session.levels.begin(), plan.session.levels.end(), level) == plan.session.levels.end())
-      plan.session.levels.push_back(level);
+  for (cpu::Isa level : planned.levels) add_once(plan.session.levels, level);
+  if (!planned.gpu_backends.empty()) add_once(plan.session.gpus, planned.gpu);
+  if (options.run.cuda_graph && planned.gpu_backends.empty())
+    add_note("--cuda_graph changes nothing on a CPU", plan);
   plan.session.cases.push_back(std::move(planned));
 }
 
@@ -62,7 +98,7 @@ void add_line(const CaseOptions& options, std::span<const std::string> words, st
   bench_case.origin = std::move(origin);
   if (theirs)
     for (std::string& note : theirs->notes) add_note(std::move(note), plan);
-  add_case(std::move(bench_case), options, plan);
+  add_case(std::move(bench_case), options, false, plan);
 }
 
 // `given`: the command line's, for what the line does not say.
@@ -113,7 +149,10 @@ void add_test_list(const BenchOptions& options, BenchPlan& plan) {
 void add_workload(const BenchOptions& options, std::span<const std::string> extra_words, BenchPlan& plan) {
   if (!options.csv.empty())
     fail(ErrorKind::kInvalidArgument, "--csv: a workload has no rows; --json writes its steps");
-  plan.session.levels = choose_levels(options.one, plan);
+  const BackendChoice choice = choose(options.one, plan);
+  if (!choice.gpu_backends.empty())
+    fail(ErrorKind::kUnsupported, "a workload runs on the CPU only: attention has no CUDA backend");
+  plan.session.levels = choice.levels;
   if (plan.session.levels.size() > 1)
     fail(ErrorKind::kInvalidArgument, "--isa: expected one level for a workload, got {}",
          plan.session.levels.size());
@@ -144,7 +183,7 @@ BenchPlan make_plan(const BenchOptions& options, std::span<const std::string> ex
   if (!options.testlist.empty()) add_test_list(options, plan);
   if (!options.suite.empty())
     for (BenchCase& bench_case : suite_cases(options.suite))
-      add_case(std::move(bench_case), options.one, plan);
+      add_case(std::move(bench_case), options.one, true, plan);
   return plan;
 }
 

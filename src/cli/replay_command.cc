@@ -3,6 +3,7 @@
 
 #include "cli/cli.h"
 #include "cli/commands.h"
+#include "cli/device_flag.h"
 #include "core/message.h"
 #include "op/call_replay.h"
 
@@ -13,14 +14,6 @@ struct ReplayFlags {
   std::string path;
   std::string device = "cpu";
 };
-
-Device parse_device(const std::string& text) {
-  if (text == "cpu") return {};
-  if (text == "cuda") return {DeviceType::kCuda, 0};
-  for (std::int8_t index = 0; index < 64; ++index)
-    if (const Device device{DeviceType::kCuda, index}; text == to_string(device)) return device;
-  fail(ErrorKind::kInvalidArgument, "--device: expected cpu, cuda or cuda:<number>, got '{}'", text);
-}
 
 std::string folder_name(const std::string& folder) {
   const std::size_t end = folder.find_last_not_of('/');

@@ -1,74 +1,55 @@
 #include "op/device_operands.h"
 
-#include <cstring>
-#include <map>
-#include <vector>
-
 #include "core/strided_copy.h"
-#include "cuda/device_buffer.h"
 
 namespace strobe::op {
-namespace {
 
-// One operand's memory on the device, gaps included. Operands with the same data work in place and share it.
-class DeviceOperand {
- public:
-  DeviceOperand(const TensorView& host, Device device) : host_(host) {
-    const auto element = static_cast<std::int64_t>(size_of(host.dtype));
-    const Span span = span_of(host);
-    first_ = host.as<std::byte>() + span.low * element;
-    bytes_ = static_cast<std::size_t>(span.elements() * element);
-    buffer_ = cuda::DeviceBuffer(device, bytes_);
-    buffer_.upload({first_, bytes_});
+DeviceOperands::Copy DeviceOperands::make_copy(const TensorView& host, Device device) {
+  const auto element = static_cast<std::int64_t>(size_of(host.dtype));
+  const Span span = span_of(host);
+  Copy copy{host.as<std::byte>() + span.low * element,
+            cuda::DeviceBuffer(device, static_cast<std::size_t>(span.elements() * element))};
+  copy.buffer.upload({copy.host, copy.buffer.bytes()});
+  return copy;
+}
+
+DeviceOperands::DeviceOperands(const Operator& op, void* args, Device device) : op_(op), args_(args) {
+  for (const Operand& operand : op.operands) {
+    const TensorView& view = operand.of(args);
+    host_views_.push_back(view);
+    if (view.given() && !operand.on_host && !copies_.contains(view.data))
+      copies_.emplace(view.data, make_copy(view, device));
   }
-
-  TensorView view(const TensorView& host) const {
-    TensorView view = host;
-    view.data = static_cast<std::byte*>(buffer_.data()) + (host.as<std::byte>() - first_);
-    view.device = buffer_.device();
-    return view;
+  for (const Operand& operand : op.operands) {  // nothing throws from here on
+    TensorView& view = operand.view(args);
+    if (!view.given() || operand.on_host) continue;
+    const Copy& copy = copies_.at(view.data);
+    view.data = static_cast<std::byte*>(copy.buffer.data()) + (view.as<std::byte>() - copy.host);
+    view.device = device;
   }
-  void download() { buffer_.download({first_, bytes_}); }
+}
 
- private:
-  TensorView host_;
-  std::byte* first_ = nullptr;
-  std::size_t bytes_ = 0;
-  cuda::DeviceBuffer buffer_;
-};
+DeviceOperands::~DeviceOperands() {
+  for (std::size_t i = 0; i < host_views_.size(); ++i) op_.operands[i].view(args_) = host_views_[i];
+}
 
-// The views that `args` had, put back at the end.
-class HostViews {
- public:
-  HostViews(const Operator& op, void* args) : op_(op), args_(args) {
-    for (const Operand& operand : op.operands) views_.push_back(operand.of(args));
-  }
-  ~HostViews() {
-    for (std::size_t i = 0; i < views_.size(); ++i) op_.operands[i].view(args_) = views_[i];
-  }
-  HostViews(const HostViews&) = delete;
-  HostViews& operator=(const HostViews&) = delete;
+void DeviceOperands::download() const {
+  for (const auto& [data, copy] : copies_) copy.buffer.download({copy.host, copy.buffer.bytes()});
+}
 
- private:
-  const Operator& op_;
-  void* args_;
-  std::vector<TensorView> views_;
-};
-
-}  // namespace
+std::shared_ptr<void> copy_args(const Operator& op, const void* args) {
+  std::shared_ptr<void> copy = op.make_args();
+  for (const Attribute& attribute : op.attributes) attribute.set(copy.get(), attribute.get(args));
+  for (const Operand& operand : op.operands) operand.view(copy.get()) = operand.of(args);
+  return copy;
+}
 
 void run_on_device(const Operator& op, void* args, Device device, const std::function<void()>& run) {
   if (device.type == DeviceType::kCpu) return run();
-  std::map<void*, DeviceOperand> operands;
-  const HostViews host(op, args);
-  for (const Operand& operand : op.operands) {
-    TensorView& view = operand.view(args);
-    if (!view.given() || operand.on_host) continue;
-    view = operands.try_emplace(view.data, view, device).first->second.view(view);
-  }
+  const DeviceOperands operands(op, args, device);
   run();
   cuda::synchronize(device, {});
-  for (auto& [data, operand] : operands) operand.download();
+  operands.download();
 }
 
 }  // namespace strobe::op

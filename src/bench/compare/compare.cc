@@ -24,7 +24,7 @@ LimitRange range_of(const ResultFile& file, const ResultRow& row) {
   bool found = false;
   for (const auto* list : {&file.before, &file.after})
     for (const Limits& level : *list) {
-      if (level.isa != row.isa || level.threads != row.threads) continue;
+      if (level.device != row.device || level.isa != row.isa || level.threads != row.threads) continue;
       range.low = found ? smaller(range.low, level.max) : level.max;
       range.high = found ? larger(range.high, level.max) : level.max;
       found = true;
@@ -33,7 +33,7 @@ LimitRange range_of(const ResultFile& file, const ResultRow& row) {
 }
 
 bool same_processor(const ResultMachine& a, const ResultMachine& b) {
-  return a.cpu == b.cpu && a.l2_bytes == b.l2_bytes && a.llc_bytes == b.llc_bytes;
+  return a.cpu == b.cpu && a.l2_bytes == b.l2_bytes && a.llc_bytes == b.llc_bytes && a.gpus == b.gpus;
 }
 
 std::vector<Difference> differences_of(const ResultFile& a, const ResultFile& b) {
@@ -53,6 +53,8 @@ std::vector<Difference> differences_of(const ResultFile& a, const ResultFile& b)
       {"machine.memory_bytes", bytes_text(a.machine.memory_bytes), bytes_text(b.machine.memory_bytes)},
       {"machine caches", caches(a), caches(b)},
       {"machine.isa_levels", levels(a), levels(b)},
+      {"machine.gpus", fmt::format("{}", fmt::join(a.machine.gpus, ", ")),
+       fmt::format("{}", fmt::join(b.machine.gpus, ", "))},
   };
   std::vector<Difference> result;
   std::copy_if(std::begin(all), std::end(all), std::back_inserter(result),

@@ -13,12 +13,14 @@ std::string file_text(std::string_view label, const ResultFile& file) {
                                  file.commit, file.date);
   for (std::size_t i = 0; i < file.before.size() && i < file.after.size(); ++i) {
     const LimitRates &before = file.before[i].max, &after = file.after[i].max;
+    const Limits& limits = file.before[i];
     text += fmt::format(
-        "   limits before and after, {}, {} threads: DRAM read {:.1f} and {:.1f} GB/s, copy {:.1f} and "
-        "{:.1f} GB/s, "
-        "FMA {:.0f} and {:.0f} GFLOP/s\n",
-        file.before[i].isa, file.before[i].threads, before.dram_read_gbs, after.dram_read_gbs,
-        before.copy_gbs, after.copy_gbs, before.fma_gflops, after.fma_gflops);
+        "   limits before and after, {}, {}: DRAM read {:.1f} and {:.1f} GB/s, copy {:.1f} and {:.1f} GB/s",
+        limits.isa, limits.threads > 0 ? fmt::format("{} threads", limits.threads) : limits.device,
+        before.dram_read_gbs, after.dram_read_gbs, before.copy_gbs, after.copy_gbs);
+    if (before.fma_gflops > 0)
+      text += fmt::format(", FMA {:.0f} and {:.0f} GFLOP/s", before.fma_gflops, after.fma_gflops);
+    text += "\n";
   }
   return text;
 }

@@ -137,6 +137,10 @@ void add_options(const RunOptions& options, Fields& fields) {
   fields["generate_repro_command"] = python_flag(options.generate_repro_command);
 }
 
+std::string backend_of(const Row& row) {
+  return row.on_gpu() ? row.backend : fmt::format("{}/{}", row.backend, row.isa);
+}
+
 Fields fields_of(const Row& row) {
   Fields fields;
   add_values(row.values, row.family, fields);
@@ -146,7 +150,7 @@ Fields fields_of(const Row& row) {
   add_results(row, fields);
   add_options(row.options, fields);
   fields["routine"] = row.flashinfer ? row.flashinfer->routine : row.routine;
-  fields["backend"] = fields["resolved_backend"] = fmt::format("{}/{}", row.backend, row.isa);
+  fields["backend"] = fields["resolved_backend"] = backend_of(row);
   fields["device"] = row.device;
   fields["isa"] = row.isa;
   fields["threads"] = fmt::format("{}", row.threads);
@@ -169,8 +173,8 @@ std::string perf_line(const Row& row) {
   return fmt::format(
       "[PERF] {:<15}:: median time {:.3f} ms; std {:.3f} ms; achieved tflops {:.3f} TFLOPs/sec; "
       "achieved tb_per_sec {:.3f} TB/sec\n",
-      fmt::format("{}/{}", row.backend, row.isa), row.timing.median() * 1e3, row.timing.deviation() * 1e3,
-      row.tflops(), row.tb_per_sec());
+      backend_of(row), row.timing.median() * 1e3, row.timing.deviation() * 1e3, row.tflops(),
+      row.tb_per_sec());
 }
 
 std::vector<std::string_view> csv_columns() {

@@ -31,7 +31,9 @@ std::string variant_of(const Comparison& comparison, const ResultRow& row) {
   const bool one = std::all_of(comparison.cases.begin(), comparison.cases.end(), [&](const ComparedCase& c) {
     return c.a->isa == first.isa && c.a->threads == first.threads;
   });
-  return one ? "" : fmt::format(" · {}, {} threads", row.isa, row.threads);
+  if (one) return "";
+  return row.threads > 0 ? fmt::format(" · {}, {} threads", row.isa, row.threads)
+                         : fmt::format(" · {}, {}", row.device, row.isa);
 }
 
 std::string case_cell(const Comparison& comparison, const ResultRow& a, const ResultRow& b) {

@@ -16,7 +16,7 @@ namespace {
 std::string rate_cells(const LimitRates& rates) {
   return number_cell(rates.dram_read_gbs, "", gigabytes_per_second(rates.dram_read_gbs)) +
          number_cell(rates.copy_gbs, "", gigabytes_per_second(rates.copy_gbs)) +
-         number_cell(rates.fma_gflops, "", gigaflops(rates.fma_gflops)) +
+         number_cell(rates.fma_gflops, "", rates.fma_gflops > 0 ? gigaflops(rates.fma_gflops) : "–") +
          number_cell(rates.bf16_dot_gflops, "",
                      rates.bf16_dot_gflops > 0 ? gigaflops(rates.bf16_dot_gflops) : "–");
 }
@@ -25,7 +25,8 @@ std::string limits_row(const std::string& when, const std::string& isa, int thre
                        const LimitRates& rates) {
   return element("tr", "",
                  element("th", "scope=\"row\"", escaped(when)) + element("td", "", escaped(isa)) +
-                     number_cell(threads, "", std::to_string(threads)) + rate_cells(rates)) +
+                     number_cell(threads, "", threads > 0 ? std::to_string(threads) : "–") +
+                     rate_cells(rates)) +
          "\n";
 }
 
@@ -34,7 +35,7 @@ std::string beside_rows(const ResultFile& file, const Limits& level, const std::
   LimitRates low, high;
   bool found = false;
   for (const ResultRow& row : file.rows)
-    if (row.isa == level.isa && row.threads == level.threads) {
+    if (row.device == level.device && row.isa == level.isa && row.threads == level.threads) {
       low = found ? smaller(low, row.limits) : row.limits;
       high = found ? larger(high, row.limits) : row.limits;
       found = true;
@@ -112,14 +113,16 @@ std::string subtitle(const Results& results) {
 
 std::string machine_html(const Results& results) {
   const ResultMachine& machine = results.files().front().machine;
-  return facts({{"CPU", escaped(machine.cpu)},
-                {"CPUs in use", std::to_string(machine.cpus)},
-                {"memory", bytes_text(machine.memory_bytes)},
-                {"caches", fmt::format("{} L1d, {} L2, {} last level", bytes_text(machine.l1d_bytes),
-                                       bytes_text(machine.l2_bytes), bytes_text(machine.llc_bytes))},
-                {"levels", escaped(fmt::format("{}", fmt::join(machine.isa_levels, ", ")))},
-                {"system", escaped(machine.system)}}) +
-         limits_table(results);
+  std::vector<std::pair<std::string, std::string>> pairs = {
+      {"CPU", escaped(machine.cpu)},
+      {"CPUs in use", std::to_string(machine.cpus)},
+      {"memory", bytes_text(machine.memory_bytes)},
+      {"caches", fmt::format("{} L1d, {} L2, {} last level", bytes_text(machine.l1d_bytes),
+                             bytes_text(machine.l2_bytes), bytes_text(machine.llc_bytes))},
+      {"levels", escaped(fmt::format("{}", fmt::join(machine.isa_levels, ", ")))},
+      {"system", escaped(machine.system)}};
+  for (const std::string& gpu : machine.gpus) pairs.emplace_back("GPU", escaped(gpu));
+  return facts(pairs) + limits_table(results);
 }
 
 std::string runs_html(const Results& results) {

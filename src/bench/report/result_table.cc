@@ -10,9 +10,9 @@ namespace strobe::bench::report {
 namespace {
 
 std::string limits_text(const LimitRates& limits) {
-  std::string text =
-      fmt::format("DRAM read {}, copy {}, f32 FMA {}", gigabytes_per_second(limits.dram_read_gbs),
-                  gigabytes_per_second(limits.copy_gbs), gigaflops(limits.fma_gflops));
+  std::string text = fmt::format("DRAM read {}, copy {}", gigabytes_per_second(limits.dram_read_gbs),
+                                 gigabytes_per_second(limits.copy_gbs));
+  if (limits.fma_gflops > 0) text += ", f32 FMA " + gigaflops(limits.fma_gflops);
   if (limits.bf16_dot_gflops > 0) text += ", bf16 dot " + gigaflops(limits.bf16_dot_gflops);
   return text;
 }

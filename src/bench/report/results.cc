@@ -66,7 +66,7 @@ std::string Results::variant(const ResultRow& row) const {
   if (backends_differ_)
     parts.push_back(row.backend == row.device ? row.backend : row.backend + " on " + row.device);
   if (levels_differ_) parts.push_back(row.isa);
-  if (threads_differ_) parts.push_back(threads_text(row.threads));
+  if (threads_differ_ && row.threads > 0) parts.push_back(threads_text(row.threads));
   return joined_with(parts, ", ");
 }
 
@@ -75,7 +75,7 @@ std::string Results::shared_variant() const {
   const int threads = rows_.empty() ? workloads().front()->threads : rows_.front()->threads;
   std::vector<std::string> parts;
   if (!levels_differ_) parts.push_back(isa);
-  if (!threads_differ_) parts.push_back(threads_text(threads));
+  if (!threads_differ_ && threads > 0) parts.push_back(threads_text(threads));
   return joined_with(parts, ", ");
 }
 

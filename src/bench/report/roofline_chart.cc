@@ -26,7 +26,8 @@ struct Ceiling {
 struct Roof {
   double read_low = INFINITY, read_high = 0;  // GB/s
   std::vector<Ceiling> ceilings;              // ascending
-  double top() const { return ceilings.back().gflops; }
+  double open_top = 0;                        // of the picture, where no ceiling is known
+  double top() const { return ceilings.empty() ? open_top : ceilings.back().gflops; }
   bool moved() const { return read_high > 1.1 * read_low; }
 };
 
@@ -52,6 +53,9 @@ Roof roof_of(const Results& results) {
     add_ceiling(roof, rates.bf16_dot_gflops, "bf16 dot" + of);
   };
   for (const ResultRow* row : results.rows()) add(row->limits, row->isa, row->threads);
+  double intensest = 0.25;
+  for (const ResultRow* row : results.rows()) intensest = std::max(intensest, intensity(*row));
+  roof.open_top = 4 * intensest * roof.read_high;
   std::sort(roof.ceilings.begin(), roof.ceilings.end(),
             [](const Ceiling& a, const Ceiling& b) { return a.gflops < b.gflops; });
   return roof;
@@ -97,10 +101,10 @@ class RooflineChart {
     for (const ResultRow* row : results_.rows()) fractions.push_back(row->fraction);
     const auto [low, high] = std::minmax_element(fractions.begin(), fractions.end());
     return fmt::format(
-        "{} cases under a memory limit of up to {} and an arithmetic limit of up to {}; they reach {} to "
-        "{} of their limits.",
-        fractions.size(), gigabytes_per_second(roof_.read_high), gigaflops(roof_.top()), percent(*low),
-        percent(*high));
+        "{} cases under a memory limit of up to {}{}; they reach {} to {} of their limits.", fractions.size(),
+        gigabytes_per_second(roof_.read_high),
+        roof_.ceilings.empty() ? "" : " and an arithmetic limit of up to " + gigaflops(roof_.top()),
+        percent(*low), percent(*high));
   }
 
   void choose_scales() {
@@ -242,7 +246,9 @@ std::string key_of(const Results& results) {
 }  // namespace
 
 std::string roofline_figure(const Results& results) {
-  if (results.rows().empty()) return {};
+  const auto elsewhere = [&](const ResultRow* row) { return row->device != results.rows().front()->device; };
+  if (results.rows().empty() || std::any_of(results.rows().begin(), results.rows().end(), elsewhere))
+    return {};
   const bool copies = std::any_of(results.rows().begin(), results.rows().end(),
                                   [](const ResultRow* row) { return row->flops == 0; });
   const Roof roof = roof_of(results);

@@ -1,0 +1,72 @@
+// A GPU under measurement: the stream that calls run on, its clock, and what its memory can do at most.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "bench/limits.h"
+#include "bench/measure.h"
+#include "cuda/device_buffer.h"
+#include "cuda/event.h"
+
+namespace strobe::bench {
+
+// What results say about a GPU.
+struct GpuFacts {
+  std::string device;  // "cuda:0"
+  std::string name;
+  std::string architecture;  // "sm_90a"
+  int sm_count = 0;
+  std::int64_t memory_bytes = 0, l2_bytes = 0;
+  std::string driver;  // the CUDA version of the driver: "12.4"
+};
+
+class GpuProbe {
+ public:
+  // Takes memory of 8 second-level caches. Throws what cuda::architecture_of does.
+  explicit GpuProbe(Device device);
+
+  Device device() const { return device_; }
+  Stream stream() const { return stream_; }
+  const GpuFacts& facts() const { return facts_; }
+
+  // Reading memory and copying it (the device's own copy, read plus written): the best of a few passes. No
+  // compute rate is measured: they are 0.
+  LimitRates measure() const;
+  // Best and median of more of them, for the run.
+  Limits measure_limits() const;
+
+  // Enqueues reads of a little memory again and again, some tens of microseconds, so that the host is ahead
+  // of the GPU when what is measured begins, and launches do not show in its time. Leaves the caches to it.
+  void keep_busy() const;
+  // Walks through so much other memory, which pushes everything else out of the caches.
+  void evict(std::int64_t bytes) const;
+
+ private:
+  void read(std::int64_t bytes, int passes) const;
+  void copy() const;
+  template <class F>
+  double seconds(F enqueue) const;
+
+  Device device_;
+  GpuFacts facts_;
+  std::int64_t read_bytes_;
+  cuda::OwnedStream stream_;
+  cuda::DeviceBuffer memory_, sink_;
+};
+
+// Device time by events, over the number of calls between them.
+class EventTimer : public Timer {
+ public:
+  EventTimer(const GpuProbe& probe, int calls)
+      : probe_(probe), calls_(calls), start_(probe.device()), end_(probe.device()) {}
+  void start() override;
+  double stop() override;
+
+ private:
+  const GpuProbe& probe_;
+  int calls_;
+  cuda::Event start_, end_;
+};
+
+}  // namespace strobe::bench

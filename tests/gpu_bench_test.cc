@@ -1,0 +1,148 @@
+// strobe bench on a GPU. Skipped where there is none; the emulated one shows what is done, not how long it
+// takes: its events say one microsecond of everything.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "bench/result_file.h"
+#include "cuda/device.h"
+#include "op/device_operands.h"
+#include "support/command.h"
+#include "support/gpu.h"
+
+namespace strobe {
+namespace {
+
+using Json = nlohmann::json;
+using test::Folder;
+using test::kGpu;
+using test::Outcome;
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::Not;
+
+class GpuBench : public test::GpuTest {
+ protected:
+  // The rows' file of a run that ends well.
+  Json run(const std::string& flags) {
+    const std::string file = folder_.file("out.json");
+    outcome_ = test::strobe("bench " + flags + " --num_iters 2 --dry_run_iters 1 --json " + file);
+    EXPECT_EQ(outcome_.status, 0) << outcome_.out << outcome_.err;
+    text_ = test::read_text(file);
+    return Json::parse(text_);
+  }
+
+  Folder folder_;
+  Outcome outcome_{};
+  std::string text_;
+};
+
+constexpr char kSmallNorm[] = "--routine rmsnorm --num_tokens 3 --hidden 128 ";
+
+TEST_F(GpuBench, RowsSayWhereTheyRan) {
+  const Json json = run(std::string(kSmallNorm) + "--device cuda --refcheck");
+  const cuda::DeviceFacts& facts = cuda::device_facts(kGpu);
+  const std::string architecture(cuda::name(*facts.architecture));
+  const Json& row = json.at("rows").at(0);
+  EXPECT_EQ(row.at("device"), "cuda:0");
+  EXPECT_EQ(row.at("backend"), "cuda/sm80");
+  EXPECT_EQ(row.at("architecture"), architecture);
+  EXPECT_FALSE(row.contains("isa"));
+  EXPECT_FALSE(row.contains("threads"));
+  EXPECT_EQ(row.at("timed_by"), "events");
+  EXPECT_EQ(row.at("refcheck"), "pass");
+  EXPECT_EQ(row.at("roofline_bound"), "memory");
+  EXPECT_GT(row.at("roofline_fraction").get<double>(), 0);
+  EXPECT_GT(row.at("limits").at("copy_gbs").get<double>(), 0);
+  EXPECT_TRUE(row.at("limits").at("fma_gflops").is_null()) << "not measured";
+  EXPECT_EQ(json.at("machine").at("gpus").at(0).at("name"), facts.name);
+  EXPECT_EQ(json.at("limits").at("before").at(0).at("device"), "cuda:0");
+  EXPECT_THAT(outcome_.out, HasSubstr(facts.name));
+  EXPECT_THAT(row.at("repro").get<std::string>(), HasSubstr("--device cuda:0 --backends cuda/sm80 "));
+}
+
+TEST_F(GpuBench, ColdCallsRotateAndWarmOnesDoNot) {
+  const auto instances = [&](const char* flags) {
+    const Json row = run(std::string(kSmallNorm) + flags).at("rows").at(0);
+    return std::pair(row.at("instances").get<int>(), row.at("calls_per_sample").get<int>());
+  };
+  const auto [cold, calls] = instances("--device cuda");
+  EXPECT_EQ(cold % calls, 0);
+  EXPECT_GE(cold, 3 * calls) << "none is used twice: three samples";
+  EXPECT_GT(calls, 1) << "a call of a microsecond is not timed alone";
+  EXPECT_EQ(instances("--device cuda --warm").first, 1);
+}
+
+TEST_F(GpuBench, GraphsAreReplayed) {
+  const Json row = run(std::string(kSmallNorm) + "--device cuda:0 --cuda_graph --refcheck").at("rows").at(0);
+  EXPECT_EQ(row.at("timed_by"), "graph");
+  EXPECT_EQ(row.at("refcheck"), "pass");
+  EXPECT_THAT(row.at("repro").get<std::string>(), HasSubstr("--cuda_graph"));
+}
+
+TEST_F(GpuBench, CpuAndGpuInOneRunAndItsPage) {
+  const std::string page = folder_.file("page.html");
+  const Json json = run(std::string(kSmallNorm) + "--backends cpu/portable cuda/sm80 --report " + page);
+  ASSERT_EQ(json.at("rows").size(), 2u);
+  EXPECT_EQ(json.at("rows").at(0).at("isa"), "portable");
+  EXPECT_EQ(json.at("rows").at(1).at("device"), "cuda:0");
+  const bench::ResultFile file = bench::read_result("out.json", text_);
+  EXPECT_EQ(file.rows.at(1).device, "cuda:0");
+  EXPECT_EQ(file.rows.at(1).threads, 0);
+  EXPECT_EQ(file.rows.at(1).limits.fma_gflops, 0);
+  EXPECT_THAT(test::read_text(page),
+              AllOf(HasSubstr("cuda:0"), Not(HasSubstr("\"inf")), Not(HasSubstr("\"nan"))));
+  const std::string out = folder_.file("out.json");
+  EXPECT_EQ(test::strobe("bench compare " + out + " " + out).status, 0);
+}
+
+TEST_F(GpuBench, PageOfGpuRowsAloneHasARoofline) {
+  const std::string page = folder_.file("page.html");
+  run(std::string(kSmallNorm) + "--device cuda --report " + page);
+  EXPECT_THAT(test::read_text(page), AllOf(HasSubstr("machine’s roof"), Not(HasSubstr("arithmetic limit")),
+                                           Not(HasSubstr("\"inf")), Not(HasSubstr("\"nan"))));
+}
+
+TEST_F(GpuBench, WhatHasNoCudaBackendIsSaid) {
+  const Outcome attention = test::strobe("bench --routine batch_decode_paged --device cuda");
+  EXPECT_EQ(attention.status, 1) << attention.err;
+  EXPECT_THAT(attention.err, AllOf(HasSubstr("batch_decode_paged has no CUDA backend; on cuda:0 run: "),
+                                   HasSubstr("rmsnorm")));
+  const std::string suite = folder_.file("s.json", R"({"name": "s", "description": "d", "cases": [
+      {"routine": "batch_decode_paged", "batch_size": 1, "kv_len": 16},
+      {"routine": "packbits", "num_elements": 64}]})");
+  const Json json = run("--suite " + suite + " --device cuda");
+  EXPECT_EQ(json.at("rows").size(), 1u);
+  EXPECT_THAT(outcome_.err, HasSubstr("left out on cuda:0: batch_decode_paged has no CUDA backend"));
+}
+
+TEST_F(GpuBench, WrongDevicesAndLevels) {
+  EXPECT_THAT(test::strobe(std::string("bench ") + kSmallNorm + "--device cuda:63").err,
+              HasSubstr("this process sees"));
+  EXPECT_THAT(test::strobe(std::string("bench ") + kSmallNorm + "--device cuda --isa portable").err,
+              HasSubstr("--isa: levels are the CPU's"));
+  EXPECT_THAT(test::strobe("bench --workload azure-conv --device cuda").err,
+              HasSubstr("a workload runs on the CPU only"));
+}
+
+// The arguments name the GPU's memory while the copies live, and the host's afterwards.
+TEST_F(GpuBench, OperandsComeAndGo) {
+  const op::NamedRoutine routine = op::find_routine("fused_add_rmsnorm");
+  op::Random random(1);
+  const op::Problem problem = routine.routine.make(*routine.op, op::Case(routine.routine.parameters), random);
+  const auto device_of = [&](void* args) { return op::device_of(*routine.op, args); };
+  const std::shared_ptr<void> other = op::copy_args(*routine.op, problem.args.get());
+  {
+    const op::DeviceOperands operands(*routine.op, other.get(), kGpu);
+    EXPECT_EQ(device_of(other.get()), kGpu);
+    EXPECT_EQ(device_of(problem.args.get()), Device{});
+  }
+  EXPECT_EQ(device_of(other.get()), Device{});
+  for (const op::Operand& operand : routine.op->operands)
+    EXPECT_EQ(operand.of(other.get()).data, operand.of(problem.args.get()).data);
+}
+
+}  // namespace
+}  // namespace strobe
