@@ -112,7 +112,7 @@ TEST_F(GpuBench, WhatHasNoCudaBackendIsSaid) {
                                    HasSubstr("rmsnorm")));
   const std::string suite = folder_.file("s.json", R"({"name": "s", "description": "d", "cases": [
       {"routine": "batch_decode_paged", "batch_size": 1, "kv_len": 16},
-      {"routine": "packbits", "num_elements": 64}]})");
+      {"routine": "rmsnorm", "num_tokens": 3, "hidden": 128}]})");
   const Json json = run("--suite " + suite + " --device cuda");
   EXPECT_EQ(json.at("rows").size(), 1u);
   EXPECT_THAT(outcome_.err, HasSubstr("left out on cuda:0: batch_decode_paged has no CUDA backend"));
