@@ -111,7 +111,9 @@ TEST(Backends, OfAGpuAreLeftOutWhereThereIsNone) {
   EXPECT_THAT(bench::choose_backends(both).notes,
               ElementsAre(HasSubstr("--backends cuda/sm90: left out: no NVIDIA driver was found")));
   EXPECT_THAT(error_message([&] { bench::choose_backends(gpu); }), HasSubstr("no NVIDIA driver was found"));
-  EXPECT_THAT(error_message([&] { bench::choose_backends({}, {DeviceType::kCuda, 1}); }),
+  EXPECT_THAT(error_message([&] {
+                bench::choose_backends({}, {DeviceType::kCuda, 1});
+              }),
               HasSubstr("--device cuda:1: no NVIDIA driver was found"));
 }
 
