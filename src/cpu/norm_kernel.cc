@@ -7,7 +7,8 @@ namespace {
 
 // Two passes over a row; the second finds it in the first-level cache. A residual is written in the second,
 // after its last use. The first needs no memory, so it fetches the row after the next into the second level:
-// otherwise memory would idle meanwhile. (Where DRAM is fast: 0.74 of copy without, 0.83 with it.)
+// otherwise memory would idle meanwhile (`strobe bench --routine rmsnorm --num_tokens 4096` where DRAM is
+// fast: 0.74 of copy without, 0.83 with it, in alternation).
 template <class Row, class T, class Out>
 void rmsnorm(const NormRows& rows, int64_t begin, int64_t end) {
   const T* weight = static_cast<const T*>(rows.weight);

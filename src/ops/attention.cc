@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <optional>
 
 #include "core/log.h"
 #include "core/message.h"
@@ -437,34 +436,32 @@ void BatchAttention::run(const AttentionRunArgs& run, const Launch& launch) {
       (launch.backend != Backend::kAuto && launch.backend != Backend::kCpu))
     fail(ErrorKind::kUnsupported, "{}: backend '{}' does not serve tensors on {}; this operator has: cpu",
          op.name, name(launch.backend), to_string(run.q.device));
-  std::optional<State::PlannedArgs> planned;
-  std::unique_ptr<op::CallDump> dump;
-  if (log::level() > 0) [[unlikely]] {
-    op::log_call(op, &state.args, op::Phase::kRun, Backend::kCpu);
-    planned.emplace(state);
-    dump = op::CallDump::begin(op, &planned->args, op::Phase::kRun, Backend::kCpu, launch.stream);
-  }
-
   // Axes of k and v: [page,] token, head or [page,] head, token.
   const std::size_t page_axes = paged ? 1 : 0;
   const bool hnd = state.args.plan.kv_layout == KvLayout::kHnd;
   const std::size_t token = page_axes + (hnd ? 1 : 0), head = page_axes + (hnd ? 0 : 1);
-  state.cpu.run({.q = &run.q,
-                 .k = &run.k,
-                 .v = &run.v,
-                 .sinks = &run.sinks,
-                 .out = &run.out,
-                 .lse = &run.lse,
-                 .k_stride_page = paged ? run.k.strides[0] : 0,
-                 .k_stride_token = run.k.strides[token],
-                 .k_stride_head = run.k.strides[head],
-                 .v_stride_page = paged ? run.v.strides[0] : 0,
-                 .v_stride_token = run.v.strides[token],
-                 .v_stride_head = run.v.strides[head]});
-  if (log::level() >= 5) [[unlikely]]
-    op::log_result(op, &state.args, op::Phase::kRun);
-  if (dump != nullptr) [[unlikely]]
-    dump->complete();
+  const auto run_cpu = [&] {
+    state.cpu.run({.q = &run.q,
+                   .k = &run.k,
+                   .v = &run.v,
+                   .sinks = &run.sinks,
+                   .out = &run.out,
+                   .lse = &run.lse,
+                   .k_stride_page = paged ? run.k.strides[0] : 0,
+                   .k_stride_token = run.k.strides[token],
+                   .k_stride_head = run.k.strides[head],
+                   .v_stride_page = paged ? run.v.strides[0] : 0,
+                   .v_stride_token = run.v.strides[token],
+                   .v_stride_head = run.v.strides[head]});
+  };
+  if (log::level() == 0) [[likely]]
+    return run_cpu();
+  op::log_call(op, &state.args, op::Phase::kRun, Backend::kCpu);
+  const State::PlannedArgs planned(state);
+  const auto dump = op::CallDump::begin(op, &planned.args, op::Phase::kRun, Backend::kCpu, launch.stream);
+  run_cpu();
+  op::log_result(op, &state.args, op::Phase::kRun);
+  if (dump != nullptr) dump->complete();
 }
 
 std::size_t BatchAttention::workspace_bytes() const {

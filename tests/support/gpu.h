@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "core/strided_copy.h"
 #include "cuda/device.h"
 #include "cuda/device_buffer.h"
 #include "cuda/driver.h"
@@ -45,15 +46,10 @@ class DeviceCopy {
  public:
   // The copy begins `shift` bytes behind an aligned address, so that no access is aligned that was by luck.
   DeviceCopy(const TensorView& host, std::size_t shift) : host_(host), shift_(shift) {
-    std::int64_t low = 0, high = 0;
-    for (int axis = 0; axis < host.rank; ++axis) {
-      const auto a = static_cast<std::size_t>(axis);
-      const std::int64_t reach = std::max<std::int64_t>(0, host.shape[a] - 1) * host.strides[a];
-      (reach < 0 ? low : high) += reach;
-    }
+    const Span span = span_of(host);
     const auto element = static_cast<std::int64_t>(size_of(host.dtype));
-    first_ = host.as<char>() + low * element;
-    before_.resize(host.size() == 0 ? 0 : static_cast<std::size_t>((high + 1 - low) * element));
+    first_ = host.as<char>() + span.low * element;
+    before_.resize(static_cast<std::size_t>(span.elements() * element));
     if (!before_.empty()) std::memcpy(before_.data(), first_, before_.size());
     buffer_ = cuda::DeviceBuffer(kGpu, before_.size() + shift + 16);
     if (!before_.empty()) buffer_.upload(before_, shift);
