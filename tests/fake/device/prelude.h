@@ -78,9 +78,59 @@ EMULATED float __uint_as_float(unsigned x) { return emulated::bits_as<float>(x);
 EMULATED float __int_as_float(int x) { return emulated::bits_as<float>(x); }
 
 EMULATED void __syncthreads() { emulated::machine->wait_for_block(); }
+EMULATED void __syncwarp() { emulated::machine->sync_warp(); }
+
+namespace emulated {
+
+struct Exchange {
+  unsigned value, source, received;
+};
+
+// Of a lane that does not take part a GPU gives any value.
+EMULATED void exchange_values(void* const* lanes) {
+  for (int lane = 0; lane < 32; ++lane)
+    if (lanes[lane] != nullptr) {
+      auto* mine = static_cast<Exchange*>(lanes[lane]);
+      if (lanes[mine->source] == nullptr)
+        machine->fail("wants the value of a lane that does not take part");
+      else
+        mine->received = static_cast<const Exchange*>(lanes[mine->source])->value;
+    }
+}
+
+EMULATED unsigned value_of_lane(unsigned lanes, unsigned value, unsigned source) {
+  Exchange mine{value, source % 32, 0};
+  machine->meet(lanes, &mine, exchange_values);
+  return mine.received;
+}
+
+struct Vote {
+  bool mine, any;
+};
+
+EMULATED void count_votes(void* const* lanes) {
+  bool any = false;
+  for (int lane = 0; lane < 32; ++lane)
+    if (lanes[lane] != nullptr && static_cast<const Vote*>(lanes[lane])->mine) any = true;
+  for (int lane = 0; lane < 32; ++lane)
+    if (lanes[lane] != nullptr) static_cast<Vote*>(lanes[lane])->any = any;
+}
+
+EMULATED unsigned lane_index() { return machine->thread.x % 32; }
+
+}  // namespace emulated
+
 EMULATED float __shfl_xor_sync(unsigned lanes, float x, int distance) {
-  const unsigned lane = emulated::machine->thread.x % 32;
-  return __uint_as_float(emulated::machine->exchange(lanes, __float_as_uint(x), lane ^ distance));
+  return __uint_as_float(
+      emulated::value_of_lane(lanes, __float_as_uint(x), emulated::lane_index() ^ distance));
+}
+EMULATED int __shfl_sync(unsigned lanes, int x, int source) {
+  return static_cast<int>(emulated::value_of_lane(lanes, static_cast<unsigned>(x), source));
+}
+EMULATED bool __any_sync(unsigned lanes, bool vote) {
+  emulated::Vote mine{vote, false};
+  emulated::machine->meet(lanes, &mine, emulated::count_votes);
+  return mine.any;
 }
 
 // The calls that -fsanitize=thread makes. Sixteen bytes come with the alignment of eight as with that of

@@ -21,7 +21,6 @@ namespace emulated {
 namespace {
 
 constexpr std::size_t kMostDynamicShared = 256 * 1024;
-constexpr unsigned kWarpThreads = 32;
 constexpr unsigned char kUnwritten = 0xff;  // NaN, or -1
 
 unsigned narrow(float value, int dtype) {
@@ -76,9 +75,11 @@ Grid::Grid() : fibers_(thread_body) {
     instance().access(reinterpret_cast<std::uintptr_t>(address), bytes, alignment, write);
   };
   machine_.wait_for_block = [] { instance().wait_for_block(); };
-  machine_.exchange = [](unsigned lanes, unsigned value, unsigned source) {
-    return instance().exchange(lanes, value, source);
+  machine_.meet = [](unsigned lanes, void* given, void (*act)(void* const*)) {
+    instance().meet(lanes, given, act);
   };
+  machine_.sync_warp = [] { instance().sync_warp(); };
+  machine_.fail = [](const char* what) { instance().fail(kLaunchFailed, what); };
   machine_.copy_async = [](void* shared, const void* global, unsigned long bytes) {
     instance().copy_async(reinterpret_cast<std::uintptr_t>(shared), reinterpret_cast<std::uintptr_t>(global),
                           bytes);
@@ -152,6 +153,7 @@ bool Grid::run_block(std::uint32_t linear) {
     if (shared.bytes > 0) std::memset(reinterpret_cast<void*>(shared.begin), kUnwritten, shared.bytes);
   std::fill(under_copy_.begin(), under_copy_.end(), 0);
   at_barrier_ = ended_ = epoch_ = 0;
+  warp_epochs_ = {};
   runnable_.clear();
   for (int i = 0; i < thread_count_; ++i) {
     threads_[static_cast<std::size_t>(i)] = {};
@@ -180,15 +182,15 @@ Fault Grid::diverged() const {
   for (std::size_t i = 0; i < threads_.size() && waiting.empty(); ++i)
     if (threads_[i].state != State::kEnded)
       waiting = "thread " + std::to_string(i) +
-                (threads_[i].state == State::kAtBarrier ? " waits at a barrier"
-                                                        : " exchanges values with its warp");
+                (threads_[i].state == State::kAtBarrier ? " waits at a barrier" : " waits for its warp");
   return {kLaunchFailed, "block " + text_of(machine_.block) + " diverged: " + waiting + ", " +
                              std::to_string(at_barrier_) + " of " + std::to_string(thread_count_) +
                              " threads are at the barrier, " + std::to_string(ended_) + " have ended"};
 }
 
 std::string Grid::describe(const Access& access) const {
-  std::string text = access.thread == kMany ? "several threads" : "thread " + std::to_string(access.thread);
+  std::string text =
+      access.thread >= kManyOfWarp ? "several threads" : "thread " + std::to_string(access.thread);
   if (access.epoch == kMany) return "threads of several blocks";
   if (access.run != run_)
     text += " of block " + text_of(index_of(order_[access.run - first_run_], request_.grid));
@@ -269,43 +271,48 @@ void Grid::wait_for_block() {
     if (i != fibers_.current()) make_runnable(i);
 }
 
-unsigned Grid::exchange(unsigned lanes, unsigned value, unsigned source) {
+void Grid::meet(unsigned lanes, void* given, void (*act)(void* const*)) {
   const auto self = static_cast<unsigned>(fibers_.current());
   const unsigned warp = self / kWarpThreads * kWarpThreads, lane = self % kWarpThreads;
   const auto of_lane = [&](unsigned l) -> Thread& { return threads_[warp + l]; };
-  if ((lanes >> lane & 1) == 0) fail(kLaunchFailed, "exchanges values among lanes it is not one of");
-  if (source >= kWarpThreads || (lanes >> source & 1) == 0)
-    fail(kLaunchFailed, "wants the value of lane " + std::to_string(source) + ", which does not take part");
+  const auto takes_part = [&](unsigned l) { return (lanes >> l & 1) != 0; };
+  if (!takes_part(lane)) fail(kLaunchFailed, "acts together with lanes it is not one of");
   Thread& thread = current();
-  thread.state = State::kInExchange;
+  thread.state = State::kMeeting;
   thread.lanes = lanes;
-  thread.value = value;
-  thread.source = source;
+  thread.given = given;
+  thread.act = act;
+  void* of_lanes[kWarpThreads] = {};
   for (unsigned l = 0; l < kWarpThreads; ++l) {
-    if ((lanes >> l & 1) == 0) continue;
+    if (!takes_part(l)) continue;
     if (warp + l >= threads_.size() || of_lane(l).state == State::kEnded)
-      fail(kLaunchFailed, "exchanges values with lane " + std::to_string(l) + ", which has ended");
-    if (of_lane(l).state != State::kInExchange) {
-      fibers_.leave();
-      return current().received;
-    }
-    if (of_lane(l).lanes != lanes) fail(kLaunchFailed, "lanes of a warp disagree on who exchanges values");
+      fail(kLaunchFailed, "acts together with lane " + std::to_string(l) + ", which has ended");
+    if (of_lane(l).state != State::kMeeting) return fibers_.leave();
+    if (of_lane(l).lanes != lanes || of_lane(l).act != act)
+      fail(kLaunchFailed, "lanes of a warp disagree on what they do together, or who");
+    of_lanes[l] = of_lane(l).given;
   }
+  act(of_lanes);
   for (unsigned l = 0; l < kWarpThreads; ++l)
-    if ((lanes >> l & 1) != 0) of_lane(l).received = of_lane(of_lane(l).source).value;
-  for (unsigned l = 0; l < kWarpThreads; ++l)
-    if ((lanes >> l & 1) != 0 && l != lane) make_runnable(static_cast<int>(warp + l));
+    if (takes_part(l) && l != lane) make_runnable(static_cast<int>(warp + l));
   thread.state = State::kRunnable;
-  return thread.received;
+}
+
+void Grid::sync_warp() {
+  constexpr unsigned kAllLanes = 0xffffffff;
+  std::uint16_t& epoch = warp_epochs_[static_cast<std::size_t>(fibers_.current()) / kWarpThreads];
+  meet(kAllLanes, &epoch, [](void* const* of_lanes) { ++*static_cast<std::uint16_t*>(of_lanes[0]); });
 }
 
 void Grid::copy_async(std::uintptr_t shared, std::uintptr_t global, std::size_t bytes) {
   if (bytes != 4 && bytes != 8 && bytes != 16)
     fail(kLaunchFailed,
          "copies " + std::to_string(bytes) + " bytes asynchronously: 4, 8 and 16 are possible");
-  access(global, bytes, bytes, false);
-  if (find_allocation(global) == nullptr)
-    fail(kIllegalAddress, "copies asynchronously from no global memory");
+  if (global != 0) {
+    access(global, bytes, bytes, false);
+    if (find_allocation(global) == nullptr)
+      fail(kIllegalAddress, "copies asynchronously from no global memory");
+  }
   access(shared, bytes, bytes, true);
   const std::ptrdiff_t offset = shared_offset(shared, bytes);
   if (offset < 0) fail(kIllegalAddress, "copies asynchronously to no shared memory");
@@ -320,10 +327,14 @@ void Grid::wait_for_copies(std::size_t groups) {
     for (const Copy& copy : thread.groups.front()) {
       const std::ptrdiff_t offset = shared_offset(copy.shared, copy.bytes);
       for (std::size_t i = 0; i < copy.bytes; ++i) --under_copy_[static_cast<std::size_t>(offset) + i];
-      access(copy.global, copy.bytes, copy.bytes, false);
       access(copy.shared, copy.bytes, copy.bytes, true);
-      std::memcpy(reinterpret_cast<void*>(copy.shared), reinterpret_cast<const void*>(copy.global),
-                  copy.bytes);
+      auto* to = reinterpret_cast<void*>(copy.shared);
+      if (copy.global == 0) {
+        std::memset(to, 0, copy.bytes);
+        continue;
+      }
+      access(copy.global, copy.bytes, copy.bytes, false);
+      std::memcpy(to, reinterpret_cast<const void*>(copy.global), copy.bytes);
     }
     thread.groups.pop_front();
   }

@@ -1,6 +1,7 @@
 // Runs the blocks of a kernel, and finds what they may not do.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <random>
@@ -51,13 +52,15 @@ class Grid {
 
  private:
   struct Copy {
-    std::uintptr_t shared, global, bytes;
+    std::uintptr_t shared, global, bytes;  // global 0: zeros
   };
-  enum class State { kRunnable, kAtBarrier, kInExchange, kEnded };
+  enum class State { kRunnable, kAtBarrier, kMeeting, kEnded };
   struct Thread {
     State state;
     bool has_waited;  // for the kernel before
-    unsigned lanes, value, source, received;
+    unsigned lanes;   // that it meets
+    void* given;
+    void (*act)(void* const*);
     std::vector<Copy> copies;              // since the last group
     std::deque<std::vector<Copy>> groups;  // under way
   };
@@ -74,12 +77,16 @@ class Grid {
   // Of an address in shared memory, the index of its cell; -1 elsewhere.
   std::ptrdiff_t shared_offset(std::uintptr_t address, std::size_t bytes);
   void wait_for_block();
-  unsigned exchange(unsigned lanes, unsigned value, unsigned source);
+  void meet(unsigned lanes, void* given, void (*act)(void* const*));
+  void sync_warp();
   void copy_async(std::uintptr_t shared, std::uintptr_t global, std::size_t bytes);
   void wait_for_copies(std::size_t groups);
 
   Thread& current() { return threads_[static_cast<std::size_t>(fibers_.current())]; }
-  Access now() const { return {run_, static_cast<std::uint16_t>(fibers_.current()), epoch_}; }
+  Access now() const {
+    const auto thread = static_cast<std::uint16_t>(fibers_.current());
+    return {run_, thread, epoch_, warp_epochs_[thread / kWarpThreads]};
+  }
   void make_runnable(int thread);
   std::string describe(const Access& access) const;
   [[noreturn]] void fail(Result result, const std::string& text);
@@ -94,6 +101,7 @@ class Grid {
   std::vector<int> runnable_;
   int at_barrier_ = 0, ended_ = 0, thread_count_ = 0;
   std::uint16_t epoch_ = 0;
+  std::array<std::uint16_t, kMostThreads / kWarpThreads> warp_epochs_{};
 
   std::vector<std::uint32_t> order_;  // of blocks: order_[i] is the linear index of the grid's i-th run
   std::uint32_t first_run_ = 1, run_ = 1;
