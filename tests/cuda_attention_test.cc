@@ -139,6 +139,14 @@ TEST_F(CudaAttention, WindowsSinksAndTransformsMatchTheReference) {
              feature));
 }
 
+TEST_F(CudaAttention, SingleRequestsMatchTheReference) {
+  for (const char* dtype : {"f32", "bf16"}) {
+    const Values values = with(kHeads, {{"dtype", dtype}, {"kv_len", "75"}, {"kv_layout", "NHD"}});
+    test::expect_routine_matches_on_gpu("single_prefill", with(values, {{"qo_len", "40"}}));
+    test::expect_routine_matches_on_gpu("single_decode", values);
+  }
+}
+
 TEST_F(CudaAttention, LongKvIsSplitAndMerged) {
   for (const char* deterministic : {"false", "true"})
     expect_routine_matches("batch_decode_paged", {{"batch_size", "2"},

@@ -181,8 +181,10 @@ class Declare : public DeclareBase {
     };
     return *this;
   }
+  // Of an operator with a plan, the backends that its class serves.
   template <class F>
-  Declare& bind(F) {
+  Declare& bind(std::initializer_list<Backend> backends, F) {
+    for (Backend backend : backends) op_.planned_backends[static_cast<std::size_t>(backend)] = true;
     op_.bind = [](Problem& problem) { F{}(problem); };
     return *this;
   }

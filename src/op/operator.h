@@ -124,9 +124,14 @@ struct Operator {
   std::array<void (*)(const void* args, const Axes& axes, const Launch& launch), kBackendCount> backends{};
   // Gives a problem with arguments its plan and run; null: the run goes through `call`.
   void (*bind)(Problem& problem) = nullptr;
+  std::array<bool, kBackendCount> planned_backends{};  // that the class serves
   // Benchmark routines of its own; when empty, one is derived from axes, dtypes and attributes (routine.h).
   std::vector<Routine> routines;
 
+  bool has(Backend backend) const {
+    const auto index = static_cast<std::size_t>(backend);
+    return backends[index] != nullptr || planned_backends[index];
+  }
   int operand(std::string_view name) const;  // its number; throws std::out_of_range
   int axis(std::string_view name) const;
 };

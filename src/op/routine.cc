@@ -242,7 +242,9 @@ void bind_calls(Problem& problem, Phase last) {
   if (op.bind != nullptr)
     op.bind(problem);
   else
-    problem.run = [op = &op, args = problem.args] { call_erased(*op, args.get(), {}); };
+    problem.run = [op = &op, args = problem.args](const Launch& launch) {
+      call_erased(*op, args.get(), launch);
+    };
 }
 
 std::vector<Routine> routines_of(const Operator& op) {

@@ -290,15 +290,15 @@ Operator declare_batch_attention(bool paged) {
       .reference([](const Args& args, const Axes&, op::Expected& expected) {
         reference::attention(args, expected);
       });
-  declare.bind([](op::Problem& problem) {
+  declare.bind({Backend::kCpu, Backend::kCudaSm80}, [](op::Problem& problem) {
     const auto args = std::static_pointer_cast<Args>(problem.args);
     const auto attention = std::make_shared<BatchAttention>();
     problem.state = attention;
-    problem.plan = [attention, args] {
+    problem.plan = [attention, args](const Launch& launch) {
       args->plan.device = args->run.q.device;
-      attention->plan(args->plan);
+      attention->plan(args->plan, launch);
     };
-    problem.run = [attention, args] { attention->run(args->run); };
+    problem.run = [attention, args](const Launch& launch) { attention->run(args->run, launch); };
   });
   for (op::Routine& routine : batch_attention_routines(paged)) declare.routine(std::move(routine));
   return declare.build();
@@ -391,14 +391,6 @@ BatchAttention& BatchAttention::operator=(BatchAttention&&) noexcept = default;
 
 namespace {
 
-void check_backend(const op::Operator& op, Device device, Backend wanted) {
-  const Backend served = device.type == DeviceType::kCpu ? Backend::kCpu : Backend::kCudaSm80;
-  if (wanted != Backend::kAuto && wanted != served)
-    fail(ErrorKind::kUnsupported,
-         "{}: backend '{}' does not serve tensors on {}; this operator has: cuda/sm80, cpu", op.name,
-         name(wanted), to_string(device));
-}
-
 void copy(const TensorView& view, std::vector<std::int32_t>& to) {
   const auto from = ops::values(view);
   to.assign(from.begin(), from.end());
@@ -420,7 +412,11 @@ void BatchAttention::State::plan_gpu(Stream stream) {
   const auto count = args.paged() ? static_cast<std::size_t>(kv_indptr.back()) : 0;
   kv_indices = {plan.kv_indices.as<const std::int32_t>(), count};
   gpu.plan(shape(), plan.options,
-           {.device = plan.device, .stream = stream, .capacity = plan.capacity, .workspace = plan.workspace});
+           {.op_name = ops::batch_attention_operator(args.paged()).name,
+            .device = plan.device,
+            .stream = stream,
+            .capacity = plan.capacity,
+            .workspace = plan.workspace});
   lowest_page = gpu.pages().lowest;
   highest_page = gpu.pages().highest;
   kv_indices = gpu.kv_indices();
@@ -435,7 +431,7 @@ void BatchAttention::plan(const AttentionPlanArgs& plan, const Launch& launch) {
   state.args.plan = plan;
   op::Axes axes;
   op::validate(op, &state.args, op::Phase::kPlan, axes);
-  check_backend(op, plan.device, launch.backend);
+  op::select_backend(op, plan.device, launch.backend);
   std::unique_ptr<op::CallDump> dump;
   if (log::level() > 0) [[unlikely]] {
     op::log_call(op, &state.args, op::Phase::kPlan, state.backend());
@@ -478,7 +474,7 @@ void BatchAttention::run(const AttentionRunArgs& run, const Launch& launch) {
   if (run.q.device != state.args.plan.device)
     op::reject(op, "q", "expected device {} as planned, got {}", to_string(state.args.plan.device),
                to_string(run.q.device));
-  check_backend(op, run.q.device, launch.backend);
+  op::select_backend(op, run.q.device, launch.backend);
   if (axes[ops::kNnzQo] < state.qo_indptr.back())
     op::reject(op, "q", "expected at least the {} query rows planned, got {}", state.qo_indptr.back(),
                describe(run.q));

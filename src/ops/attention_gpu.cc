@@ -15,7 +15,6 @@
 namespace strobe::ops {
 namespace {
 
-constexpr const char* kName = "batch_attention";
 constexpr std::size_t kAlignment = 16;
 
 std::size_t aligned(std::size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
@@ -62,22 +61,22 @@ void GpuAttention::check_target(const Target& target) const {
     fail(ErrorKind::kInvalidArgument,
          "{}: plan: expected a stream that is not being captured, since a graph would replay this plan's "
          "lengths; plan before the capture, and again before each replay",
-         kName);
+         op_name_);
   const TensorView& workspace = target.workspace;
   if (!workspace.given()) return;
   if (workspace.device != target.device || workspace.rank != 1 || workspace.dtype != Dtype::kU8 ||
       reinterpret_cast<std::uintptr_t>(workspace.data) % kAlignment != 0)
     fail(ErrorKind::kInvalidArgument,
-         "{}: workspace: expected u8[workspace_bytes] on {} at a multiple of {} bytes, got {} on {}", kName,
-         to_string(target.device), kAlignment, describe(workspace), to_string(workspace.device));
+         "{}: workspace: expected u8[workspace_bytes] on {} at a multiple of {} bytes, got {} on {}",
+         op_name_, to_string(target.device), kAlignment, describe(workspace), to_string(workspace.device));
 }
 
 void GpuAttention::check_capacity(const AttentionShape& shape, const AttentionCapacity& capacity) const {
   if (!capacity.declared()) return;
-  const auto check = [](const char* name, std::int64_t most, std::int64_t given, const char* what) {
+  const auto check = [&](const char* name, std::int64_t most, std::int64_t given, const char* what) {
     if (given > most)
-      fail(ErrorKind::kInvalidArgument, "{}: plan: expected at most the declared {} = {}, got {} {}", kName,
-           name, most, given, what);
+      fail(ErrorKind::kInvalidArgument, "{}: plan: expected at most the declared {} = {}, got {} {}",
+           op_name_, name, most, given, what);
   };
   std::int64_t kv_tokens = 0;
   for (std::int32_t kv_len : shape.kv_len)
@@ -92,6 +91,7 @@ void GpuAttention::check_capacity(const AttentionShape& shape, const AttentionCa
 }
 
 void GpuAttention::plan(const AttentionShape& shape, const AttentionOptions& options, const Target& target) {
+  op_name_ = target.op_name;
   check_target(target);
   const Fixed now{.shape = cuda_shape(shape, options, target.capacity),
                   .options = options,
@@ -104,7 +104,7 @@ void GpuAttention::plan(const AttentionShape& shape, const AttentionOptions& opt
     fail(ErrorKind::kInvalidArgument,
          "{}: plan: a CUDA graph holds a run of this object, so that plans may only change lengths and "
          "indices, within a declared capacity; expected {}",
-         kName,
+         op_name_,
          fixed_.shape.fixed ? "the options, shapes and tensors of the captured run"
                             : "a capacity before the capture");
   fixed_ = now;
@@ -173,7 +173,7 @@ void GpuAttention::upload(const AttentionShape& shape, const Target& target) {
   std::byte* to = upload_.begin(target.device, std::max(at.bytes, kAlignment), !captured_);
   if (to == nullptr)
     fail(ErrorKind::kInvalidArgument, "{}: plan: {} bytes do not fit where a captured run reads its plan",
-         kName, at.bytes);
+         op_name_, at.bytes);
   const kernel::AttentionCounts counts{static_cast<std::int32_t>(list_.items.size()),
                                        static_cast<std::int32_t>(list_.merges.size())};
   if (fixed_.shape.fixed) write(to, at.counts, &counts, 1);
@@ -195,11 +195,11 @@ void GpuAttention::upload(const AttentionShape& shape, const Target& target) {
   kv_indices_ = {indices, shape.kv_indices.size()};
   if (captured_ && pages_.highest >= captured_kv_ && shape.page_size > 0)
     fail(ErrorKind::kInvalidArgument,
-         "{}: kv_indices: expected page numbers in [0, num_pages = {}) of the captured run, got {}", kName,
+         "{}: kv_indices: expected page numbers in [0, num_pages = {}) of the captured run, got {}", op_name_,
          captured_kv_, pages_.highest);
   if (captured_ && shape.qo_indptr.back() > captured_rows_)
     fail(ErrorKind::kInvalidArgument,
-         "{}: qo_indptr: expected at most the {} query rows of the captured run, got {}", kName,
+         "{}: qo_indptr: expected at most the {} query rows of the captured run, got {}", op_name_,
          captured_rows_, shape.qo_indptr.back());
   upload_.send(target.stream);
 
@@ -247,7 +247,7 @@ void GpuAttention::plan_workspace(const Target& target) {
   if (target.workspace.given()) {
     if (static_cast<std::size_t>(target.workspace.shape[0]) < workspace_bytes_)
       fail(ErrorKind::kInvalidArgument, "{}: workspace: expected at least {} bytes for this plan, got {}",
-           kName, workspace_bytes_, target.workspace.shape[0]);
+           op_name_, workspace_bytes_, target.workspace.shape[0]);
     workspace = target.workspace.as<char>();
   } else if (cuda::rehearsal() == nullptr && workspace_bytes_ > 0) {
     if (workspace_.bytes() < workspace_bytes_ || workspace_.device() != target.device) {
@@ -276,7 +276,7 @@ void GpuAttention::run(const AttentionTensors& tensors, const Launch& launch) {
   else if (launch.stream.handle != stream_.handle)
     fail(ErrorKind::kInvalidArgument,
          "{}: run: expected the stream that plan was given, on which its copy to the device goes before",
-         kName);
+         op_name_);
   kernel::AttentionParams& params = params_;
   const auto bytes = [](const TensorView& view) { return static_cast<std::int64_t>(size_of(view.dtype)); };
   const std::int64_t q_bytes = bytes(*tensors.q), kv_bytes = bytes(*tensors.k),

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "cuda/pinned_upload.h"
@@ -16,6 +17,7 @@ namespace strobe::ops {
 class GpuAttention {
  public:
   struct Target {
+    std::string_view op_name;  // for messages; lives as long as the program
     Device device;
     Stream stream;
     AttentionCapacity capacity;
@@ -60,6 +62,7 @@ class GpuAttention {
   void plan_workspace(const Target& target);
   void note_capture(const AttentionTensors& tensors);
 
+  std::string_view op_name_;
   op::Gpu gpu_{};
   Stream stream_;
   Fixed fixed_{};
