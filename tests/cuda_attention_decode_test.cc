@@ -108,7 +108,11 @@ class DecodeRun {
     const bool custom = options.mask == MaskMode::kCustom;
     const TensorView no_mask = TensorView::of(no_mask_);
     const auto mask = device_copy(custom ? batch_.plan.custom_mask : no_mask);
-    const auto mask_indptr = device_copy(custom ? batch_.plan.custom_mask_indptr : no_mask);
+    std::vector<std::int64_t> mask_begins;
+    if (custom)
+      for (std::int64_t i = 0; i < batch_.plan.custom_mask_indptr.size(); ++i)
+        mask_begins.push_back(batch_.plan.custom_mask_indptr.at<std::int32_t>(i));
+    const OnDevice<std::int64_t> mask_indptr(mask_begins);
     const auto sinks = device_copy(batch_.run.sinks.given() ? batch_.run.sinks : no_mask);
     const float scale = 1 / std::sqrt(static_cast<float>(shape.head_dim_qk));
     const kernel::AttentionParams params{
@@ -147,7 +151,7 @@ class DecodeRun {
         .rope_inv_freq = nullptr,
         .rope_interleave = 0,
         .custom_mask = custom ? reinterpret_cast<const unsigned char*>(mask.data()) : nullptr,
-        .custom_mask_indptr = custom ? reinterpret_cast<const std::int64_t*>(mask_indptr.data()) : nullptr,
+        .custom_mask_indptr = custom ? mask_indptr.data() : nullptr,
         .items = items.data(),
         .runs = runs.data(),
         .merges = nullptr,

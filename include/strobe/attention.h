@@ -58,6 +58,8 @@ struct AttentionOptions {
   // number of threads or the order of execution. Without it a long request may be split differently in
   // another company. (Results never depend on the order of execution.)
   bool deterministic = false;
+
+  friend bool operator==(const AttentionOptions&, const AttentionOptions&) = default;
 };
 
 // The slopes of Press, Smith and Lewis, "Train Short, Test Long", 2021, for any number of heads: with n the
@@ -97,6 +99,18 @@ struct SingleDecodeArgs {
 };
 STROBE_API void single_decode(const SingleDecodeArgs& args, const Launch& launch = {});
 
+// What the plans of one BatchAttention may bring at the most, for runs that a CUDA graph records once and
+// replays after other plans. All 0: nothing is declared.
+struct AttentionCapacity {
+  int max_batch_size = 0;
+  int max_query_tokens = 0;        // of all requests
+  int max_qo_len = 0;              // of one request; 0: max_query_tokens
+  std::int64_t max_kv_tokens = 0;  // of all requests; paged: in whole pages
+
+  bool declared() const { return max_batch_size > 0; }
+  friend bool operator==(const AttentionCapacity&, const AttentionCapacity&) = default;
+};
+
 // What `BatchAttention::plan` needs to know: who attends to which KV rows, and the shapes that `run` will
 // bring. Index arrays are i32 in host memory; plan copies them.
 struct AttentionPlanArgs {
@@ -119,6 +133,12 @@ struct AttentionPlanArgs {
   Dtype q_dtype = Dtype::kBf16;
   Dtype kv_dtype = Dtype::kBf16;
   AttentionOptions options;
+
+  Device device;  // where the tensors of `run` will be; custom_mask and alibi_slopes are there
+  // GPU only.
+  AttentionCapacity capacity;
+  TensorView workspace;  // u8 [workspace_bytes] for partial results, not copied; optional: without one the
+                         // object has its own
 };
 
 struct AttentionRunArgs {

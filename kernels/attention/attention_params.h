@@ -65,19 +65,20 @@ struct AttentionParams {
   Divisor group;              // query heads of a KV head
   int32_t num_kv_heads;
   int32_t head_dim_qk, head_dim_vo;
-  int32_t out_dtype;  // a Dtype: f32, f16 or bf16
+  int32_t q_dtype, kv_dtype, out_dtype;  // Dtypes
 
   // x = q . k * scale; + slope * (kv position - q position); logits_soft_cap * tanh(x / logits_soft_cap).
-  float scale;                 // q_scale and k_scale included
-  float scale_log2;            // scale * log2(e), for kernels that go to base 2 at once
-  float logits_soft_cap;       // 0: off
-  float v_scale;               // multiplies the output
-  int32_t causal;              // kv <= position
-  int32_t window_left;         // kv >= position - window_left; -1: off
-  const float* alibi_slopes;   // [num_qo_heads]; null: off
-  const float* sinks;          // [num_qo_heads], natural logarithm; null: off
-  const float* rope_inv_freq;  // [head_dim_qk / 2]; null: off
-  int32_t rope_interleave;     // pairs (2i, 2i + 1) instead of (i, i + head_dim_qk / 2)
+  float scale;                // q_scale and k_scale included
+  float scale_log2;           // scale * log2(e), for kernels that go to base 2 at once
+  float logits_soft_cap;      // 0: off
+  float v_scale;              // multiplies the output
+  int32_t causal;             // kv <= position
+  int32_t window_left;        // kv >= position - window_left; -1: off
+  const float* alibi_slopes;  // [num_qo_heads]; null: off
+  const float* sinks;         // [num_qo_heads], natural logarithm; null: off
+  // [head_dim_qk / 2] by which pair i turns from one position to the next: turns / 2^64; null: off
+  const uint64_t* rope_turns;
+  int32_t rope_interleave;  // pairs (2i, 2i + 1) instead of (i, i + head_dim_qk / 2)
   // Bit q * kv_len + kv of the request's bytes, little endian, 1 = attend; null: off.
   const unsigned char* custom_mask;
   const int64_t* custom_mask_indptr;  // bytes, by request

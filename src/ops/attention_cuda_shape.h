@@ -13,7 +13,6 @@ struct AttentionCudaShape {
   Dtype q_dtype, kv_dtype;
   int num_qo_heads, num_kv_heads, head_dim_qk, head_dim_vo;
   int page_size;  // 0: ragged
-  KvLayout kv_layout;
   MaskMode mask;
   int window_left;  // -1: off
   bool soft_cap, alibi, rope;
@@ -25,6 +24,7 @@ struct AttentionCudaShape {
   int max_query_tokens;  // of all requests
 
   int group() const { return num_qo_heads / num_kv_heads; }
+  friend bool operator==(const AttentionCudaShape&, const AttentionCudaShape&) = default;
 };
 
 }  // namespace strobe::op

@@ -1,0 +1,84 @@
+// Planned attention on an NVIDIA GPU: the work lists and their way to the device, the workspace, and the run.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "cuda/pinned_upload.h"
+#include "ops/attention_batch.h"
+#include "ops/attention_cuda_shape.h"
+#include "ops/cuda_rows.h"
+#include "plan/device_work_list.h"
+
+namespace strobe::ops {
+
+class GpuAttention {
+ public:
+  struct Target {
+    Device device;
+    Stream stream;
+    AttentionCapacity capacity;
+    TensorView workspace;
+  };
+  // The lowest and highest page number of a plan; -1 as the highest: there are none.
+  struct Pages {
+    std::int32_t lowest = 0, highest = -1;
+  };
+
+  // Copies everything it needs. Waits for nothing but the copy of the plan before the last one.
+  void plan(const AttentionShape& shape, const AttentionOptions& options, const Target& target);
+  // Launches and nothing else.
+  void run(const AttentionTensors& tensors, const Launch& launch);
+
+  std::size_t workspace_bytes() const { return workspace_bytes_; }
+  const Pages& pages() const { return pages_; }
+  // The page numbers of the last plan, until the next but one.
+  std::span<const std::int32_t> kv_indices() const { return kv_indices_; }
+
+ private:
+  // What a plan must leave as it was once runs have been captured.
+  struct Fixed {
+    op::AttentionCudaShape shape;
+    AttentionOptions options;
+    Device device;
+    AttentionCapacity capacity;
+    const void *workspace, *custom_mask, *alibi_slopes;
+    friend bool operator==(const Fixed&, const Fixed&) = default;
+  };
+  // Offsets of the arrays in the upload.
+  struct Layout {
+    std::size_t counts, items, merges, kv_indices, custom_mask_indptr, alibi_slopes, rope_turns, bytes;
+  };
+
+  void check_target(const Target& target) const;
+  void check_capacity(const AttentionShape& shape, const AttentionCapacity& capacity) const;
+  void make_lists(const AttentionShape& shape);
+  Layout layout(const AttentionShape& shape) const;
+  void upload(const AttentionShape& shape, const Target& target);
+  void set_scalars(const AttentionShape& shape, const AttentionOptions& options);
+  void plan_workspace(const Target& target);
+  void note_capture(const AttentionTensors& tensors);
+
+  op::Gpu gpu_{};
+  Stream stream_;
+  Fixed fixed_{};
+  bool captured_ = false;
+  std::int64_t captured_rows_ = 0, captured_kv_ = 0;  // the least extents of captured q and k
+
+  std::vector<plan::AttentionRequest> requests_;
+  plan::WorkListOptions list_options_;
+  plan::DeviceListMaker maker_;
+  plan::DeviceWorkList list_;
+  plan::ListCapacity extents_{};  // of the lists on the device, and of the grids
+  std::int32_t partial_rows_ = 0;
+
+  cuda::PinnedUpload upload_;
+  std::span<const std::int32_t> kv_indices_;
+  Pages pages_;
+  std::size_t workspace_bytes_ = 0;
+  cuda::DeviceBuffer workspace_;
+  kernel::AttentionParams params_{};
+};
+
+}  // namespace strobe::ops
