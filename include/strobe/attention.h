@@ -12,8 +12,8 @@
 //
 // An empty A gives out = 0 and lse = -inf (with a sink: out = 0, lse = sink * log2 e).
 //
-// Sums are kept in f32. Where the machine has bf16 dot products and Q is bf16, probabilities are rounded to
-// bf16 before they meet V.
+// Sums are kept in f32. Where the machine multiplies matrices of Q's 16-bit dtype (tensor cores, bf16 dot
+// products), probabilities are rounded to that dtype before they meet V.
 //
 // NaN and Inf: those in q and in the k and v rows of A propagate as IEEE arithmetic; k and v rows outside A
 // never matter, whatever they hold. Memory beyond kv_len (the unused end of a last page) is never read.

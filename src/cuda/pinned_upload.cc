@@ -26,7 +26,7 @@ PinnedUpload::~PinnedUpload() {
     }
 }
 
-void PinnedUpload::FreePinned::operator()(std::byte* memory) const {
+void FreePinned::operator()(std::byte* memory) const {
   if (!pinned) return std::free(memory);
   const ContextGuard context(ordinal);
   driver().cuMemFreeHost(memory);

@@ -10,6 +10,12 @@
 
 namespace strobe::cuda {
 
+struct FreePinned {
+  int ordinal = 0;
+  bool pinned = true;  // in a rehearsal it is not
+  void operator()(std::byte* memory) const;
+};
+
 // Two pinned buffers take turns, so that the next contents can be written while the last are still under way.
 // The device has one buffer: a copy is ordered behind the kernels that still read it when all run on one
 // stream.
@@ -31,15 +37,10 @@ class PinnedUpload {
   char* device_data() const { return static_cast<char*>(buffer_.data()); }
 
  private:
-  struct FreePinned {
-    int ordinal = 0;
-    bool pinned = true;
-    void operator()(std::byte* memory) const;
-  };
   struct Staging {
     std::unique_ptr<std::byte, FreePinned> memory;
     std::size_t bytes = 0;
-    std::unique_ptr<Event> sent;  // null: never sent
+    std::unique_ptr<Event> sent = nullptr;  // null: never sent
   };
 
   Device device_;

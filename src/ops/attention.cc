@@ -284,7 +284,7 @@ Operator declare_batch_attention(bool paged) {
       .cost([](const Args& args, const Axes& axes) { return cost(args, axes); })
       .accuracy([](const Args& args, const Axes&, int operand) {
         return reference::attention_accuracy(
-            args.plan.q_dtype, args.plan.kv_dtype, args.plan.head_dim_qk + longest_kv(args.plan),
+            args.plan.q_dtype, args.plan.head_dim_qk + longest_kv(args.plan),
             operand == batch_attention_operator(args.paged()).operand("lse"));
       })
       .reference([](const Args& args, const Axes&, op::Expected& expected) {

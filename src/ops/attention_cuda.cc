@@ -1,6 +1,10 @@
 #include "ops/attention_cuda.h"
 
 #include <algorithm>
+#include <initializer_list>
+#include <iterator>
+
+#include "attention/prefill_form.h"
 
 namespace strobe::op {
 namespace {
@@ -29,6 +33,80 @@ constexpr jit::KernelSource kMerge = {.name = "attention_merge",
                                         return jit::LaunchFacts{.threads = kMergeThreads};
                                       }};
 
+// Of kernels/attention/prefill.cuh.
+constexpr int kThreads = 128;
+constexpr int kTypes[] = {static_cast<int>(Dtype::kF16), static_cast<int>(Dtype::kBf16)};
+constexpr int kRowCounts[] = {64, 128}, kQkTiles[] = {64, 128, 192, 256, 512}, kVoTiles[] = {64, 128, 256};
+enum { kType, kRows, kQk, kVo, kGeneral };
+constexpr jit::Constant kConstants[] = {{"kType", kDtypeType, kTypes, print_dtype},
+                                        {"kTileRows", "int", kRowCounts},
+                                        {"kTileQk", "int", kQkTiles},
+                                        {"kTileVo", "int", kVoTiles},
+                                        {"kGeneral", "bool", kBools, print_bool}};
+
+// Head dimensions of K and of V's part that a block does, rounded up.
+struct Tile {
+  int qk, vo;
+};
+constexpr Tile kTiles[] = {{64, 64}, {128, 128}, {192, 128}, {256, 256}, {512, 256}};
+
+Tile tile_of(int head_dim_qk, int head_dim_vo) {
+  for (const Tile& tile : kTiles)
+    if (head_dim_qk <= tile.qk && (head_dim_vo <= tile.vo || tile.vo == kVoTiles[2])) return tile;
+  return kTiles[std::size(kTiles) - 1];
+}
+
+bool valid(jit::Values values, cuda::Architecture) {
+  const bool tile = std::any_of(std::begin(kTiles), std::end(kTiles),
+                                [&](const Tile& it) { return it.qk == values[kQk] && it.vo == values[kVo]; });
+  // The registers hold 128 rows of no more.
+  const bool many_rows = values[kVo] <= 128 && !(values[kQk] == 192 && values[kGeneral]);
+  return tile && (values[kRows] == 64 || many_rows);
+}
+
+jit::LaunchFacts launch_facts(jit::Values values, cuda::Architecture) {
+  return {.threads = kThreads,
+          .shared_bytes = kernel::prefill_shared_bytes(values[kRows], values[kQk], values[kVo])};
+}
+
+constexpr jit::KernelSource kPrefill = {.name = "attention_prefill",
+                                        .header = "attention/prefill.cuh",
+                                        .types = "attention/prefill_form.h",
+                                        .constants = kConstants,
+                                        .valid = valid,
+                                        .launch_facts = launch_facts};
+
+// Whether 16-byte copies of q, k and v and stores of pairs to out are possible.
+bool is_aligned(const kernel::AttentionParams& params) {
+  const auto all = [](std::int64_t unit, std::initializer_list<std::int64_t> numbers) {
+    return std::all_of(numbers.begin(), numbers.end(), [&](std::int64_t x) { return x % unit == 0; });
+  };
+  const auto address = [](const void* p) {
+    return static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(p));
+  };
+  return all(16, {address(params.q), params.q_stride_token, params.q_stride_head, address(params.k),
+                  params.k_stride_page, params.k_stride_token, params.k_stride_head, address(params.v),
+                  params.v_stride_page, params.v_stride_token, params.v_stride_head}) &&
+         all(params.out_dtype == static_cast<int>(Dtype::kF32) ? 8 : 4,
+             {address(params.out), params.out_stride_token, params.out_stride_head});
+}
+
+bool on_tensor_cores(const AttentionCudaShape& shape) {
+  return shape.q_dtype != Dtype::kF32 && shape.kv_dtype == shape.q_dtype && !shape.rope;
+}
+
+bool is_general(const AttentionCudaShape& shape) {
+  return shape.soft_cap || shape.alibi || shape.mask == MaskMode::kCustom;
+}
+
+// Rows of the tensor-core kernel's tile: many where a request has so many, and one kernel for requests of any
+// length where a result must not depend on the others'.
+int tile_rows(const AttentionCudaShape& shape) {
+  const Tile tile = tile_of(shape.head_dim_qk, shape.head_dim_vo);
+  if (tile.vo > 128 || tile.qk > 128 && is_general(shape)) return 64;
+  return shape.max_qo_len * shape.group() > 64 || shape.deterministic ? 128 : 64;
+}
+
 void launch_grid(const jit::KernelSource& source, jit::Values values, const cuda::Dim3& grid,
                  int shared_bytes, const kernel::AttentionParams& params, const Gpu& gpu,
                  const Launch& launch) {
@@ -44,14 +122,15 @@ void launch_grid(const jit::KernelSource& source, jit::Values values, const cuda
 }  // namespace
 
 plan::WorkListOptions list_options(const AttentionCudaShape& shape, const Gpu& gpu) {
-  constexpr int kBlocksPerSm = 4;
+  const bool tensor_cores = on_tensor_cores(shape);
+  const int blocks_per_sm = tensor_cores ? 2 : 4;
   return {.num_kv_heads = shape.num_kv_heads,
           .group_size = shape.group(),
-          .workers = gpu.sm_count * kBlocksPerSm,
+          .workers = gpu.sm_count * blocks_per_sm,
           .causal = shape.mask == MaskMode::kCausal,
           .window_left = shape.window_left,
           .deterministic = shape.deterministic,
-          .item_rows = kF32Rows,
+          .item_rows = tensor_cores ? tile_rows(shape) : kF32Rows,
           .heads_together = 1,
           .items_per_worker = 1,
           .many_rows_shares = 2};
@@ -59,9 +138,16 @@ plan::WorkListOptions list_options(const AttentionCudaShape& shape, const Gpu& g
 
 void launch_attention(const AttentionCudaShape& shape, const kernel::AttentionParams& params,
                       std::int64_t items, const Gpu& gpu, const Launch& launch) {
-  launch_grid(kF32, {},
-              {.x = static_cast<std::uint32_t>(items), .y = static_cast<std::uint32_t>(shape.num_kv_heads)},
-              f32_shared_bytes(shape.head_dim_qk, shape.head_dim_vo), params, gpu, launch);
+  const auto x = static_cast<std::uint32_t>(items), y = static_cast<std::uint32_t>(shape.num_kv_heads);
+  // Maxima of products are those of the logits only under a positive scale.
+  if (!on_tensor_cores(shape) || !is_aligned(params) || !(params.scale > 0))
+    return launch_grid(kF32, {}, {.x = x, .y = y}, f32_shared_bytes(shape.head_dim_qk, shape.head_dim_vo),
+                       params, gpu, launch);
+  const Tile tile = tile_of(shape.head_dim_qk, shape.head_dim_vo);
+  const int values[] = {static_cast<int>(shape.q_dtype), tile_rows(shape), tile.qk, tile.vo, is_general(shape)};
+  launch_grid(kPrefill, values,
+              {.x = x, .y = y, .z = static_cast<std::uint32_t>(ceil_div(shape.head_dim_vo, tile.vo))}, -1,
+              params, gpu, launch);
 }
 
 void launch_attention_merge(const kernel::AttentionParams& params, std::int64_t merges, const Gpu& gpu,
@@ -75,6 +161,7 @@ void launch_attention_merge(const kernel::AttentionParams& params, std::int64_t 
 }
 
 void declare_attention_kernels(jit::KernelRegistry& registry) {
+  registry.add(kPrefill);
   registry.add(kF32);
   registry.add(kMerge);
 }

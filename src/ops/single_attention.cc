@@ -147,8 +147,7 @@ Declare<Args> declare_single(const char* name, const char* summary, const char* 
       .rule("k has the dtype of q, e4m3 or e5m2")
       .is_hnd([](const Args& args) { return args.kv_layout == KvLayout::kHnd; })
       .accuracy([](const Args& args, const Axes& axes, int operand) {
-        return reference::attention_accuracy(args.q.dtype, args.k.dtype, axes[kHeadDimQk] + axes[kKvLen],
-                                             operand == kLse);
+        return reference::attention_accuracy(args.q.dtype, axes[kHeadDimQk] + axes[kKvLen], operand == kLse);
       })
       .reference([](const Args& args, const Axes&, op::Expected& expected) {
         reference::attention(args, expected);

@@ -271,8 +271,7 @@ void attention(const ops::BatchAttentionArgs& args, op::Expected& expected) {
   attention(batch, expected);
 }
 
-op::Accuracy attention_accuracy(Dtype q, Dtype kv, std::int64_t terms, bool lse) {
-  (void)kv;
+op::Accuracy attention_accuracy(Dtype q, std::int64_t terms, bool lse) {
   return {.intermediate = lse ? Dtype::kF32 : q, .reduction = terms};
 }
 

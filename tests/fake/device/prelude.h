@@ -64,7 +64,7 @@ struct alignas(16) float4 {
 };
 
 extern "C" {
-float erff(float), exp2f(float), expf(float), fabsf(float), fmaf(float, float, float), fmaxf(float, float),
+float erff(float), exp2f(float), tanhf(float), expf(float), fabsf(float), fmaf(float, float, float), fmaxf(float, float),
     fminf(float, float), log2f(float), sqrtf(float);
 }
 
