@@ -17,6 +17,8 @@ struct Machine {
   void (*fail)(const char* what);
   // Before every access to memory; `alignment` is what the instruction asks for.
   void (*access)(const void* address, unsigned long bytes, unsigned long alignment, bool write);
+  // Before a read of what may be read before the kernel before has ended.
+  void (*access_settled)(const void* address, unsigned long bytes);
   void (*wait_for_block)();
   // Once all of `lanes` have come, calls `act` with what they gave, in the order of the lanes (null: does not
   // take part), and goes on with all.

@@ -56,6 +56,13 @@ struct alignas(8) float2 {
   float x, y;
 };
 
+struct alignas(16) uint4 {
+  unsigned x, y, z, w;
+};
+struct alignas(16) float4 {
+  float x, y, z, w;
+};
+
 extern "C" {
 float erff(float), exp2f(float), tanhf(float), expf(float), fabsf(float), fmaf(float, float, float), fmaxf(float, float),
     fminf(float, float), log2f(float), sqrtf(float);
@@ -76,6 +83,15 @@ EMULATED float __fdividef(float x, float y) { return fabsf(y) > 0x1p126f ? x * 0
 EMULATED unsigned __float_as_uint(float x) { return emulated::bits_as<unsigned>(x); }
 EMULATED float __uint_as_float(unsigned x) { return emulated::bits_as<float>(x); }
 EMULATED float __int_as_float(int x) { return emulated::bits_as<float>(x); }
+
+// Byte i of the result is the one of (x, y)'s eight that hexadecimal digit i of `digits` names.
+EMULATED unsigned __byte_perm(unsigned x, unsigned y, unsigned digits) {
+  const unsigned long long both = static_cast<unsigned long long>(y) << 32 | x;
+  unsigned result = 0;
+  for (int i = 0; i < 4; ++i)
+    result |= static_cast<unsigned>(both >> (digits >> 4 * i & 7) * 8 & 0xff) << 8 * i;
+  return result;
+}
 
 EMULATED void __syncthreads() { emulated::machine->wait_for_block(); }
 EMULATED void __syncwarp() { emulated::machine->sync_warp(); }

@@ -40,12 +40,27 @@ unsigned narrow(float value, int dtype) {
   }
 }
 
+template <class Storage>
+float value_of(unsigned bits) {
+  Storage storage;
+  storage.bits = static_cast<decltype(storage.bits)>(bits);
+  return static_cast<float>(storage);
+}
+
 float widen(unsigned bits, int dtype) {
   using namespace strobe;
-  if (static_cast<Dtype>(dtype) == Dtype::kBf16) return std::bit_cast<float>(bits << 16);
-  F16 half;
-  half.bits = static_cast<std::uint16_t>(bits);
-  return static_cast<float>(half);
+  switch (static_cast<Dtype>(dtype)) {
+    case Dtype::kF16:
+      return value_of<F16>(bits);
+    case Dtype::kBf16:
+      return value_of<Bf16>(bits);
+    case Dtype::kE4m3:
+      return value_of<E4m3>(bits);
+    case Dtype::kE5m2:
+      return value_of<E5m2>(bits);
+    default:
+      std::abort();
+  }
 }
 
 std::string text_of(const Index3& index) {
@@ -73,6 +88,12 @@ Grid::Grid() : fibers_(thread_body) {
   random_.seed(seed != nullptr ? static_cast<unsigned>(std::atoi(seed)) : 1);
   machine_.access = [](const void* address, unsigned long bytes, unsigned long alignment, bool write) {
     instance().access(reinterpret_cast<std::uintptr_t>(address), bytes, alignment, write);
+  };
+  machine_.access_settled = [](const void* address, unsigned long bytes) {
+    bool& has_waited = instance().current().has_waited;
+    const bool before = std::exchange(has_waited, true);
+    instance().access(reinterpret_cast<std::uintptr_t>(address), bytes, bytes, false);
+    has_waited = before;
   };
   machine_.wait_for_block = [] { instance().wait_for_block(); };
   machine_.meet = [](unsigned lanes, void* given, void (*act)(void* const*)) {
