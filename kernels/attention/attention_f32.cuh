@@ -1,7 +1,8 @@
 // Attention in f32 on the CUDA cores: for queries of f32, RoPE on the fly, and operands whose rows are not
 // aligned for the other kernels. Takes every dtype, head dimension, mask and transform.
 //
-// A block does one item for one KV head, kRows rows at a time. Of each kTokens KV tokens, K and then V lie in
+// A block does one item for one KV head, or, with a list made for the decode kernel, the items and heads of a
+// run; kRows rows at a time. Of each kTokens KV tokens, K and then V lie in
 // shared memory as f32, K rotated if RoPE is on. A warp has kWarpRows rows: for the scores a lane is a token;
 // for the output it is every 32nd element.
 //
@@ -132,7 +133,8 @@ STROBE_DEVICE void finish_row(const AttentionParams& params, const AttentionItem
   const bool whole = item.slot < 0;
   const RowEnd end(params, state.maximum, state.sum, place.head, whole);
   const int32_t lane = static_cast<int32_t>(threadIdx.x) % kWarpThreads;
-  const int64_t partial = static_cast<int64_t>(item.slot + kv_head) * params.partial_rows + row;
+  const int64_t partial =
+      static_cast<int64_t>(item.slot + kv_head - item.kv_head) * params.partial_rows + row;
   char* out = params.out + place.offset(item, params.out_stride_token, params.out_stride_head);
   const auto dtype = static_cast<Dtype>(params.out_dtype);
 #pragma unroll
@@ -220,6 +222,12 @@ STROBE_DEVICE void attend_rows(const AttentionParams& params, const AttentionIte
   __syncthreads();
 }
 
+STROBE_DEVICE void attend_item(const AttentionParams& params, const AttentionItem& item, int32_t kv_head,
+                               float* shared) {
+  const int32_t rows = item.q_tokens * static_cast<int32_t>(params.group.value);
+  for (int32_t row = 0; row < rows; row += kRows) attend_rows(params, item, kv_head, row, rows, shared);
+}
+
 }  // namespace strobe::kernel
 
 extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads)
@@ -229,8 +237,16 @@ extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads)
   let_next_kernel_begin();
   wait_for_kernel_before();
   if (params.counts != nullptr && static_cast<int32_t>(blockIdx.x) >= params.counts->items) return;
-  const AttentionItem item = params.items[blockIdx.x];
-  const int32_t kv_head = static_cast<int32_t>(blockIdx.y);
-  const int32_t rows = item.q_tokens * static_cast<int32_t>(params.group.value);
-  for (int32_t row = 0; row < rows; row += kRows) attend_rows(params, item, kv_head, row, rows, shared);
+  AttentionItem item = params.items[blockIdx.x];
+  if (params.heads_together == 0) {
+    attend_item(params, item, static_cast<int32_t>(blockIdx.y), shared);
+    return;
+  }
+  const AttentionRun rest = params.runs[blockIdx.x];
+  for (int32_t next = rest.begin; item.kv_head >= 0; ++next) {
+    for (int32_t head = 0; head < params.heads_together; ++head)
+      attend_item(params, item, item.kv_head + head, shared);
+    if (next >= rest.end) return;
+    item = params.items[next];
+  }
 }

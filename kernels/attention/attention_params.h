@@ -85,6 +85,7 @@ struct AttentionParams {
 
   const AttentionItem* items;  // a block's first item is items[block]
   const AttentionRun* runs;    // by block; null: every block has one item
+  int32_t heads_together;      // KV heads of an item; 0: those of the grid's y axis, one a block
   const AttentionMerge* merges;
   const AttentionCounts* counts;  // null: the whole grid is used
 

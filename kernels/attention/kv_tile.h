@@ -37,33 +37,40 @@ class MatrixPlaces {
   SharedAddress place_[4];
 };
 
-// One side of the cache, K or V. Its strides are read where they are needed: they need no registers.
-template <bool kIsK>
-STROBE_DEVICE int64_t token_offset(const AttentionParams& params, const AttentionItem& item, int32_t token) {
-  return kv_offset(params, item, token, kIsK ? params.k_stride_page : params.v_stride_page,
-                   kIsK ? params.k_stride_token : params.v_stride_token);
+// Where the rows of a tile's tokens lie; null: nowhere, they are to become 0.
+template <int kTokens>
+struct TokenRows {
+  const char *k[kTokens], *v[kTokens];
+};
+
+// A thread for each of the tile's tokens finds their rows, of a cache that begins at k and v; those from
+// `end` on are not read: what lies there may be a stale NaN, which a weight of 0 would not undo.
+template <int kTokens>
+STROBE_DEVICE void find_rows(const AttentionParams& params, const AttentionItem& item, const char* k,
+                             const char* v, int32_t first_token, int32_t end, TokenRows<kTokens>& rows) {
+  const auto i = static_cast<int32_t>(threadIdx.x);
+  if (i >= kTokens) return;
+  const int32_t token = first_token + i;
+  const bool valid = token < end;
+  rows.k[i] =
+      valid ? k + kv_offset(params, item, token, params.k_stride_page, params.k_stride_token) : nullptr;
+  rows.v[i] =
+      valid ? v + kv_offset(params, item, token, params.v_stride_page, params.v_stride_token) : nullptr;
 }
 
-// Starts the copies of kRows tokens' rows of a KV head, of which the elements [first_dim, first_dim + dims)
-// are taken; rows from `end` on, and elements beyond `dims`, become 0: what lies there is not read, and a
-// stale NaN would not be undone by a weight of 0.
-template <bool kIsK, int kRows, int kDims, int kThreads>
-STROBE_DEVICE void copy_tile(const AttentionParams& params, const AttentionItem& item, int32_t kv_head,
-                             int32_t first_dim, int32_t dims, int32_t first_token, int32_t end,
-                             SharedAddress tile) {
+// Starts the copies of the first `dims` elements of rows, and makes the others 0.
+template <int kRows, int kDims, int kThreads>
+STROBE_DEVICE void copy_rows(const char* const (&rows)[kRows], int32_t dims, SharedAddress tile) {
   constexpr int kRowChunks = kDims / kChunkDims, kChunks = kRows * kRowChunks;
-  const char* data = (kIsK ? params.k : params.v) +
-                     kv_head * (kIsK ? params.k_stride_head : params.v_stride_head) + first_dim * 2;
-#pragma unroll(kDims > 256 ? 2 : 16)
+#pragma unroll 2
   for (int i = 0; i < kChunks; i += kThreads) {
     const int32_t index = i + static_cast<int32_t>(threadIdx.x);
     if (kChunks % kThreads != 0 && index >= kChunks) break;
     const int32_t row = index / kRowChunks, chunk = index % kRowChunks;
-    const int32_t token = first_token + row;
-    const bool valid = token < end && chunk * kChunkDims < dims;
-    const char* from = data;
-    if (valid) from += token_offset<kIsK>(params, item, token) + chunk * kChunkBytes;
-    copy_async_or_zero<kChunkBytes>(tile + chunk_place<kDims>(row, chunk), from, valid);
+    const char* from = rows[row];
+    const bool valid = from != nullptr && chunk * kChunkDims < dims;
+    copy_async_or_zero<kChunkBytes>(tile + chunk_place<kDims>(row, chunk),
+                                    from + (valid ? chunk * kChunkBytes : 0), valid);
   }
 }
 

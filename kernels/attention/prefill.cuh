@@ -40,13 +40,16 @@ STROBE_DEVICE void copy_queries(const AttentionParams& params, const Shared& sha
   }
 }
 
-STROBE_DEVICE void copy_stage(const AttentionParams& params, const Shared& shared, int32_t token,
-                              SharedAddress stage) {
-  copy_tile<true, kTileTokens, kTileQk, kThreads>(params, shared.item, kv_head_of_block(), 0,
-                                                  params.head_dim_qk, token, shared.ranges.block.end, stage);
-  copy_tile<false, kTileTokens, kTileVo, kThreads>(params, shared.item, kv_head_of_block(),
-                                                   first_dim_of_block(), dims_of_block(params), token,
-                                                   shared.ranges.block.end, stage + kKBytes);
+STROBE_DEVICE void find_tile(const AttentionParams& params, Shared& shared, int32_t token, int32_t odd) {
+  find_rows(params, shared.item, params.k + kv_head_of_block() * params.k_stride_head,
+            params.v + kv_head_of_block() * params.v_stride_head + first_dim_of_block() * 2, token,
+            shared.ranges.block.end, shared.tokens[odd]);
+}
+
+STROBE_DEVICE void copy_tile(const AttentionParams& params, const Shared& shared, int32_t odd,
+                             SharedAddress stage) {
+  copy_rows<kTileTokens, kTileQk, kThreads>(shared.tokens[odd].k, params.head_dim_qk, stage);
+  copy_rows<kTileTokens, kTileVo, kThreads>(shared.tokens[odd].v, dims_of_block(params), stage + kKBytes);
   end_copy_group();
 }
 
@@ -157,28 +160,32 @@ STROBE_DEVICE void attend_rows(const AttentionParams& params, char* tiles, Share
   copy_queries(params, shared, q_tile);
   __syncthreads();
   const TileRanges& ranges = shared.ranges;
-  const int32_t begin = ranges.block.begin, warp = static_cast<int32_t>(threadIdx.x) / kWarpThreads;
-  copy_stage(params, shared, begin, stages);
+  const int32_t begin = ranges.block.begin, end = ranges.block.end;
+  const int32_t warp = static_cast<int32_t>(threadIdx.x) / kWarpThreads;
+  find_tile(params, shared, begin, 0);
+  find_tile(params, shared, begin + kTileTokens, 1);
+  __syncthreads();
+  copy_tile(params, shared, 0, stages);
   const MatrixPlaces<kTileQk> q(q_tile + first_row_of_warp() * (kTileQk * 2));
   Outputs out;
   RowStates state;
   clear(state, out);
-  int32_t stage = 0;
+  int32_t odd = 0;  // the number of the tile, modulo 2
 #pragma unroll 1
-  for (int32_t token = begin; token < ranges.block.end; token += kTileTokens) {
-    const int32_t next = kStages == 1 ? 0 : kStageBytes - stage;
+  for (int32_t token = begin; token < end; token += kTileTokens, odd ^= 1) {
+    const int32_t stage = kStages > 1 ? odd * kStageBytes : 0;
     const bool masked = is_masked(params, ranges, token);
     wait_for_copies<0>();
     __syncthreads();
-    if (kStages > 1) copy_stage(params, shared, token + kTileTokens, stages + next);
+    if (kStages > 1) copy_tile(params, shared, odd ^ 1, stages + (kStageBytes - stage));
+    find_tile(params, shared, token + 2 * kTileTokens, odd);
     if (masked) take_out_specials(tiles + kQBytes + stage + kKBytes, shared.special);
     if (token < ranges.warp[warp].end && token + kTileTokens > ranges.warp[warp].begin)
       attend_tile(params, shared, token, masked, q, stages + stage, state, out);
     if (kStages == 1) {
       __syncthreads();
-      copy_stage(params, shared, token + kTileTokens, stages);
+      copy_tile(params, shared, odd ^ 1, stages);
     }
-    stage = next;
   }
   finish_rows(params, shared, state, out);
   wait_for_copies<0>();

@@ -36,7 +36,8 @@ struct Shared {
   int32_t rows;       // of the item
   int32_t first_row;  // of those that the block is at
   TileRanges ranges;
-  int32_t special[kTileTokens];  // whether a token's v holds NaN or Inf
+  TokenRows<kTileTokens> tokens[2];  // of the tiles of even and of odd number
+  int32_t special[kTileTokens];      // whether a token's v holds NaN or Inf
 };
 
 // A lane's rows: [tile][half], row g + 8 half of the tile.

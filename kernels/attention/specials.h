@@ -36,7 +36,7 @@ STROBE_DEVICE void take_out_specials(char* v, int32_t* special) {
 STROBE_DEVICE void add_special(const AttentionParams& params, const Shared& shared, int32_t token,
                                Outputs& out) {
   const char* from = params.v + kv_head_of_block() * params.v_stride_head + first_dim_of_block() * 2 +
-                     token_offset<false>(params, shared.item, token);
+                     kv_offset(params, shared.item, token, params.v_stride_page, params.v_stride_token);
   bool sees[kRowTiles][2];
 #pragma unroll
   for (int t = 0; t < kRowTiles; ++t)

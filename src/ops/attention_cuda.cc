@@ -151,12 +151,19 @@ void launch_attention(const AttentionCudaShape& shape, const kernel::AttentionPa
               params, gpu, launch);
 }
 
-void launch_attention_merge(const kernel::AttentionParams& params, std::int64_t merges, const Gpu& gpu,
-                            const Launch& launch) {
+void launch_attention(const AttentionCudaShape& shape, const DecodeChoice& decode,
+                      const kernel::AttentionParams& params, const Gpu& gpu, const Launch& launch) {
+  if (is_aligned(params)) return launch_decode(decode, params, gpu, launch);
+  launch_grid(kF32, {}, {.x = static_cast<std::uint32_t>(decode.blocks)},
+              f32_shared_bytes(shape.head_dim_qk, shape.head_dim_vo), params, gpu, launch);
+}
+
+void launch_attention_merge(const kernel::AttentionParams& params, std::int64_t merges, int heads,
+                            const Gpu& gpu, const Launch& launch) {
   if (merges == 0) return;
   launch_grid(kMerge, {},
               {.x = static_cast<std::uint32_t>(merges),
-               .y = static_cast<std::uint32_t>(params.num_kv_heads),
+               .y = static_cast<std::uint32_t>(heads),
                .z = static_cast<std::uint32_t>(params.partial_rows)},
               -1, params, gpu, launch);
 }

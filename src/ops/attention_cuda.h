@@ -3,6 +3,7 @@
 
 #include "attention/attention_params.h"
 #include "ops/attention_cuda_shape.h"
+#include "ops/attention_decode_cuda.h"
 #include "ops/cuda_rows.h"
 #include "plan/work_list.h"
 
@@ -15,8 +16,12 @@ plan::WorkListOptions list_options(const AttentionCudaShape& shape, const Gpu& g
 void launch_attention(const AttentionCudaShape& shape, const kernel::AttentionParams& params,
                       std::int64_t items, const Gpu& gpu, const Launch& launch);
 
-// A grid of (merges, KV heads, rows).
-void launch_attention_merge(const kernel::AttentionParams& params, std::int64_t merges, const Gpu& gpu,
-                            const Launch& launch);
+// The decode kernel, or where the operands are not aligned for it the one that takes them.
+void launch_attention(const AttentionCudaShape& shape, const DecodeChoice& decode,
+                      const kernel::AttentionParams& params, const Gpu& gpu, const Launch& launch);
+
+// A grid of (merges, `heads`, rows): the KV heads of a merge.
+void launch_attention_merge(const kernel::AttentionParams& params, std::int64_t merges, int heads,
+                            const Gpu& gpu, const Launch& launch);
 
 }  // namespace strobe::op

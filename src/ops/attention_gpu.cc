@@ -117,32 +117,66 @@ void GpuAttention::plan(const AttentionShape& shape, const AttentionOptions& opt
   plan_workspace(target);
 }
 
+// Each request goes to the kernel that serves it, by its own query length.
 void GpuAttention::make_lists(const AttentionShape& shape) {
-  const op::AttentionCudaShape& chosen_by = fixed_.shape;
-  requests_.clear();
-  for (std::size_t r = 0; r < shape.kv_len.size(); ++r)
-    requests_.push_back({.request = static_cast<std::int32_t>(r),
-                         .q_row = shape.qo_indptr[r],
-                         .qo_len = shape.qo_indptr[r + 1] - shape.qo_indptr[r],
-                         .kv_base = shape.kv_indptr[r],
-                         .kv_len = shape.kv_len[r]});
-  list_options_ = op::list_options(chosen_by, gpu_);
-  maker_.make(requests_, list_options_, list_);
-  extents_ = {.items = static_cast<std::int64_t>(list_.items.size()),
-              .merges = static_cast<std::int64_t>(list_.merges.size()),
-              .slots = list_.slots};
-  partial_rows_ = list_.partial_rows;
-  if (!chosen_by.fixed) return;
-  const AttentionCapacity& capacity = fixed_.capacity;
-  extents_ = plan::list_capacity({.requests = capacity.max_batch_size,
-                                  .query_tokens = capacity.max_query_tokens,
-                                  .qo_len = chosen_by.max_qo_len,
-                                  .kv_tokens = capacity.max_kv_tokens},
-                                 list_options_);
-  partial_rows_ = std::max(list_options_.item_rows, chosen_by.group());
+  decode_.requests.clear();
+  other_.requests.clear();
+  for (std::size_t r = 0; r < shape.kv_len.size(); ++r) {
+    const plan::AttentionRequest request{.request = static_cast<std::int32_t>(r),
+                                         .q_row = shape.qo_indptr[r],
+                                         .qo_len = shape.qo_indptr[r + 1] - shape.qo_indptr[r],
+                                         .kv_base = shape.kv_indptr[r],
+                                         .kv_len = shape.kv_len[r]};
+    if (request.qo_len == 0) continue;
+    const bool decodes = op::serves_decode(fixed_.shape, request.qo_len, gpu_.architecture);
+    (decodes ? decode_ : other_).requests.push_back(request);
+  }
+  make_decode_list();
+  make_other_list();
 }
 
-GpuAttention::Layout GpuAttention::layout(const AttentionShape& shape) const {
+void GpuAttention::make_decode_list() {
+  const op::AttentionCudaShape& shape = fixed_.shape;
+  decode_.list.clear();
+  decode_.extents = {};
+  const bool wanted =
+      shape.fixed ? op::serves_decode(shape, 1, gpu_.architecture) : !decode_.requests.empty();
+  if (!wanted) return;
+  decode_choice_ = op::choose_decode(shape, decode_.requests, gpu_);
+  op::plan_decode(decode_choice_, shape, decode_.requests, decode_.list);
+  decode_.extents = {.items = static_cast<std::int64_t>(decode_.list.items.size()),
+                     .merges = static_cast<std::int64_t>(decode_.list.merges.size()),
+                     .slots = decode_.list.slots};
+  decode_.partial_rows = decode_.list.partial_rows;
+  if (!shape.fixed) return;
+  decode_.extents = {.items = op::most_items(decode_choice_, shape),
+                     .merges = op::most_merges(decode_choice_, shape),
+                     .slots = op::most_slots(decode_choice_, shape)};
+}
+
+void GpuAttention::make_other_list() {
+  const op::AttentionCudaShape& shape = fixed_.shape;
+  other_.list.clear();
+  other_.extents = {};
+  const bool wanted =
+      shape.fixed ? !op::serves_decode(shape, shape.max_qo_len, gpu_.architecture) : !other_.requests.empty();
+  if (!wanted) return;
+  const plan::WorkListOptions options = op::list_options(shape, gpu_);
+  maker_.make(other_.requests, options, other_.list);
+  other_.extents = {.items = static_cast<std::int64_t>(other_.list.items.size()),
+                    .merges = static_cast<std::int64_t>(other_.list.merges.size()),
+                    .slots = other_.list.slots};
+  other_.partial_rows = other_.list.partial_rows;
+  if (!shape.fixed) return;
+  other_.extents = plan::list_capacity({.requests = shape.max_batch_size,
+                                        .query_tokens = shape.max_query_tokens,
+                                        .qo_len = shape.max_qo_len,
+                                        .kv_tokens = fixed_.capacity.max_kv_tokens},
+                                       options);
+  other_.partial_rows = std::max(options.item_rows, shape.group());
+}
+
+GpuAttention::Layout GpuAttention::layout(const AttentionShape& shape) {
   const bool fixed = fixed_.shape.fixed;
   const auto requests = static_cast<std::size_t>(fixed_.shape.max_batch_size);
   std::size_t indices = shape.kv_indices.size();
@@ -154,10 +188,13 @@ GpuAttention::Layout GpuAttention::layout(const AttentionShape& shape) const {
     offset = end;
     end = aligned(end + count * bytes);
   };
+  for (Part* part : {&decode_, &other_}) {
+    place(part->counts, fixed ? 1 : 0, sizeof(kernel::AttentionCounts));
+    place(part->items, static_cast<std::size_t>(part->extents.items), sizeof(kernel::AttentionItem));
+    place(part->runs, part->list.runs.size(), sizeof(kernel::AttentionRun));
+    place(part->merges, static_cast<std::size_t>(part->extents.merges), sizeof(kernel::AttentionMerge));
+  }
   const bool default_slopes = fixed_.shape.alibi && !shape.alibi_slopes->given();
-  place(layout.counts, fixed ? 1 : 0, sizeof(kernel::AttentionCounts));
-  place(layout.items, static_cast<std::size_t>(extents_.items), sizeof(kernel::AttentionItem));
-  place(layout.merges, static_cast<std::size_t>(extents_.merges), sizeof(kernel::AttentionMerge));
   place(layout.custom_mask_indptr, shape.custom_mask->given() ? requests + 1 : 0, sizeof(std::int64_t));
   place(layout.alibi_slopes, default_slopes ? static_cast<std::size_t>(shape.num_qo_heads) : 0,
         sizeof(float));
@@ -174,11 +211,15 @@ void GpuAttention::upload(const AttentionShape& shape, const Target& target) {
   if (to == nullptr)
     fail(ErrorKind::kInvalidArgument, "{}: plan: {} bytes do not fit where a captured run reads its plan",
          op_name_, at.bytes);
-  const kernel::AttentionCounts counts{static_cast<std::int32_t>(list_.items.size()),
-                                       static_cast<std::int32_t>(list_.merges.size())};
-  if (fixed_.shape.fixed) write(to, at.counts, &counts, 1);
-  write(to, at.items, list_.items.data(), list_.items.size());
-  write(to, at.merges, list_.merges.data(), list_.merges.size());
+  for (const Part* part : {&decode_, &other_}) {
+    const plan::DeviceWorkList& list = part->list;
+    const kernel::AttentionCounts counts{static_cast<std::int32_t>(list.items.size()),
+                                         static_cast<std::int32_t>(list.merges.size())};
+    if (fixed_.shape.fixed) write(to, part->counts, &counts, 1);
+    write(to, part->items, list.items.data(), list.items.size());
+    write(to, part->runs, list.runs.data(), list.runs.size());
+    write(to, part->merges, list.merges.data(), list.merges.size());
+  }
   write(to, at.custom_mask_indptr, shape.custom_mask_indptr.data(), shape.custom_mask_indptr.size());
   const bool default_slopes = fixed_.shape.alibi && !shape.alibi_slopes->given();
   if (default_slopes) {
@@ -205,11 +246,7 @@ void GpuAttention::upload(const AttentionShape& shape, const Target& target) {
 
   const char* device = upload_.device_data();
   params_ = {};
-  params_.items = reinterpret_cast<const kernel::AttentionItem*>(device + at.items);
-  params_.merges = reinterpret_cast<const kernel::AttentionMerge*>(device + at.merges);
   params_.kv_indices = reinterpret_cast<const std::int32_t*>(device + at.kv_indices);
-  if (fixed_.shape.fixed)
-    params_.counts = reinterpret_cast<const kernel::AttentionCounts*>(device + at.counts);
   if (shape.custom_mask->given()) {
     params_.custom_mask = shape.custom_mask->as<unsigned char>();
     params_.custom_mask_indptr = reinterpret_cast<const std::int64_t*>(device + at.custom_mask_indptr);
@@ -240,7 +277,11 @@ void GpuAttention::set_scalars(const AttentionShape& shape, const AttentionOptio
 }
 
 void GpuAttention::plan_workspace(const Target& target) {
-  const auto rows = static_cast<std::size_t>(extents_.slots) * static_cast<std::size_t>(partial_rows_);
+  std::size_t rows = 0;
+  for (Part* part : {&decode_, &other_}) {
+    part->partials = rows;
+    rows += static_cast<std::size_t>(part->extents.slots) * static_cast<std::size_t>(part->partial_rows);
+  }
   const std::size_t out_bytes = aligned(rows * static_cast<std::size_t>(params_.head_dim_vo) * sizeof(float));
   workspace_bytes_ = out_bytes + rows * sizeof(float);
   char* workspace = nullptr;
@@ -259,7 +300,23 @@ void GpuAttention::plan_workspace(const Target& target) {
   }
   params_.partial_out = reinterpret_cast<float*>(workspace);
   params_.partial_lse = reinterpret_cast<float*>(workspace + out_bytes);
-  params_.partial_rows = partial_rows_;
+}
+
+kernel::AttentionParams GpuAttention::params_of(const Part& part) const {
+  const char* device = upload_.device_data();
+  kernel::AttentionParams params = params_;
+  params.items = reinterpret_cast<const kernel::AttentionItem*>(device + part.items);
+  params.merges = reinterpret_cast<const kernel::AttentionMerge*>(device + part.merges);
+  if (fixed_.shape.fixed)
+    params.counts = reinterpret_cast<const kernel::AttentionCounts*>(device + part.counts);
+  if (!part.list.runs.empty()) {
+    params.runs = reinterpret_cast<const kernel::AttentionRun*>(device + part.runs);
+    params.heads_together = decode_choice_.heads_together;
+  }
+  params.partial_rows = part.partial_rows;
+  params.partial_out += part.partials * static_cast<std::size_t>(params.head_dim_vo);
+  params.partial_lse += part.partials;
+  return params;
 }
 
 // The extents that later plans must keep to.
@@ -277,6 +334,15 @@ void GpuAttention::run(const AttentionTensors& tensors, const Launch& launch) {
     fail(ErrorKind::kInvalidArgument,
          "{}: run: expected the stream that plan was given, on which its copy to the device goes before",
          op_name_);
+  set_tensors(tensors);
+  const kernel::AttentionParams decode = params_of(decode_), other = params_of(other_);
+  if (decode_.extents.items > 0) op::launch_attention(fixed_.shape, decode_choice_, decode, gpu_, launch);
+  if (other_.extents.items > 0) op::launch_attention(fixed_.shape, other, other_.extents.items, gpu_, launch);
+  op::launch_attention_merge(decode, decode_.extents.merges, 1, gpu_, launch);
+  op::launch_attention_merge(other, other_.extents.merges, fixed_.shape.num_kv_heads, gpu_, launch);
+}
+
+void GpuAttention::set_tensors(const AttentionTensors& tensors) {
   kernel::AttentionParams& params = params_;
   const auto bytes = [](const TensorView& view) { return static_cast<std::int64_t>(size_of(view.dtype)); };
   const std::int64_t q_bytes = bytes(*tensors.q), kv_bytes = bytes(*tensors.k),
@@ -300,8 +366,6 @@ void GpuAttention::run(const AttentionTensors& tensors, const Launch& launch) {
   params.lse_stride_token = tensors.lse->strides[0] * static_cast<std::int64_t>(sizeof(float));
   params.lse_stride_head = tensors.lse->strides[1] * static_cast<std::int64_t>(sizeof(float));
   params.sinks = tensors.sinks->given() ? tensors.sinks->as<const float>() : nullptr;
-  op::launch_attention(fixed_.shape, params, extents_.items, gpu_, launch);
-  op::launch_attention_merge(params, extents_.merges, gpu_, launch);
 }
 
 }  // namespace strobe::ops

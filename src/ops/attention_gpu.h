@@ -9,6 +9,7 @@
 #include "cuda/pinned_upload.h"
 #include "ops/attention_batch.h"
 #include "ops/attention_cuda_shape.h"
+#include "ops/attention_decode_cuda.h"
 #include "ops/cuda_rows.h"
 #include "plan/device_work_list.h"
 
@@ -48,19 +49,32 @@ class GpuAttention {
     const void *workspace, *custom_mask, *alibi_slopes;
     friend bool operator==(const Fixed&, const Fixed&) = default;
   };
-  // Offsets of the arrays in the upload.
+  // The requests of one kernel: their list, and where it and its partial results lie.
+  struct Part {
+    std::vector<plan::AttentionRequest> requests;
+    plan::DeviceWorkList list;
+    plan::ListCapacity extents{};  // of the list on the device, and of the grids; 0 items: nothing to launch
+    std::int32_t partial_rows = 0;
+    std::size_t counts = 0, items = 0, runs = 0, merges = 0;  // offsets in the upload
+    std::size_t partials = 0;                                 // rows of partial results before this part's
+  };
+  // Offsets in the upload of what both parts read.
   struct Layout {
-    std::size_t counts, items, merges, kv_indices, custom_mask_indptr, alibi_slopes, rope_turns, bytes;
+    std::size_t kv_indices, custom_mask_indptr, alibi_slopes, rope_turns, bytes;
   };
 
   void check_target(const Target& target) const;
   void check_capacity(const AttentionShape& shape, const AttentionCapacity& capacity) const;
   void make_lists(const AttentionShape& shape);
-  Layout layout(const AttentionShape& shape) const;
+  void make_decode_list();
+  void make_other_list();
+  Layout layout(const AttentionShape& shape);
   void upload(const AttentionShape& shape, const Target& target);
   void set_scalars(const AttentionShape& shape, const AttentionOptions& options);
   void plan_workspace(const Target& target);
   void note_capture(const AttentionTensors& tensors);
+  void set_tensors(const AttentionTensors& tensors);
+  kernel::AttentionParams params_of(const Part& part) const;
 
   std::string_view op_name_;
   op::Gpu gpu_{};
@@ -69,19 +83,16 @@ class GpuAttention {
   bool captured_ = false;
   std::int64_t captured_rows_ = 0, captured_kv_ = 0;  // the least extents of captured q and k
 
-  std::vector<plan::AttentionRequest> requests_;
-  plan::WorkListOptions list_options_;
+  Part decode_, other_;
+  op::DecodeChoice decode_choice_;
   plan::DeviceListMaker maker_;
-  plan::DeviceWorkList list_;
-  plan::ListCapacity extents_{};  // of the lists on the device, and of the grids
-  std::int32_t partial_rows_ = 0;
 
   cuda::PinnedUpload upload_;
   std::span<const std::int32_t> kv_indices_;
   Pages pages_;
   std::size_t workspace_bytes_ = 0;
   cuda::DeviceBuffer workspace_;
-  kernel::AttentionParams params_{};
+  kernel::AttentionParams params_{};  // what both parts have in common
 };
 
 }  // namespace strobe::ops

@@ -184,10 +184,11 @@ Declare<Args> declare_single(const char* name, const char* summary, const char* 
 
 const Operator& single_prefill_operator() {
   using Args = SinglePrefillArgs;
-  constexpr auto kRun = [](const Args& args, const Axes& axes, const Launch& launch) {
-    run_planned(single_prefill_operator(), args, args.q, args.out, args.lse, args.custom_mask, axes, launch);
-  };
   static const Operator op = [] {
+    constexpr auto kRun = [](const Args& args, const Axes& axes, const Launch& launch) {
+      run_planned(single_prefill_operator(), args, args.q, args.out, args.lse, args.custom_mask, axes,
+                  launch);
+    };
     Declare<Args> declare =
         declare_single<Args>("single_prefill", "Attention of one request's query tokens over dense KV.",
                              "strobe::single_prefill", "qo_len, ");
@@ -211,11 +212,11 @@ const Operator& single_prefill_operator() {
 
 const Operator& single_decode_operator() {
   using Args = SingleDecodeArgs;
-  constexpr auto kRun = [](const Args& args, const Axes& axes, const Launch& launch) {
-    run_planned(single_decode_operator(), args, as_one_token(args.q), as_one_token(args.out),
-                as_one_token(args.lse), TensorView{}, axes, launch);
-  };
   static const Operator op = [] {
+    constexpr auto kRun = [](const Args& args, const Axes& axes, const Launch& launch) {
+      run_planned(single_decode_operator(), args, as_one_token(args.q), as_one_token(args.out),
+                  as_one_token(args.lse), TensorView{}, axes, launch);
+    };
     Declare<Args> declare = declare_single<Args>(
         "single_decode", "Attention of one query token over dense KV.", "strobe::single_decode", "");
     declare
