@@ -11,8 +11,8 @@
 // [kTileTokens][kTileVo]. 128 rows of 128 elements: 32 + 2 (8 + 8) = 64 KiB, two blocks an SM of Hopper.
 // Registers then: output 128, scores 32, fragments 16, addresses 12, rows 8.
 //
-// Constants: Dtype kType; int kTileRows, kTileQk, kTileVo; bool kGeneral (takes custom masks, soft caps
-// and ALiBi).
+// Constants: Dtype kType; int kTileRows, kTileQk, kTileVo; bool kFp8 (the cache is e4m3 or e5m2:
+// its tiles are converted in shared memory), kGeneral (takes custom masks, soft caps and ALiBi).
 #include "attention/prefill_tile.h"
 #include "attention/specials.h"
 #include "ptx/dependency.h"
@@ -42,15 +42,27 @@ STROBE_DEVICE void copy_queries(const AttentionParams& params, const Shared& sha
 
 STROBE_DEVICE void find_tile(const AttentionParams& params, Shared& shared, int32_t token, int32_t odd) {
   find_rows(params, shared.item, params.k + kv_head_of_block() * params.k_stride_head,
-            params.v + kv_head_of_block() * params.v_stride_head + first_dim_of_block() * 2, token,
+            params.v + kv_head_of_block() * params.v_stride_head + first_dim_of_block() * kCacheBytes, token,
             shared.ranges.block.end, shared.tokens[odd]);
 }
 
 STROBE_DEVICE void copy_tile(const AttentionParams& params, const Shared& shared, int32_t odd,
-                             SharedAddress stage) {
-  copy_rows<kTileTokens, kTileQk, kThreads>(shared.tokens[odd].k, params.head_dim_qk, stage);
-  copy_rows<kTileTokens, kTileVo, kThreads>(shared.tokens[odd].v, dims_of_block(params), stage + kKBytes);
+                             SharedAddress to) {
+  const TokenRows<kTileTokens>& rows = shared.tokens[odd];
+  if constexpr (kFp8) {
+    copy_fp8_rows<kTileTokens, kTileQk, kThreads>(rows.k, params.head_dim_qk, to);
+    copy_fp8_rows<kTileTokens, kTileVo, kThreads>(rows.v, dims_of_block(params), to + kKBytes / 2);
+  } else {
+    copy_rows<kTileTokens, kTileQk, kThreads>(rows.k, params.head_dim_qk, to);
+    copy_rows<kTileTokens, kTileVo, kThreads>(rows.v, dims_of_block(params), to + kKBytes);
+  }
   end_copy_group();
+}
+
+STROBE_DEVICE void convert_tile(const AttentionParams& params, const char* raw, char* stage) {
+  const auto cache = static_cast<Dtype>(params.kv_dtype);
+  convert_rows<kType, kTileTokens, kTileQk, kThreads>(raw, cache, stage);
+  convert_rows<kType, kTileTokens, kTileVo, kThreads>(raw + kKBytes / 2, cache, stage + kKBytes);
 }
 
 STROBE_DEVICE void store_pair(char* to, Dtype dtype, float first, float second) {
@@ -156,6 +168,7 @@ STROBE_DEVICE void attend_tile(const AttentionParams& params, const Shared& shar
 // kTileRows rows of the item, from shared.first_row.
 STROBE_DEVICE void attend_rows(const AttentionParams& params, char* tiles, Shared& shared) {
   const SharedAddress q_tile = shared_address(tiles), stages = q_tile + kQBytes;
+  const SharedAddress raw = stages + kStages * kStageBytes;  // of an 8-bit cache
   find_ranges(params, shared);
   copy_queries(params, shared, q_tile);
   __syncthreads();
@@ -165,7 +178,7 @@ STROBE_DEVICE void attend_rows(const AttentionParams& params, char* tiles, Share
   find_tile(params, shared, begin, 0);
   find_tile(params, shared, begin + kTileTokens, 1);
   __syncthreads();
-  copy_tile(params, shared, 0, stages);
+  copy_tile(params, shared, 0, kFp8 ? raw : stages);
   const MatrixPlaces<kTileQk> q(q_tile + first_row_of_warp() * (kTileQk * 2));
   Outputs out;
   RowStates state;
@@ -176,13 +189,20 @@ STROBE_DEVICE void attend_rows(const AttentionParams& params, char* tiles, Share
     const int32_t stage = kStages > 1 ? odd * kStageBytes : 0;
     const bool masked = is_masked(params, ranges, token);
     wait_for_copies<0>();
+    if constexpr (kFp8) {
+      if constexpr (kStages == 1) __syncthreads();
+      convert_tile(params, tiles + (raw - q_tile), tiles + kQBytes + stage);
+    }
     __syncthreads();
-    if (kStages > 1) copy_tile(params, shared, odd ^ 1, stages + (kStageBytes - stage));
+    if constexpr (kFp8)
+      copy_tile(params, shared, odd ^ 1, raw);
+    else if constexpr (kStages > 1)
+      copy_tile(params, shared, odd ^ 1, stages + (kStageBytes - stage));
     find_tile(params, shared, token + 2 * kTileTokens, odd);
     if (masked) take_out_specials(tiles + kQBytes + stage + kKBytes, shared.special);
     if (token < ranges.warp[warp].end && token + kTileTokens > ranges.warp[warp].begin)
       attend_tile(params, shared, token, masked, q, stages + stage, state, out);
-    if (kStages == 1) {
+    if constexpr (!kFp8 && kStages == 1) {
       __syncthreads();
       copy_tile(params, shared, odd ^ 1, stages);
     }

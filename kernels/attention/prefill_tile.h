@@ -14,7 +14,8 @@
 namespace strobe::kernel {
 
 constexpr int kThreads = 128, kWarps = 4;
-constexpr int kTileTokens = prefill_tile_tokens(kTileQk), kStages = prefill_stages(kTileQk);
+constexpr int kTileTokens = prefill_tile_tokens(kTileQk), kStages = prefill_stages(kTileQk, kFp8);
+constexpr int kCacheBytes = kFp8 ? 1 : 2;  // of an element
 constexpr int kRowTiles = kTileRows / (16 * kWarps);
 constexpr int kTokenGroups = kTileTokens / 8, kVoGroups = kTileVo / 8;
 // Weights may grow to 2^kSlack before the maximum follows; 16-bit floats keep their precision there.

@@ -33,9 +33,16 @@ STROBE_DEVICE void take_out_specials(char* v, int32_t* special) {
   __syncthreads();
 }
 
+STROBE_DEVICE float load_value(const AttentionParams& params, const char* from) {
+  if constexpr (!kFp8) return load_float<kType>(from);
+  return static_cast<Dtype>(params.kv_dtype) == Dtype::kE4m3 ? load_float<Dtype::kE4m3>(from)
+                                                             : load_float<Dtype::kE5m2>(from);
+}
+
 STROBE_DEVICE void add_special(const AttentionParams& params, const Shared& shared, int32_t token,
                                Outputs& out) {
-  const char* from = params.v + kv_head_of_block() * params.v_stride_head + first_dim_of_block() * 2 +
+  const char* from = params.v + kv_head_of_block() * params.v_stride_head +
+                     first_dim_of_block() * kCacheBytes +
                      kv_offset(params, shared.item, token, params.v_stride_page, params.v_stride_token);
   bool sees[kRowTiles][2];
 #pragma unroll
@@ -52,7 +59,7 @@ STROBE_DEVICE void add_special(const AttentionParams& params, const Shared& shar
 #pragma unroll
     for (int j = 0; j < 2; ++j) {
       const int32_t column = d * 8 + lane_of_thread() % 4 * 2 + j;
-      const float x = column < dims_of_block(params) ? load_float<kType>(from + column * 2) : 0;
+      const float x = column < dims_of_block(params) ? load_value(params, from + column * kCacheBytes) : 0;
       const float added = fabsf(x) < __int_as_float(0x7f800000) ? 0 : x;
 #pragma unroll
       for (int t = 0; t < kRowTiles; ++t)

@@ -1,6 +1,7 @@
 #include "bench/rehearse.h"
 
 #include "jit/rehearsal.h"
+#include "op/operator.h"
 
 namespace strobe::bench {
 

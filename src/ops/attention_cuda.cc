@@ -37,11 +37,12 @@ constexpr jit::KernelSource kMerge = {.name = "attention_merge",
 constexpr int kThreads = 128;
 constexpr int kTypes[] = {static_cast<int>(Dtype::kF16), static_cast<int>(Dtype::kBf16)};
 constexpr int kRowCounts[] = {64, 128}, kQkTiles[] = {64, 128, 192, 256, 512}, kVoTiles[] = {64, 128, 256};
-enum { kType, kRows, kQk, kVo, kGeneral };
+enum { kType, kRows, kQk, kVo, kFp8, kGeneral };
 constexpr jit::Constant kConstants[] = {{"kType", kDtypeType, kTypes, print_dtype},
                                         {"kTileRows", "int", kRowCounts},
                                         {"kTileQk", "int", kQkTiles},
                                         {"kTileVo", "int", kVoTiles},
+                                        {"kFp8", "bool", kBools, print_bool},
                                         {"kGeneral", "bool", kBools, print_bool}};
 
 // Head dimensions of K and of V's part that a block does, rounded up.
@@ -49,6 +50,8 @@ struct Tile {
   int qk, vo;
 };
 constexpr Tile kTiles[] = {{64, 64}, {128, 128}, {192, 128}, {256, 256}, {512, 256}};
+
+constexpr int kMostFp8Dims = 256;  // beyond, the tiles do not fit the shared memory of every architecture
 
 Tile tile_of(int head_dim_qk, int head_dim_vo) {
   for (const Tile& tile : kTiles)
@@ -61,12 +64,13 @@ bool valid(jit::Values values, cuda::Architecture) {
                                 [&](const Tile& it) { return it.qk == values[kQk] && it.vo == values[kVo]; });
   // The registers hold 128 rows of no more.
   const bool many_rows = values[kVo] <= 128 && !(values[kQk] == 192 && values[kGeneral]);
-  return tile && (values[kRows] == 64 || many_rows);
+  return tile && (values[kRows] == 64 || many_rows) && (values[kQk] <= kMostFp8Dims || !values[kFp8]);
 }
 
 jit::LaunchFacts launch_facts(jit::Values values, cuda::Architecture) {
   return {.threads = kThreads,
-          .shared_bytes = kernel::prefill_shared_bytes(values[kRows], values[kQk], values[kVo])};
+          .shared_bytes =
+              kernel::prefill_shared_bytes(values[kRows], values[kQk], values[kVo], values[kFp8] != 0)};
 }
 
 constexpr jit::KernelSource kPrefill = {.name = "attention_prefill",
@@ -91,8 +95,14 @@ bool is_aligned(const kernel::AttentionParams& params) {
              {address(params.out), params.out_stride_token, params.out_stride_head});
 }
 
+bool is_fp8(Dtype dtype) { return dtype == Dtype::kE4m3 || dtype == Dtype::kE5m2; }
+
 bool on_tensor_cores(const AttentionCudaShape& shape) {
-  return shape.q_dtype != Dtype::kF32 && shape.kv_dtype == shape.q_dtype && !shape.rope;
+  const auto converts = [&] {
+    return is_fp8(shape.kv_dtype) && shape.head_dim_qk % 16 == 0 && shape.head_dim_vo % 16 == 0 &&
+           shape.head_dim_qk <= kMostFp8Dims;
+  };
+  return shape.q_dtype != Dtype::kF32 && (shape.kv_dtype == shape.q_dtype || converts()) && !shape.rope;
 }
 
 bool is_general(const AttentionCudaShape& shape) {
@@ -145,7 +155,7 @@ void launch_attention(const AttentionCudaShape& shape, const kernel::AttentionPa
                        params, gpu, launch);
   const Tile tile = tile_of(shape.head_dim_qk, shape.head_dim_vo);
   const int values[] = {static_cast<int>(shape.q_dtype), tile_rows(shape), tile.qk, tile.vo,
-                        is_general(shape)};
+                        is_fp8(shape.kv_dtype),          is_general(shape)};
   launch_grid(kPrefill, values,
               {.x = x, .y = y, .z = static_cast<std::uint32_t>(ceil_div(shape.head_dim_vo, tile.vo))}, -1,
               params, gpu, launch);
