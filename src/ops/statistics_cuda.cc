@@ -13,12 +13,11 @@ namespace {
 
 constexpr int kBlocksPerSm = 4, kElementsPerThread = 8;
 
-constexpr jit::KernelSource kStatistics = {
-    .name = "statistics",
-    .header = "statistics/statistics.cuh",
-    .launch_facts = [](jit::Values, cuda::Architecture) {
-      return jit::LaunchFacts{.threads = kernel::kStatisticsThreads};
-    }};
+constexpr jit::KernelSource kStatistics = {.name = "statistics",
+                                           .header = "statistics/statistics.cuh",
+                                           .launch_facts = [](jit::Values, cuda::Architecture) {
+                                             return jit::LaunchFacts{.threads = kernel::kStatisticsThreads};
+                                           }};
 
 // The view with neighbouring axes joined where one stride serves for both.
 kernel::StatisticsParams params_of(const TensorView& view) {
