@@ -88,14 +88,19 @@ double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-// The device's own copy between two buffers.
+// The device's own copy between two buffers. Not through a graph: a copy in one reaches 2.7 TB/s on an H200
+// where the same call in a stream reaches 4.2.
 class Copy {
  public:
-  explicit Copy(Stream stream)
-      : from_(kGpu, kCopyBytes), to_(kGpu, kCopyBytes), graph_(kGpu, stream, [&] { enqueue(stream); }) {
-    from_.fill(0x5a);
+  Copy() : from_(kGpu, kCopyBytes), to_(kGpu, kCopyBytes) { from_.fill(0x5a); }
+  double seconds(Stream stream) const {
+    cuda::Event start(kGpu), end(kGpu);
+    start.record(stream);
+    enqueue(stream);
+    end.record(stream);
+    end.wait();
+    return cuda::milliseconds_between(start, end) * 1e-3;
   }
-  double seconds(Stream stream) const { return ::seconds(graph_, stream); }
   static constexpr double bytes() { return 2.0 * kCopyBytes; }
 
  private:
@@ -107,7 +112,6 @@ class Copy {
                 "cuMemcpyDtoDAsync");
   }
   cuda::DeviceBuffer from_, to_;
-  cuda::Graph graph_;
 };
 
 std::string label_of(const Row& row) {
@@ -198,7 +202,7 @@ int main(int argc, char** argv) {
     fmt::print("{}, {} SMs, {} MiB of L2\n{:>9} {:>8} {:>8} {:>8}\n", facts.name, facts.sm_count,
                facts.l2_bytes >> 20, "us", "TB/s", "copy", "of copy");
     const cuda::OwnedStream stream(kGpu);
-    const Copy copy(stream);
+    const Copy copy;
     for (const std::vector<Row>* rows : {&large_rows(), &small_rows()})
       for (const Row& row : *rows) {
         if (label_of(row).find(filter) == std::string::npos) continue;

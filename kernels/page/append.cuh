@@ -1,8 +1,7 @@
 // Writes the rows of new tokens (keys and values, or the two parts of MLA's latent KV) into paged caches.
 //
-// A block does whole tokens: its threads load their vectors of the tokens' rows, one thread per token looks
-// up where they go, and all store. A thread does kItems vectors of a token, as many apart as the token has
-// threads.
+// A thread does kItems vectors of one token, as many apart as the token has threads: it loads them, looks up
+// where the token goes (a warp's threads ask for the same words), and stores.
 //
 // Constants: Dtype kInput, kOutput (equal: bits are copied); int kVector, kItems.
 #include "page/page_params.h"
@@ -60,43 +59,31 @@ STROBE_DEVICE Vector<kTo, kVector> converted(const Vector<kFrom, kVector>& x, fl
 
 }  // namespace strobe::kernel
 
-extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads, 4)
+extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads, 6)
     strobe_append(const __grid_constant__ strobe::kernel::AppendParams params) {
   using namespace strobe::kernel;
-  __shared__ Place places[kThreads];
-  let_next_kernel_begin();
   wait_for_kernel_before();
-  const uint32_t first_token = blockIdx.x * params.block_tokens;
-  const uint32_t tokens = min(params.block_tokens, params.tokens - first_token);
-  const uint32_t token_threads = params.threads.value, work = tokens * token_threads;
-  bool places_known = false;
-  for (uint32_t first = 0; first < work; first += kThreads) {
-    const uint32_t index = min(first + threadIdx.x, work - 1);
-    const bool idle = first + threadIdx.x >= work;
-    const uint32_t token = quotient(index, params.threads);
-    const uint32_t vector = remainder(index, token, params.threads);
-    Vector<kInput, kVector> x[kItems];
+  const uint32_t token_threads = params.threads.value;
+  const uint32_t index = blockIdx.x * kThreads + threadIdx.x;
+  const uint32_t token = quotient(index, params.threads), vector = remainder(index, token, params.threads);
+  if (token >= params.tokens) return;
+  Vector<kInput, kVector> x[kItems];
 #pragma unroll
-    for (int item = 0; item < kItems; ++item) {
-      if (idle || vector + item * token_threads >= params.vectors) continue;
-      const Part part(params, vector + item * token_threads);
-      load<Reuse::kNone>(x[item], part.rows.in + (first_token + token) * part.rows.in_token_stride +
-                                      part.head * part.rows.in_head_stride + part.column * size_of(kInput));
-    }
-    if (!places_known) {
-      if (threadIdx.x < tokens) places[threadIdx.x] = place_of(params, first_token + threadIdx.x);
-      __syncthreads();
-      places_known = true;
-    }
-    const Place place = places[token];
-    if (idle || place.page < 0) continue;
+  for (int item = 0; item < kItems; ++item) {
+    if (vector + item * token_threads >= params.vectors) continue;
+    const Part part(params, vector + item * token_threads);
+    load(x[item], part.rows.in + token * part.rows.in_token_stride + part.head * part.rows.in_head_stride +
+                      part.column * size_of(kInput));
+  }
+  const Place place = place_of(params, token);
+  let_next_kernel_begin();
+  if (place.page < 0) return;
 #pragma unroll
-    for (int item = 0; item < kItems; ++item) {
-      if (vector + item * token_threads >= params.vectors) continue;
-      const Part part(params, vector + item * token_threads);
-      store(part.rows.out + place.page * part.rows.page_stride + place.slot * part.rows.slot_stride +
-                part.head * part.rows.head_stride + part.column * size_of(kOutput),
-            converted<kInput, kOutput>(x[item], part.rows.factor));
-    }
+  for (int item = 0; item < kItems; ++item) {
+    if (vector + item * token_threads >= params.vectors) continue;
+    const Part part(params, vector + item * token_threads);
+    store(part.rows.out + place.page * part.rows.page_stride + place.slot * part.rows.slot_stride +
+              part.head * part.rows.head_stride + part.column * size_of(kOutput),
+          converted<kInput, kOutput>(x[item], part.rows.factor));
   }
 }

@@ -23,7 +23,6 @@ struct AppendParams {
   Divisor page_size;
   uint32_t first_vectors, vectors;  // of a token: of rows[0], and of both
   Divisor threads;                  // of a token; each does kItems vectors, so many apart
-  uint32_t block_tokens;
 };
 
 struct PositionsParams {

@@ -116,8 +116,7 @@ AppendChoice choose_append(std::int64_t tokens, std::int64_t token_vectors, int 
     if (tokens * token_vectors >= std::int64_t{sm_count} * kThreadsThatFillAnSm * items) break;
   }
   choice.token_threads = static_cast<int>(std::max<std::int64_t>(1, ceil_div(token_vectors, choice.items)));
-  choice.block_tokens = std::max(1, kThreads / choice.token_threads);
-  choice.blocks = ceil_div(tokens, choice.block_tokens);
+  choice.blocks = ceil_div(tokens * choice.token_threads, kThreads);
   return choice;
 }
 
@@ -134,7 +133,7 @@ void run_append_cuda(const AppendCudaRows& a, const AppendCudaRows& b, const ops
   const int vector = width.elements();
   const std::int64_t first_vectors = vectors_of(a, vector), vectors = first_vectors + vectors_of(b, vector);
   if (vectors == 0) return;
-  if (tokens > kMaxRows || vectors > kMaxRows / kThreads)
+  if (vectors > kMaxRows / tokens)
     fail(ErrorKind::kUnsupported, "append: {} tokens of {} elements on a GPU, that is too many", tokens,
          vectors * vector);
   const AppendChoice choice = choose_append(tokens, vectors, gpu.sm_count);
@@ -151,8 +150,7 @@ void run_append_cuda(const AppendCudaRows& a, const AppendCudaRows& b, const ops
       .page_size = divisor(axes[ops::kPageSize]),
       .first_vectors = static_cast<std::uint32_t>(first_vectors),
       .vectors = static_cast<std::uint32_t>(vectors),
-      .threads = divisor(choice.token_threads),
-      .block_tokens = static_cast<std::uint32_t>(choice.block_tokens)};
+      .threads = divisor(choice.token_threads)};
   launch_kernel(kAppend, {static_cast<int>(input), static_cast<int>(output), vector, choice.items}, gpu,
                 choice.blocks, params, launch);
 }

@@ -21,7 +21,7 @@ void run_seq_lens_cuda(const SeqLensArgs& args, const Launch& launch);
 
 // How the vectors of a token are shared out.
 struct AppendChoice {
-  int items = 1, token_threads = 1, block_tokens = 1;
+  int items = 1, token_threads = 1;
   std::int64_t blocks = 0;
 };
 AppendChoice choose_append(std::int64_t tokens, std::int64_t token_vectors, int sm_count);
