@@ -121,7 +121,10 @@ void rmsnorm_launch_on_gpu_within_context(benchmark::State& state) {
     rmsnorm_launch_on_gpu(state);
   }
 }
-BENCHMARK(rmsnorm_launch_on_gpu_within_context)->UseManualTime()->Unit(benchmark::kMicrosecond);
-BENCHMARK(rmsnorm_launch_on_gpu)->UseManualTime()->Unit(benchmark::kMicrosecond);
+BENCHMARK(rmsnorm_launch_on_gpu_within_context)
+    ->UseManualTime()
+    ->Iterations(2000)
+    ->Unit(benchmark::kMicrosecond);
+BENCHMARK(rmsnorm_launch_on_gpu)->UseManualTime()->Iterations(2000)->Unit(benchmark::kMicrosecond);
 
 }  // namespace

@@ -19,7 +19,7 @@
 namespace strobe::kernel {
 
 constexpr bool kAdd = kForm == NormForm::kAddRms, kLayer = kForm == NormForm::kLayer;
-constexpr int kThreads = kRowThreads < 128 ? 128 : kRowThreads;
+constexpr int kThreads = kRowThreads < 128 ? 256 : kRowThreads;
 constexpr int kBlockRows = kThreads / kRowThreads;
 constexpr int kItemColumns = kRowThreads * kVector;
 constexpr int kChunkColumns = kItems * kItemColumns;
@@ -28,7 +28,7 @@ constexpr Dtype kWeight = kLayer ? Dtype::kF32 : kInput;
 // Whether the weights are loaded beside the row, not after its sum: where registers allow it.
 constexpr bool kWeightsAhead = !kLong && kItems * (kLayer ? 2 : 1) <= 2;
 // Threads of an SM that there are registers for: 40 for each where a thread holds little, else 64.
-constexpr int kSmThreads = kWeightsAhead && !kLayer ? 1536 : 1024;
+constexpr int kSmThreads = !kLong && kItems <= 2 ? 1536 : 1024;
 static_assert(kBlockRows == 1 || kRowThreads <= kWarpThreads,
               "a sum over several warps takes the whole block");
 static_assert(!kLong || kBlockRows == 1);

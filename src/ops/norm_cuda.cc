@@ -83,7 +83,7 @@ int threads_for(std::int64_t vectors, int items) {
 // Few rows: a thread has as few vectors as possible, since the time is that of one load after the other.
 // Many: two loads, which the kernel's note explains.
 NormChoice choose_norm(const NormShape& shape, int sm_count) {
-  constexpr int kLoads = 2;
+  constexpr int kPreferredThreads = 512;
   const std::int64_t vectors = ceil_div(shape.hidden, shape.vector);
   const int most = most_items(shape.form);
   NormChoice choice{.vector = shape.vector};
@@ -94,9 +94,13 @@ NormChoice choose_norm(const NormShape& shape, int sm_count) {
     choice.blocks = shape.rows;
     return choice;
   }
-  const bool few_rows = shape.rows <= 2 * sm_count;
-  choice.items = few_rows || shape.form == NormForm::kAddRms ? 1 : kLoads;
-  while (threads_for(vectors, choice.items) == 0) choice.items *= 2;
+  const bool many_rows = shape.rows > 2 * sm_count;
+  choice.items = 2;
+  if (many_rows && shape.form == NormForm::kAddRms) choice.items = 1;
+  if (many_rows && shape.form == NormForm::kRms && shape.out_bytes == 1) choice.items = 4;
+  while (choice.items < most &&
+         (threads_for(vectors, choice.items) == 0 || threads_for(vectors, choice.items) > kPreferredThreads))
+    choice.items *= 2;
   while (choice.items > 1 && threads_for(vectors, choice.items / 2) == kRowThreadCounts[0]) choice.items /= 2;
   choice.row_threads = threads_for(vectors, choice.items);
   choice.blocks = ceil_div(shape.rows, choice.block_rows());

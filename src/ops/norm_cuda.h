@@ -32,7 +32,7 @@ struct NormChoice {
   bool long_rows = false;
   std::int64_t blocks = 0;
 
-  int threads() const { return row_threads < 128 ? 128 : row_threads; }
+  int threads() const { return row_threads < 128 ? 256 : row_threads; }
   int block_rows() const { return threads() / row_threads; }
 };
 
