@@ -39,7 +39,8 @@ struct NormChoice {
 struct NormShape {
   kernel::NormForm form = kernel::NormForm::kRms;
   std::int64_t rows = 0, hidden = 0;
-  int vector = 8;  // elements that an access may have
+  int vector = 8;     // elements that an access may have
+  int out_bytes = 2;  // of an element
 };
 
 NormChoice choose_norm(const NormShape& shape, int sm_count);
