@@ -36,9 +36,10 @@ static_assert(!kLong || kBlockRows == 1);
 using InputVector = Vector<kInput, kVector>;
 using Values = float[kVector];
 
-// What a thread holds of a chunk of a row, as it lies in memory.
+// What a thread holds of a chunk of a row: the sums of a residual addition, else what lies in memory.
 struct Chunk {
-  InputVector vector[kOperands][kItems];
+  InputVector vector[kAdd ? 1 : kItems];
+  float x[kAdd ? kItems : 1][kVector];
 };
 
 // Of a thread's vectors in chunk `index`.
@@ -55,7 +56,7 @@ STROBE_DEVICE char* vectors_of(const Rows& rows, const NormParams& params, uint3
   return row_of(rows, params.inner_rows, row) + static_cast<int64_t>(first_column(index)) * size_of(dtype);
 }
 
-// Calls f(operand, item, address) for every vector of a thread that exists.
+// Calls f(operand, item, address) for every vector of a thread that exists; operand 0: input, 1: residual.
 template <class F>
 STROBE_DEVICE void for_each_vector(const NormParams& params, uint32_t row, int index, F f) {
   const char* address[kOperands];
@@ -71,10 +72,21 @@ STROBE_DEVICE void for_each_vector(const NormParams& params, uint32_t row, int i
 
 // Columns beyond the row, and all of a row beyond the last, are 0.
 STROBE_DEVICE void load_chunk(const NormParams& params, uint32_t row, int index, Chunk& chunk) {
-  chunk = {};
-  for_each_vector(params, row, index, [&](int operand, int item, const char* address) {
-    load(chunk.vector[operand][item], address);
-  });
+  InputVector vector[kOperands][kItems] = {};
+  for_each_vector(params, row, index,
+                  [&](int operand, int item, const char* address) { load(vector[operand][item], address); });
+#pragma unroll
+  for (int item = 0; item < kItems; ++item) {
+    if constexpr (kAdd) {
+      Values addend;
+      unpack(vector[0][item], chunk.x[item]);
+      unpack(vector[1][item], addend);
+#pragma unroll
+      for (int i = 0; i < kVector; ++i) chunk.x[item][i] += addend[i];
+    } else {
+      chunk.vector[item] = vector[0][item];
+    }
+  }
 }
 
 // The factors and addends of a thread's columns.
@@ -91,13 +103,11 @@ STROBE_DEVICE void load_weights(const NormParams& params, int index, int item, W
 }
 
 STROBE_DEVICE void values_of(const Chunk& chunk, int item, Values& x) {
-  unpack(chunk.vector[0][item], x);
-  if constexpr (kAdd) {
-    Values addend;
-    unpack(chunk.vector[1][item], addend);
+  if constexpr (kAdd)
 #pragma unroll
-    for (int i = 0; i < kVector; ++i) x[i] += addend[i];
-  }
+    for (int i = 0; i < kVector; ++i) x[i] = chunk.x[item][i];
+  else
+    unpack(chunk.vector[item], x);
 }
 
 STROBE_DEVICE float sum(const Chunk& chunk) {
@@ -137,9 +147,13 @@ STROBE_DEVICE void add_deviations(const NormParams& params, int index, const Chu
 // corrected by that of the deviations from it.
 STROBE_DEVICE float scale_of(const NormParams& params, const Deviations& deviations,
                              RowSum<kRowThreads>& row_sum, float& mean) {
-  float mean_square = row_sum(deviations.squares) * params.inverse_hidden;
+  float sums[kLayer ? 2 : 1];
+  sums[0] = deviations.squares;
+  if constexpr (kLayer) sums[1] = deviations.sum;
+  row_sum(sums);
+  float mean_square = sums[0] * params.inverse_hidden;
   if constexpr (kLayer) {
-    const float correction = row_sum(deviations.sum) * params.inverse_hidden;
+    const float correction = sums[1] * params.inverse_hidden;
     mean += correction;
     mean_square -= correction * correction;
   }
@@ -223,9 +237,12 @@ extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads,
                                              strobe::kernel::kSmThreads / strobe::kernel::kThreads)
     strobe_norm(const __grid_constant__ strobe::kernel::NormParams params) {
   using namespace strobe::kernel;
-  wait_for_kernel_before();
   RowSum<kRowThreads> row_sum;
   const uint32_t row = blockIdx.x * kBlockRows + threadIdx.x / kRowThreads;
+  if (params.prefetches)
+    for_each_vector(params, row, 0,
+                    [&](int, int, const char* address) { prefetch<kInput, kVector>(address); });
+  wait_for_kernel_before();
   if constexpr (kLong) {
     norm_long_row(params, row, row_sum);
   } else {

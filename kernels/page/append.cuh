@@ -56,7 +56,7 @@ STROBE_DEVICE Vector<kTo, kVector> converted(const Vector<kFrom, kVector>& x, fl
 
 }  // namespace strobe::kernel
 
-extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads, 8)
+extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads, 6)
     strobe_append(const __grid_constant__ strobe::kernel::AppendParams params) {
   using namespace strobe::kernel;
   wait_for_kernel_before();
