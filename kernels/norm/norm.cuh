@@ -36,10 +36,9 @@ static_assert(!kLong || kBlockRows == 1);
 using InputVector = Vector<kInput, kVector>;
 using Values = float[kVector];
 
-// What a thread holds of a chunk of a row: the sums of a residual addition, else what lies in memory.
+// What a thread holds of a chunk of a row, as it lies in memory.
 struct Chunk {
-  InputVector vector[kAdd ? 1 : kItems];
-  float x[kAdd ? kItems : 1][kVector];
+  InputVector vector[kOperands][kItems];
 };
 
 // Of a thread's vectors in chunk `index`.
@@ -56,7 +55,7 @@ STROBE_DEVICE char* vectors_of(const Rows& rows, const NormParams& params, uint3
   return row_of(rows, params.inner_rows, row) + static_cast<int64_t>(first_column(index)) * size_of(dtype);
 }
 
-// Calls f(operand, item, address) for every vector of a thread that exists; operand 0: input, 1: residual.
+// Calls f(operand, item, address) for every vector of a thread that exists.
 template <class F>
 STROBE_DEVICE void for_each_vector(const NormParams& params, uint32_t row, int index, F f) {
   const char* address[kOperands];
@@ -72,21 +71,10 @@ STROBE_DEVICE void for_each_vector(const NormParams& params, uint32_t row, int i
 
 // Columns beyond the row, and all of a row beyond the last, are 0.
 STROBE_DEVICE void load_chunk(const NormParams& params, uint32_t row, int index, Chunk& chunk) {
-  InputVector vector[kOperands][kItems] = {};
-  for_each_vector(params, row, index,
-                  [&](int operand, int item, const char* address) { load(vector[operand][item], address); });
-#pragma unroll
-  for (int item = 0; item < kItems; ++item) {
-    if constexpr (kAdd) {
-      Values addend;
-      unpack(vector[0][item], chunk.x[item]);
-      unpack(vector[1][item], addend);
-#pragma unroll
-      for (int i = 0; i < kVector; ++i) chunk.x[item][i] += addend[i];
-    } else {
-      chunk.vector[item] = vector[0][item];
-    }
-  }
+  chunk = {};
+  for_each_vector(params, row, index, [&](int operand, int item, const char* address) {
+    load(chunk.vector[operand][item], address);
+  });
 }
 
 // The factors and addends of a thread's columns.
@@ -103,11 +91,13 @@ STROBE_DEVICE void load_weights(const NormParams& params, int index, int item, W
 }
 
 STROBE_DEVICE void values_of(const Chunk& chunk, int item, Values& x) {
-  if constexpr (kAdd)
+  unpack(chunk.vector[0][item], x);
+  if constexpr (kAdd) {
+    Values addend;
+    unpack(chunk.vector[1][item], addend);
 #pragma unroll
-    for (int i = 0; i < kVector; ++i) x[i] = chunk.x[item][i];
-  else
-    unpack(chunk.vector[item], x);
+    for (int i = 0; i < kVector; ++i) x[i] += addend[i];
+  }
 }
 
 STROBE_DEVICE float sum(const Chunk& chunk) {
@@ -147,13 +137,9 @@ STROBE_DEVICE void add_deviations(const NormParams& params, int index, const Chu
 // corrected by that of the deviations from it.
 STROBE_DEVICE float scale_of(const NormParams& params, const Deviations& deviations,
                              RowSum<kRowThreads>& row_sum, float& mean) {
-  float sums[kLayer ? 2 : 1];
-  sums[0] = deviations.squares;
-  if constexpr (kLayer) sums[1] = deviations.sum;
-  row_sum(sums);
-  float mean_square = sums[0] * params.inverse_hidden;
+  float mean_square = row_sum(deviations.squares) * params.inverse_hidden;
   if constexpr (kLayer) {
-    const float correction = sums[1] * params.inverse_hidden;
+    const float correction = row_sum(deviations.sum) * params.inverse_hidden;
     mean += correction;
     mean_square -= correction * correction;
   }
