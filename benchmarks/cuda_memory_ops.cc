@@ -3,7 +3,7 @@
 //
 //   cuda_memory_ops [part of a name]
 //
-// Launches are recorded into a graph and replayed (the copy is not); a row is the median of kRepetitions replays. `cold` rows
+// Launches are recorded into a graph and replayed; a row is the median of kRepetitions replays. `cold` rows
 // go through so many instances of their tensors that more than kCachesBetween times the L2 cache is touched
 // before one is used again; `warm` rows use one instance. Data is random. `of copy` is the row's bytes a
 // second over those of the device's own copy of 512 MiB; cold small cases show the latency of a launch rather
@@ -88,18 +88,18 @@ double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-// The device's own copy between two buffers; not in a graph, where it runs at two thirds of the speed (H200).
+// The device's own copy between two buffers. Not through a graph: a copy in one reaches 2.7 TB/s on an H200
+// where the same call in a stream reaches 4.2.
 class Copy {
  public:
   Copy() : from_(kGpu, kCopyBytes), to_(kGpu, kCopyBytes) { from_.fill(0x5a); }
   double seconds(Stream stream) const {
-    constexpr int kCopies = 8;
     cuda::Event start(kGpu), end(kGpu);
     start.record(stream);
-    for (int i = 0; i < kCopies; ++i) enqueue(stream);
+    enqueue(stream);
     end.record(stream);
     end.wait();
-    return cuda::milliseconds_between(start, end) * 1e-3 / kCopies;
+    return cuda::milliseconds_between(start, end) * 1e-3;
   }
   static constexpr double bytes() { return 2.0 * kCopyBytes; }
 
