@@ -15,5 +15,6 @@
 #include "strobe/page.h"
 #include "strobe/quantization.h"
 #include "strobe/rope.h"
+#include "strobe/sampling.h"
 #include "strobe/tensor.h"
 #include "strobe/threads.h"
