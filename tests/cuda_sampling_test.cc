@@ -15,7 +15,6 @@ using test::Layout;
 
 class CudaSampling : public test::GpuTest {};
 
-constexpr const char* kFloatNames[] = {"f32", "f16", "bf16"};
 constexpr const char* kSamplers[] = {"sampling_from_probs", "sampling_from_logits"};
 
 test::Values rows(const std::string& count, const std::string& vocab, const std::string& dtype) {
@@ -30,14 +29,15 @@ test::Values with(test::Values values, const test::Values& more) {
 // One block a row, and clusters; whole vectors, single elements.
 TEST_F(CudaSampling, MatchesTheReferenceOverDtypesAndLengths) {
   for (const char* sampler : kSamplers)
-    for (const char* dtype : kFloatNames)
-      for (const char* vocab : {"1", "65", "1000", "8200"})
-        expect_routine_matches_on_gpu(sampler, rows("3", vocab, dtype));
+    for (const auto& [dtype, vocab] :
+         {std::pair("f32", "1"), {"f32", "65"}, {"f32", "1000"}, {"f32", "8200"}, {"bf16", "4099"},
+          {"bf16", "8200"}, {"f16", "1000"}})
+      expect_routine_matches_on_gpu(sampler, rows("3", vocab, dtype));
 }
 
 TEST_F(CudaSampling, FiltersMatchTheReference) {
   for (const char* sampler : kSamplers)
-    for (const auto& [dtype, vocab] : {std::pair("f32", "2000"), {"f32", "8200"}, {"bf16", "8200"}})
+    for (const auto& [dtype, vocab] : {std::pair("f32", "1000"), {"f32", "8200"}, {"bf16", "8200"}})
       for (const test::Values& filter : {test::Values{{"top_k", "50"}},
                                          {{"top_p", "0.9"}},
                                          {{"min_p", "0.1"}},
@@ -48,7 +48,7 @@ TEST_F(CudaSampling, FiltersMatchTheReference) {
 
 TEST_F(CudaSampling, WrittenRowsMatchTheReference) {
   for (const char* routine : {"softmax", "renorm_probs", "mask_logits"})
-    for (const auto& [dtype, vocab] : {std::pair("f32", "1000"), {"bf16", "8200"}, {"f32", "4099"}}) {
+    for (const auto& [dtype, vocab] : {std::pair("f32", "1000"), {"bf16", "8200"}}) {
       const test::Values sizes = {{"batch_size", "3"}, {"vocab_size", vocab}, {"dtype", dtype}};
       expect_routine_matches_on_gpu(routine, sizes);
       if (routine != std::string_view("softmax"))

@@ -41,12 +41,11 @@ struct Row {
 
   STROBE_DEVICE Row(const SamplingParams& params, int row)
       : top_k(at_row(params.top_k, row)),
-        top_p(fmaxf(at_row(params.top_p, row), 0.0f)),
-        min_p(fminf(at_row(params.min_p, row), 1.0f)),
+        top_p(at_row(params.top_p, row)),
+        min_p(at_row(params.min_p, row)),
         factor(kLogits ? factor_of(at_row(params.temperature, row)) : 0.0f) {
-    const float given = at_row(params.top_p, row);
-    if (given != given) top_p = 1;
-    if (!(min_p > 0)) min_p = 0;
+    top_p = top_p < 1 ? fmaxf(top_p, 0.0f) : 1.0f;
+    min_p = min_p > 0 ? fminf(min_p, 1.0f) : 0.0f;
   }
 
   // A probability, or one in proportion.
@@ -217,7 +216,7 @@ STROBE_DEVICE void work(const SamplingParams& params, const Columns& columns, Sh
     write_row(params, columns, number,
               [&](float x) { return !good ? scale : keeps(x) ? row.value(x) * scale : 0.0f; });
   } else {
-    const bool all = is_bad(shared);
+    const bool all = is_bad(shared) || row.factor != row.factor;
     write_row(params, columns, number,
               [&](float x) { return all || keeps(x) ? x : -float_at(0x7f800000); });
   }
