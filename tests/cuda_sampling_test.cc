@@ -29,9 +29,13 @@ test::Values with(test::Values values, const test::Values& more) {
 // One block a row, and clusters; whole vectors, single elements.
 TEST_F(CudaSampling, MatchesTheReferenceOverDtypesAndLengths) {
   for (const char* sampler : kSamplers)
-    for (const auto& [dtype, vocab] :
-         {std::pair("f32", "1"), {"f32", "65"}, {"f32", "1000"}, {"f32", "8200"}, {"bf16", "4099"},
-          {"bf16", "8200"}, {"f16", "1000"}})
+    for (const auto& [dtype, vocab] : {std::pair("f32", "1"),
+                                       {"f32", "65"},
+                                       {"f32", "1000"},
+                                       {"f32", "8200"},
+                                       {"bf16", "4099"},
+                                       {"bf16", "8200"},
+                                       {"f16", "1000"}})
       expect_routine_matches_on_gpu(sampler, rows("3", vocab, dtype));
 }
 
@@ -60,7 +64,8 @@ TEST_F(CudaSampling, WrittenRowsMatchTheReference) {
 
 TEST_F(CudaSampling, WorksInPlaceOnStridedViewsAndMisaligned) {
   for (const char* routine : {"renorm_probs", "mask_logits"}) {
-    const test::Values values = {{"batch_size", "4"}, {"vocab_size", "1000"}, {"dtype", "f32"}, {"top_k", "20"}};
+    const test::Values values = {
+        {"batch_size", "4"}, {"vocab_size", "1000"}, {"dtype", "f32"}, {"top_k", "20"}};
     expect_routine_matches_on_gpu(routine, values, Layout::kInPlace);
     expect_routine_matches_on_gpu(routine, values, Layout::kStrided);
     expect_routine_matches_on_gpu(routine, values, Layout::kDense, GpuRun{.shift = 4});
@@ -88,7 +93,9 @@ TEST_F(CudaSampling, ParametersOfRowsAndBadRows) {
                               .min_p_rows = TensorView::of(min_p)};
   const RandomNumbers numbers = {.seeds = TensorView::of(seeds), .offsets = TensorView::of(offset)};
   const Tensor samples(Dtype::kI64, {kRows}), valid(Dtype::kBool, {kRows}), out(Dtype::kF32, {kRows, kVocab});
-  const auto expect_passes = [](const op::CheckResult& result) { EXPECT_TRUE(result.passed) << result.worst; };
+  const auto expect_passes = [](const op::CheckResult& result) {
+    EXPECT_TRUE(result.passed) << result.worst;
+  };
   for (bool graph : {false, true}) {
     expect_passes(check_on_gpu("sampling_from_probs",
                                SamplingFromProbsArgs{.probs = probs,
@@ -109,12 +116,13 @@ TEST_F(CudaSampling, ParametersOfRowsAndBadRows) {
                                {.graph = graph}));
   }
   expect_passes(check_on_gpu("renorm_probs", RenormProbsArgs{.probs = probs, .out = out, .filter = filter}));
-  expect_passes(check_on_gpu("mask_logits", MaskLogitsArgs{.logits = probs,
-                                                           .out = out,
-                                                           .filter = filter,
-                                                           .temperature_rows = TensorView::of(temperature)}));
   expect_passes(check_on_gpu(
-      "softmax", SoftmaxArgs{.logits = probs, .probs = out, .temperature_rows = TensorView::of(temperature)}));
+      "mask_logits",
+      MaskLogitsArgs{
+          .logits = probs, .out = out, .filter = filter, .temperature_rows = TensorView::of(temperature)}));
+  expect_passes(check_on_gpu(
+      "softmax",
+      SoftmaxArgs{.logits = probs, .probs = out, .temperature_rows = TensorView::of(temperature)}));
 }
 
 TEST_F(CudaSampling, AnotherSeedFailsTheCheck) {
@@ -137,8 +145,8 @@ TEST(SamplingChoices, CoverTheRow) {
       for (int vector : {1, 2, 4, 8})
         for (std::int64_t vocab : {1, 511, 512, 513, 4095, 4096, 32000, 128256, 151936, 1 << 22}) {
           if (vector * static_cast<int>(size_of(dtype)) > 16) continue;
-          const op::SamplingChoice choice =
-              op::choose_sampling({.dtype = dtype, .vocab_size = vocab, .vector = vector}, facts.architecture);
+          const op::SamplingChoice choice = op::choose_sampling(
+              {.dtype = dtype, .vocab_size = vocab, .vector = vector}, facts.architecture);
           EXPECT_GE(std::int64_t{choice.warp_steps} * 512 * choice.cluster * choice.vector, vocab);
           EXPECT_LT((std::int64_t{choice.warp_steps} - 1) * 512 * choice.cluster * choice.vector, vocab);
           EXPECT_LE(choice.shared_bytes, facts.shared_bytes_per_block);

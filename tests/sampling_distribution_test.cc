@@ -1,5 +1,5 @@
-// Whether draws have the distribution that they should have: Pearson's chi-square statistic of a million draws,
-// whose power is stated beside each test, and negative controls for it.
+// Whether draws have the distribution that they should have: Pearson's chi-square statistic of a million
+// draws, whose power is stated beside each test, and negative controls for it.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -95,7 +95,8 @@ TEST(SamplingDistribution, ABiasOfOnePercentIsFound) {
 }
 
 TEST(SamplingDistribution, OfLogits) {
-  for (float temperature : {1.0f, 0.7f}) EXPECT_LT(score(zipf(), draw_from_logits(zipf(), temperature)), kMost);
+  for (float temperature : {1.0f, 0.7f})
+    EXPECT_LT(score(zipf(), draw_from_logits(zipf(), temperature)), kMost);
 }
 
 // The kept tokens, in proportion, and no other: that would be the statistic's infinity.

@@ -74,19 +74,22 @@ TEST(Sampling, MatchesTheReferenceOverDtypesAndLengths) {
   for (const char* sampler : kSamplers)
     for (const char* dtype : kFloatNames)
       for (const char* vocab : {"1", "3", "15", "16", "17", "65", "1000", "1024", "1025", "5003"})
-        expect_matches_reference(sampler, {{"num_rows", "9"},
-                                           {"batch_size", "9"},
-                                           {"vocab_size", vocab},
-                                           {"dtype", dtype},
-                                           {"seed", "7"}});
+        expect_matches_reference(
+            sampler,
+            {{"num_rows", "9"}, {"batch_size", "9"}, {"vocab_size", vocab}, {"dtype", dtype}, {"seed", "7"}});
 }
 
 TEST(Sampling, FiltersMatchTheReference) {
   for (const char* sampler : kSamplers)
     for (const char* dtype : kFloatNames)
-      for (const auto& [k, p, min] :
-           {std::tuple("1", "1", "0"), {"50", "1", "0"}, {"0", "0.9", "0"}, {"0", "0.5", "0"}, {"0", "0", "0"},
-            {"0", "1", "0.05"}, {"40", "0.8", "0"}, {"999", "0.99", "0.01"}})
+      for (const auto& [k, p, min] : {std::tuple("1", "1", "0"),
+                                      {"50", "1", "0"},
+                                      {"0", "0.9", "0"},
+                                      {"0", "0.5", "0"},
+                                      {"0", "0", "0"},
+                                      {"0", "1", "0.05"},
+                                      {"40", "0.8", "0"},
+                                      {"999", "0.99", "0.01"}})
         for (const char* joint : {"false", "true"})
           expect_matches_reference(sampler, {{"num_rows", "6"},
                                              {"batch_size", "6"},
@@ -132,8 +135,8 @@ TEST(Sampling, WrittenRowsMatchTheReference) {
 
 TEST(Sampling, WorksInPlaceAndOnStridedViews) {
   for (const char* routine : {"renorm_probs", "mask_logits"})
-    test::expect_in_place_matches_reference(
-        routine, {{"batch_size", "4"}, {"vocab_size", "777"}, {"top_k", "20"}});
+    test::expect_in_place_matches_reference(routine,
+                                            {{"batch_size", "4"}, {"vocab_size", "777"}, {"top_k", "20"}});
   for (const char* routine : {"renorm_probs", "mask_logits", "softmax"})
     test::expect_strided_matches_reference(routine, {{"batch_size", "6"}, {"vocab_size", "257"}});
 }
@@ -149,7 +152,8 @@ std::vector<std::vector<float>> awkward_rows(std::int64_t size) {
   rows.back()[n - 1] = 1;
   rows.emplace_back();
   for (std::size_t j = 0; j < n; ++j)  // neighbours differ in the last bit
-    rows.back().push_back(std::bit_cast<float>(0x38000000u + static_cast<std::uint32_t>(j * 2654435761u % 64)));
+    rows.back().push_back(
+        std::bit_cast<float>(0x38000000u + static_cast<std::uint32_t>(j * 2654435761u % 64)));
   rows.emplace_back();
   for (std::size_t j = 0; j < n; ++j) rows.back().push_back(std::ldexp(1.0f, -static_cast<int>(j % 140)));
   return rows;
@@ -164,20 +168,25 @@ TEST(Sampling, AwkwardRowsMatchTheReference) {
     std::copy(rows[r].begin(), rows[r].end(), probs.as<float>() + r * static_cast<std::size_t>(kSize));
   const Tensor samples(Dtype::kI32, {count}), valid(Dtype::kBool, {count});
   for (cpu::Isa isa : test::isa_levels())
-    for (const TokenFilter& filter :
-         {TokenFilter{.top_p = 0.9f}, {.top_p = 0.4f}, {.top_k = 1}, {.top_k = 50}, {.top_k = 40000},
-          {.top_k = 1000, .top_p = 0.5f}, {.top_k = 1000, .top_p = 0.5f, .joint = true}, {.min_p = 0.3f}}) {
+    for (const TokenFilter& filter : {TokenFilter{.top_p = 0.9f},
+                                      {.top_p = 0.4f},
+                                      {.top_k = 1},
+                                      {.top_k = 50},
+                                      {.top_k = 40000},
+                                      {.top_k = 1000, .top_p = 0.5f},
+                                      {.top_k = 1000, .top_p = 0.5f, .joint = true},
+                                      {.min_p = 0.3f}}) {
       if (isa == cpu::Isa::kPortable && filter.top_k > 50) continue;  // its multiply-adds are slow
       const test::ScopedIsa scoped(isa);
-      const auto from_probs =
-          test::check_call("sampling_from_probs",
-                           SamplingFromProbsArgs{.probs = probs, .samples = samples, .valid = valid, .filter = filter},
-                           [](const SamplingFromProbsArgs& args) { sampling_from_probs(args); });
+      const auto from_probs = test::check_call(
+          "sampling_from_probs",
+          SamplingFromProbsArgs{.probs = probs, .samples = samples, .valid = valid, .filter = filter},
+          [](const SamplingFromProbsArgs& args) { sampling_from_probs(args); });
       EXPECT_TRUE(from_probs.passed) << cpu::name(isa) << ": " << from_probs.worst;
-      const auto from_logits =
-          test::check_call("sampling_from_logits",
-                           SamplingFromLogitsArgs{.logits = probs, .samples = samples, .valid = valid, .filter = filter},
-                           [](const SamplingFromLogitsArgs& args) { sampling_from_logits(args); });
+      const auto from_logits = test::check_call(
+          "sampling_from_logits",
+          SamplingFromLogitsArgs{.logits = probs, .samples = samples, .valid = valid, .filter = filter},
+          [](const SamplingFromLogitsArgs& args) { sampling_from_logits(args); });
       EXPECT_TRUE(from_logits.passed) << cpu::name(isa) << ": " << from_logits.worst;
     }
 }
@@ -211,8 +220,8 @@ TEST(Sampling, FiltersComeOneAfterTheOtherOrJoint) {
 }
 
 TEST(Sampling, BadRowsGiveZeroAndSaySo) {
-  const std::vector<std::vector<float>> bad_probs = {{0.5f, kNan, 0.5f}, {0.5f, -0.1f, 0.6f}, {0, 0, 0},
-                                                     {0.5f, kInf, 0.5f}, {2.5f, 0, 0}};
+  const std::vector<std::vector<float>> bad_probs = {
+      {0.5f, kNan, 0.5f}, {0.5f, -0.1f, 0.6f}, {0, 0, 0}, {0.5f, kInf, 0.5f}, {2.5f, 0, 0}};
   const std::vector<std::vector<float>> bad_logits = {{0, kNan, 1}, {0, kInf, 1}, {-kInf, -kInf, -kInf}};
   Tensor sample(Dtype::kI32, {1}), valid(Dtype::kBool, {1});
   const auto expect_bad = [&](const std::string& what) {
@@ -229,7 +238,8 @@ TEST(Sampling, BadRowsGiveZeroAndSaySo) {
         expect_bad(testing::PrintToString(row));
         const Tensor out(Dtype::kF32, {1, 3});
         renorm_probs({.probs = row_of(row), .out = out, .filter = filter});
-        for (int j = 0; j < 3; ++j) EXPECT_TRUE(std::isnan(out.as<float>()[j])) << testing::PrintToString(row);
+        for (int j = 0; j < 3; ++j)
+          EXPECT_TRUE(std::isnan(out.as<float>()[j])) << testing::PrintToString(row);
       }
       for (const auto& row : bad_logits) {
         sampling_from_logits({.logits = row_of(row), .samples = sample, .valid = valid, .filter = filter});
@@ -253,12 +263,14 @@ TEST(Sampling, ParametersOfRowsTakeTheScalarsPlace) {
   std::vector<std::int32_t> top_k = {1, 2, 0, -5, 100, 4};
   std::vector<float> top_p = {1, 1, 0.39f, kNan, 3, -1};
   const Tensor out(Dtype::kF32, {6, 4});
-  renorm_probs({.probs = probs,
-                .out = out,
-                .filter = {.top_k = 3, .top_k_rows = TensorView::of(top_k), .top_p_rows = TensorView::of(top_p)}});
+  renorm_probs(
+      {.probs = probs,
+       .out = out,
+       .filter = {.top_k = 3, .top_k_rows = TensorView::of(top_k), .top_p_rows = TensorView::of(top_p)}});
   const int kept[] = {1, 2, 1, 4, 4, 1};
   for (int row = 0; row < 6; ++row)
-    for (int j = 0; j < 4; ++j) EXPECT_EQ(out.view().at<float>(row, j) > 0, j >= 4 - kept[row]) << row << " " << j;
+    for (int j = 0; j < 4; ++j)
+      EXPECT_EQ(out.view().at<float>(row, j) > 0, j >= 4 - kept[row]) << row << " " << j;
 }
 
 // Where random numbers come from: seeds, offsets, rows.
@@ -289,14 +301,16 @@ TEST_F(Draws, AreTheSameForTheSameNumbersOnly) {
 
 TEST_F(Draws, TensorsAreTheSameAsScalars) {
   std::vector<std::int64_t> seed = {1}, offset = {2};
-  EXPECT_EQ(draw({.seeds = TensorView::of(seed), .offsets = TensorView::of(offset)}), draw({.seed = 1, .offset = 2}));
+  EXPECT_EQ(draw({.seeds = TensorView::of(seed), .offsets = TensorView::of(offset)}),
+            draw({.seed = 1, .offset = 2}));
   std::vector<std::int64_t> offsets(kRows, 2);
   EXPECT_EQ(draw({.seed = 1, .offsets = TensorView::of(offsets)}), draw({.seed = 1, .offset = 2}));
 }
 
 TEST_F(Draws, OfARowWithItsOwnSeedDoNotDependOnItsPlace) {
   std::vector<std::int64_t> seeds(kRows);
-  for (std::size_t i = 0; i < seeds.size(); ++i) seeds[i] = static_cast<std::int64_t>(i) + (std::int64_t{1} << 60);
+  for (std::size_t i = 0; i < seeds.size(); ++i)
+    seeds[i] = static_cast<std::int64_t>(i) + (std::int64_t{1} << 60);
   const std::vector<std::int32_t> forwards = draw({.seeds = TensorView::of(seeds)});
   std::reverse(seeds.begin(), seeds.end());
   std::vector<std::int32_t> backwards = draw({.seeds = TensorView::of(seeds)});
@@ -338,8 +352,9 @@ TEST(Sampling, NamesWhatIsWrong) {
   const auto message = [&](const SamplingFromProbsArgs& args) {
     return error_message([&] { sampling_from_probs(args); });
   };
-  EXPECT_THAT(message({.probs = probs, .samples = three}),
-              HasSubstr("sampling_from_probs: samples: expected at most num_rows = 2 without indices, got i32[3]"));
+  EXPECT_THAT(
+      message({.probs = probs, .samples = three}),
+      HasSubstr("sampling_from_probs: samples: expected at most num_rows = 2 without indices, got i32[3]"));
   EXPECT_THAT(message({.probs = probs, .samples = floats}), HasSubstr("samples: expected dtype i32 or i64"));
   EXPECT_THAT(message({.probs = probs, .samples = samples, .filter = {.top_k = -1}}),
               HasSubstr("top_k: expected a value in [0, "));
@@ -350,7 +365,8 @@ TEST(Sampling, NamesWhatIsWrong) {
               HasSubstr("top_k_rows: expected shape [batch_size = 2], got i32[3]"));
   EXPECT_THAT(message({.probs = probs, .samples = samples, .random = {.seeds = seeds}}),
               HasSubstr("seeds: expected 1 or batch_size = 2 elements, got i64[3]"));
-  EXPECT_THAT(message({.probs = empty, .samples = samples}), HasSubstr("vocab_size: expected at least one token"));
+  EXPECT_THAT(message({.probs = empty, .samples = samples}),
+              HasSubstr("vocab_size: expected at least one token"));
   EXPECT_THAT(error_message([&] {
                 softmax({.logits = probs, .probs = Tensor(Dtype::kF32, {2, 8}), .temperature = -1});
               }),

@@ -75,8 +75,7 @@ struct SamplingFromProbsArgs {
   TensorView probs;    // [num_rows, vocab_size], f32, f16 or bf16; the innermost axis contiguous
   TensorView samples;  // [batch_size], i32 or i64: the tokens
   TensorView valid;    // optional [batch_size], bool: whether the row was good
-  TensorView
-      indices;  // optional [batch_size], i32: sample i is of row indices[i], else of row i
+  TensorView indices;  // optional [batch_size], i32: sample i is of row indices[i], else of row i
   TokenFilter filter;
   RandomNumbers random;
 };

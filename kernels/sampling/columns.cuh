@@ -1,9 +1,9 @@
 // A row spread over the warps of a cluster: which columns a lane has, and how it gets at them.
 //
 // Warp g of the cluster (g = rank * kWarps + warp of the block) owns 32 * kVector * warp_steps consecutive
-// columns; lane l has the vectors l, l + 32, … of them. So columns rise with (warp, step, lane), and a running
-// sum over the warps is one over columns. When the row is kept, step s of warp w lies at vector
-// (w * warp_steps + s) * 32 + lane of the block's shared memory: each thread reads what it has copied itself.
+// columns; lane l has the vectors l, l + 32, … of them. So columns rise with (warp, step, lane), and a
+// running sum over the warps is one over columns. When the row is kept, step s of warp w lies at vector (w *
+// warp_steps + s) * 32 + lane of the block's shared memory: each thread reads what it has copied itself.
 #pragma once
 
 #include "ptx/async_copy.h"
@@ -25,7 +25,8 @@ class Columns {
  public:
   STROBE_DEVICE Columns(const SamplingParams& params, const char* row, ColumnVector* kept)
       : row_(row),
-        kept_(params.keeps_row ? kept + (warp_of_thread() * params.warp_steps * 32 + lane_of_thread()) : nullptr),
+        kept_(params.keeps_row ? kept + (warp_of_thread() * params.warp_steps * 32 + lane_of_thread())
+                               : nullptr),
         steps_(params.warp_steps),
         vocab_size_(params.vocab_size) {
     const int warp = static_cast<int>(cluster_rank()) * kWarps + warp_of_thread();

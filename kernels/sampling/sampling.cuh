@@ -35,9 +35,9 @@ STROBE_DEVICE uint64_t at_row(const RowNumber& number, int row) {
 struct Row {
   int top_k;
   float top_p, min_p;
-  float factor;        // of logits: log2(e) / temperature
+  float factor;  // of logits: log2(e) / temperature
   float largest = 0;
-  float least = 0;     // of the values that min_p keeps
+  float least = 0;  // of the values that min_p keeps
 
   STROBE_DEVICE Row(const SamplingParams& params, int row)
       : top_k(at_row(params.top_k, row)),
@@ -95,9 +95,9 @@ STROBE_DEVICE bool is_bad(const Shared& shared) {
 }
 
 struct Kept {
-  uint64_t all = 0;      // weight of the row's kept tokens,
-  uint64_t before = 0;   // of those in blocks before this one,
-  uint64_t own = 0;      // and in this block
+  uint64_t all = 0;     // weight of the row's kept tokens,
+  uint64_t before = 0;  // of those in blocks before this one,
+  uint64_t own = 0;     // and in this block
 };
 
 // Leaves the weight of each warp's kept tokens in shared.warp.
@@ -188,8 +188,7 @@ STROBE_DEVICE void draw(const SamplingParams& params, const Columns& columns, Sh
     if (target < shared.warp[warp]) return;
     target -= shared.warp[warp];
   }
-  if (target < shared.warp[warp_of_thread()])
-    draw_in_warp(params, columns, row, number, target, keeps);
+  if (target < shared.warp[warp_of_thread()]) draw_in_warp(params, columns, row, number, target, keeps);
 }
 
 // Writes f(x) for every value x of the row.
@@ -213,12 +212,12 @@ STROBE_DEVICE void work(const SamplingParams& params, const Columns& columns, Sh
     const Kept kept = weigh(columns, shared, row, keeps);
     const bool good = !is_bad(shared) && kept.all != 0;
     const float scale = good ? kUnitWeight / static_cast<float>(kept.all) : float_at(0x7fc00000);
-    write_row(params, columns, number,
-              [&](float x) { return !good ? scale : keeps(x) ? row.value(x) * scale : 0.0f; });
+    write_row(params, columns, number, [&](float x) {
+      return !good ? scale : keeps(x) ? row.value(x) * scale : 0.0f;
+    });
   } else {
     const bool all = is_bad(shared) || row.factor != row.factor;
-    write_row(params, columns, number,
-              [&](float x) { return all || keeps(x) ? x : -float_at(0x7f800000); });
+    write_row(params, columns, number, [&](float x) { return all || keeps(x) ? x : -float_at(0x7f800000); });
   }
 }
 

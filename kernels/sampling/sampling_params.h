@@ -20,8 +20,8 @@ struct RowNumber {
 };
 
 struct SamplingParams {
-  const char* input;  // rows of probabilities or logits
-  char* out;          // rows, of kRenorm and kMask
+  const char* input;                 // rows of probabilities or logits
+  char* out;                         // rows, of kRenorm and kMask
   int64_t input_stride, out_stride;  // bytes
   void* samples;
   unsigned char* valid;    // may be null

@@ -24,12 +24,12 @@ constexpr int kKeyBits = (kSource == TokenSource::kLogits ? 32 : 31) - kZeroBits
 
 // What the other blocks of the cluster read.
 struct Published {
-  uint64_t part;        // of a histogram
-  uint64_t above;       // what lies above the bin that was found,
-  uint32_t found;       // and the bin
+  uint64_t part;   // of a histogram
+  uint64_t above;  // what lies above the bin that was found,
+  uint32_t found;  // and the bin
   float largest;
-  uint64_t weight;      // of the block's kept tokens
-  uint32_t bad;         // whether any token of the block is bad
+  uint64_t weight;  // of the block's kept tokens
+  uint32_t bad;     // whether any token of the block is bad
 };
 
 struct alignas(16) Shared {
@@ -67,8 +67,8 @@ STROBE_DEVICE uint64_t up(uint64_t x, int distance) {
 }
 STROBE_DEVICE uint64_t of_lane(uint64_t x, int lane) {
   const auto low = static_cast<uint32_t>(x), high = static_cast<uint32_t>(x >> 32);
-  return __shfl_sync(0xffffffff, low, lane) |
-         static_cast<uint64_t>(__shfl_sync(0xffffffff, high, lane)) << 32;
+  return __shfl_sync(0xffffffff, low, lane) | static_cast<uint64_t>(__shfl_sync(0xffffffff, high, lane))
+                                                  << 32;
 }
 
 // The sum of this lane's x and those of the lanes behind it.
@@ -101,8 +101,7 @@ class Selection {
   template <class Eligible>
   STROBE_DEVICE void keep_count(const Columns& columns, Shared& shared, uint64_t wanted, Eligible eligible) {
     keep(
-        columns, shared, eligible, [](float) { return uint64_t{1}; },
-        [=](uint64_t) { return wanted; });
+        columns, shared, eligible, [](float) { return uint64_t{1}; }, [=](uint64_t) { return wanted; });
   }
 
   // The same by weight: those of the largest keys that have `top_p` of all eligible weight.
@@ -184,7 +183,8 @@ class Selection {
       if (threadIdx.x >= kSumThreads) continue;
       const int bin = first_bin() + i;
       for (uint32_t rank = 0; rank < kCluster; ++rank)
-        sum[i] += of_block(shared.low[bin], rank) | static_cast<uint64_t>(of_block(shared.high[bin], rank)) << 32;
+        sum[i] += of_block(shared.low[bin], rank) | static_cast<uint64_t>(of_block(shared.high[bin], rank))
+                                                        << 32;
       all += sum[i];
     }
     return all;

@@ -11,11 +11,12 @@ bool survey(const TokenRow<T, kLogits>& row, float& largest) {
   const float kInf = from_bits(0x7f800000u);
   F32 most = splat(-kInf);
   I32 good = splat(-1);
-  row.for_each(0, row.size, [&](F32 x, I32 present) __attribute__((always_inline)) {
-    const I32 fine = kLogits ? x < splat(kInf) : (x >= F32{}) & (x <= splat(kernel::kLargestProbability));
-    good &= fine | ~present;
-    most = max(select(present, x, most), most);
-  });
+  row.for_each(
+      0, row.size, [&](F32 x, I32 present) __attribute__((always_inline)) {
+        const I32 fine = kLogits ? x < splat(kInf) : (x >= F32{}) & (x <= splat(kernel::kLargestProbability));
+        good &= fine | ~present;
+        most = max(select(present, x, most), most);
+      });
   largest = reduce_max(most);
   return any(~good);
 }
@@ -55,12 +56,13 @@ uint64_t weigh(const Row& row, const Kept& kept, uint64_t* blocks) {
   uint64_t all = 0;
   for (int64_t begin = 0; begin < row.size; begin += kBlock) {
     WeightSum sum;
-    row.for_each(begin, begin + kBlock < row.size ? begin + kBlock : row.size,
-                 [&](F32 x, I32 present) __attribute__((always_inline)) {
-                   const I32 counted = present & (x >= splat(kept.threshold));
-                   if (!any(counted)) return;
-                   sum.add(select(counted & kept.mask(row, x), row.value(x), F32{}));
-                 });
+    row.for_each(
+        begin, begin + kBlock < row.size ? begin + kBlock : row.size,
+        [&](F32 x, I32 present) __attribute__((always_inline)) {
+          const I32 counted = present & (x >= splat(kept.threshold));
+          if (!any(counted)) return;
+          sum.add(select(counted & kept.mask(row, x), row.value(x), F32{}));
+        });
     const uint64_t block = sum.total();
     blocks[begin / kBlock] = block;
     all += block;
@@ -80,19 +82,20 @@ int64_t token_at(const Row& row, const Kept& kept, const uint64_t* blocks, uint6
   for (; target >= blocks[block]; ++block) target -= blocks[block];
   const int64_t begin = block * kBlock, end = begin + kBlock < row.size ? begin + kBlock : row.size;
   int64_t token = -1, first = begin;
-  row.for_each(begin, end, [&](F32 x, I32 present) __attribute__((always_inline)) {
-    if (token < 0) {
-      const Weights w = weights_of(select(present & kept.mask(row, x), row.value(x), F32{}));
-      for (int lane = 0; lane < kLanes && token < 0; ++lane) {
-        const auto weight = static_cast<uint64_t>(w.half[lane / kHalfLanes][lane % kHalfLanes]);
-        if (target < weight)
-          token = first + lane;
-        else
-          target -= weight;
-      }
-    }
-    first += kLanes;
-  });
+  row.for_each(
+      begin, end, [&](F32 x, I32 present) __attribute__((always_inline)) {
+        if (token < 0) {
+          const Weights w = weights_of(select(present & kept.mask(row, x), row.value(x), F32{}));
+          for (int lane = 0; lane < kLanes && token < 0; ++lane) {
+            const auto weight = static_cast<uint64_t>(w.half[lane / kHalfLanes][lane % kHalfLanes]);
+            if (target < weight)
+              token = first + lane;
+            else
+              target -= weight;
+          }
+        }
+        first += kLanes;
+      });
   return token;
 }
 
@@ -129,9 +132,7 @@ int64_t run(const SamplingRow& call) {
   }
   if (call.mask) {
     const float nothing = -from_bits(0x7f800000u);
-    write<T>(row, call.out, [&](F32 x) {
-      return bad ? x : select(kept.mask(row, x), x, splat(nothing));
-    });
+    write<T>(row, call.out, [&](F32 x) { return bad ? x : select(kept.mask(row, x), x, splat(nothing)); });
     return 0;
   }
   constexpr int64_t kMostBlocks = (int64_t{1} << 22) / kBlock;

@@ -13,8 +13,8 @@ struct SamplingRow {
   void* out = nullptr;  // of a row that is written
   int64_t vocab_size;
   Dtype dtype;
-  bool logits;    // rather than probabilities
-  bool mask;      // writes logits rather than probabilities
+  bool logits;  // rather than probabilities
+  bool mask;    // writes logits rather than probabilities
   bool joint;
   int64_t top_k;  // 0: all
   float top_p;    // 1: all

@@ -68,22 +68,23 @@ static __attribute__((noinline)) Measure measure(const Row& row, const Kept& eli
     const int64_t end = begin + kBlock < row.size ? begin + kBlock : row.size;
     WeightSum all, from_low, from_high;
     I32 counts[3] = {};
-    row.for_each(begin, end, [&](F32 x, I32 present) __attribute__((always_inline)) {
-      const I32 counted = present & eligible.mask(row, x);
-      const I32 is_low = counted & (x >= splat(low)), is_high = counted & (x >= splat(high));
-      if constexpr (kWeight) {
-        const F32 value = row.value(x);
-        all.add(select(counted, value, F32{}));
-        from_low.add(select(is_low, value, F32{}));
-        from_high.add(select(is_high, value, F32{}));
-      } else {
-        counts[0] -= counted;
-        counts[1] -= is_low;
-        counts[2] -= is_high;
-      }
-      const I32 between = is_low & ~is_high;
-      if (any(between) && sums.complete()) sums.collected += compress(list + sums.collected, x, between);
-    });
+    row.for_each(
+        begin, end, [&](F32 x, I32 present) __attribute__((always_inline)) {
+          const I32 counted = present & eligible.mask(row, x);
+          const I32 is_low = counted & (x >= splat(low)), is_high = counted & (x >= splat(high));
+          if constexpr (kWeight) {
+            const F32 value = row.value(x);
+            all.add(select(counted, value, F32{}));
+            from_low.add(select(is_low, value, F32{}));
+            from_high.add(select(is_high, value, F32{}));
+          } else {
+            counts[0] -= counted;
+            counts[1] -= is_low;
+            counts[2] -= is_high;
+          }
+          const I32 between = is_low & ~is_high;
+          if (any(between) && sums.complete()) sums.collected += compress(list + sums.collected, x, between);
+        });
     if constexpr (kWeight) {
       sums.all += all.total();
       sums.from_low += from_low.total();
@@ -191,7 +192,8 @@ STROBE_INLINE float threshold_of(const Row& row, const Kept& eligible, float sha
   Guess next = {low, high};
   if (guessed) next = guess<kWeight>(row, eligible, share);
   for (;;) {
-    const Measure sums = measure<kWeight>(row, eligible, Row::from_key(next.low), Row::from_key(next.high), list);
+    const Measure sums =
+        measure<kWeight>(row, eligible, Row::from_key(next.low), Row::from_key(next.high), list);
     const uint64_t wanted = wanted_of(sums.all);
     if (sums.all < wanted) return eligible.threshold;
     if (sums.from_high >= wanted) {
@@ -203,8 +205,7 @@ STROBE_INLINE float threshold_of(const Row& row, const Kept& eligible, float sha
       above = sums.from_high;
       low = next.low;
       high = next.high;
-      if (sums.complete())
-        return narrow_down<kWeight>(row, list, sums.collected, low, high, above, wanted);
+      if (sums.complete()) return narrow_down<kWeight>(row, list, sums.collected, low, high, above, wanted);
       guessed = false;
     }
     if (high - low == 1) return Row::from_key(low);

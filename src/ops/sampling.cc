@@ -25,16 +25,15 @@ using op::Random;
 using op::reject;
 using op::run_sampling_cpu;
 using op::run_sampling_cuda;
-using op::SamplingCall;
 using op::same_as;
+using op::SamplingCall;
 
 constexpr std::int64_t kMostTokens = std::int64_t{1} << 22;
 constexpr double kLargestNumber = 0x1p53;  // that an attribute holds exactly
 constexpr op::DtypeSet kTokens = {Dtype::kI32, Dtype::kI64};
 
 void check_vocabulary(const Operator& op, const TensorView& input) {
-  if (input.shape[1] < 1)
-    reject(op, "vocab_size", "expected at least one token, got {}", describe(input));
+  if (input.shape[1] < 1) reject(op, "vocab_size", "expected at least one token, got {}", describe(input));
   if (input.shape[1] > kMostTokens)
     fail(ErrorKind::kUnsupported, "{}: a vocabulary of {} tokens, at most {} are possible", op.name,
          input.shape[1], kMostTokens);
@@ -268,7 +267,9 @@ const Operator& sampling_from_probs_operator() {
         .rule(kWeightRule);
     with_sampling_axes(declare)
         .input<&Args::probs>("probs", "num_rows, vocab_size", kFloats, "rows of probabilities")
-        .fill([](const TensorView& view, const Axes&, const Args&, Random& random) { fill_probs(view, random); })
+        .fill([](const TensorView& view, const Axes&, const Args&, Random& random) {
+          fill_probs(view, random);
+        })
         .check([](const Operator& self, const Args& args, const Axes&, Phase) {
           check_draw(self, args, args.probs);
         })
@@ -316,10 +317,15 @@ const Operator& renorm_probs_operator() {
         .rule(kWeightRule);
     with_row_axes(declare)
         .input<&Args::probs>("probs", "batch_size, vocab_size", kFloats, "rows of probabilities")
-        .fill([](const TensorView& view, const Axes&, const Args&, Random& random) { fill_probs(view, random); })
-        .output<&Args::out>("out", "batch_size, vocab_size", same_as("probs"), "the probabilities that are left")
+        .fill([](const TensorView& view, const Axes&, const Args&, Random& random) {
+          fill_probs(view, random);
+        })
+        .output<&Args::out>("out", "batch_size, vocab_size", same_as("probs"),
+                            "the probabilities that are left")
         .may_alias("probs")
-        .check([](const Operator& self, const Args& args, const Axes&, Phase) { check_vocabulary(self, args.probs); })
+        .check([](const Operator& self, const Args& args, const Axes&, Phase) {
+          check_vocabulary(self, args.probs);
+        })
         .accuracy([](const Args&, const Axes&, int) { return op::Accuracy{}; })
         .reference([](const Args& args, const Axes&, op::Expected& expected) {
           reference::renorm_probs(args, expected);
@@ -342,7 +348,9 @@ const Operator& mask_logits_operator() {
         .input<&Args::logits>("logits", "batch_size, vocab_size", kFloats, "rows of logits")
         .output<&Args::out>("out", "batch_size, vocab_size", same_as("logits"), "the logits that are left")
         .may_alias("logits")
-        .check([](const Operator& self, const Args& args, const Axes&, Phase) { check_vocabulary(self, args.logits); })
+        .check([](const Operator& self, const Args& args, const Axes&, Phase) {
+          check_vocabulary(self, args.logits);
+        })
         .accuracy([](const Args&, const Axes&, int) { return op::Accuracy{}; })
         .reference([](const Args& args, const Axes&, op::Expected& expected) {
           reference::mask_logits(args, expected);

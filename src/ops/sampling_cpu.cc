@@ -22,7 +22,8 @@ std::uint64_t at_row(const TensorView& numbers, std::int64_t value, std::int64_t
 
 std::uint64_t random_of(const RandomNumbers& random, std::int64_t row) {
   const bool own_seed = random.seeds.given() && random.seeds.shape[0] > 1;
-  return kernel::random_bits(at_row(random.seeds, random.seed, row), at_row(random.offsets, random.offset, row),
+  return kernel::random_bits(at_row(random.seeds, random.seed, row),
+                             at_row(random.offsets, random.offset, row),
                              own_seed ? 0 : static_cast<std::uint32_t>(row), 0);
 }
 

@@ -43,7 +43,8 @@ constexpr jit::Constant kConstants[] = {
 bool valid(jit::Values values, cuda::Architecture architecture) {
   const bool masks = values[kTask] == static_cast<int>(TokenTask::kMask);
   if (masks && values[kSource] != static_cast<int>(TokenSource::kLogits)) return false;
-  if (values[kVector] != 1 && values[kVector] != widest_vector(static_cast<Dtype>(values[kInput]))) return false;
+  if (values[kVector] != 1 && values[kVector] != widest_vector(static_cast<Dtype>(values[kInput])))
+    return false;
   return values[kCluster] == 1 || cuda::facts(architecture).has_tma;
 }
 
@@ -73,17 +74,18 @@ kernel::SamplingParams params_of(const SamplingCall& call, const SamplingChoice&
   const auto pitch = [](const TensorView& view) {
     return view.strides[0] * static_cast<std::int64_t>(size_of(view.dtype));
   };
-  kernel::SamplingParams params{.input = call.input.as<char>(),
-                                .input_stride = pitch(call.input),
-                                .input_rows = static_cast<std::int32_t>(call.input.shape[0]),
-                                .vocab_size = static_cast<std::int32_t>(call.vocab_size()),
-                                .warp_steps = choice.warp_steps,
-                                .keeps_row = choice.keeps_row,
-                                .joint = filter.joint,
-                                .top_k = parameter(&filter.top_k_rows, static_cast<std::int32_t>(filter.top_k)),
-                                .top_p = parameter(&filter.top_p_rows, filter.top_p),
-                                .min_p = parameter(&filter.min_p_rows, filter.min_p),
-                                .temperature = parameter(call.temperature_rows, call.temperature)};
+  kernel::SamplingParams params{
+      .input = call.input.as<char>(),
+      .input_stride = pitch(call.input),
+      .input_rows = static_cast<std::int32_t>(call.input.shape[0]),
+      .vocab_size = static_cast<std::int32_t>(call.vocab_size()),
+      .warp_steps = choice.warp_steps,
+      .keeps_row = choice.keeps_row,
+      .joint = filter.joint,
+      .top_k = parameter(&filter.top_k_rows, static_cast<std::int32_t>(filter.top_k)),
+      .top_p = parameter(&filter.top_p_rows, filter.top_p),
+      .min_p = parameter(&filter.min_p_rows, filter.min_p),
+      .temperature = parameter(call.temperature_rows, call.temperature)};
   if (call.out != nullptr) {
     params.out = call.out->as<char>();
     params.out_stride = pitch(*call.out);

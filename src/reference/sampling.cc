@@ -112,7 +112,8 @@ void apply(const TokenFilter& filter, std::int64_t row, Tokens& tokens) {
     const float least = min_p * *std::max_element(tokens.value.begin(), tokens.value.end());
     for (std::size_t j = 0; j < tokens.size(); ++j) tokens.kept[j] = tokens.value[j] >= least;
   }
-  const std::int64_t top_k = filter.top_k_rows.given() ? filter.top_k_rows.at<std::int32_t>(row) : filter.top_k;
+  const std::int64_t top_k =
+      filter.top_k_rows.given() ? filter.top_k_rows.at<std::int32_t>(row) : filter.top_k;
   keep_top_k(tokens, filter.joint ? everything : std::vector(tokens.kept), top_k);
   keep_top_p(tokens, filter.joint ? everything : std::vector(tokens.kept),
              parameter(filter.top_p_rows, filter.top_p, row));
@@ -189,8 +190,9 @@ void renorm_probs(const RenormProbsArgs& args, op::Expected& expected) {
     const auto all = static_cast<double>(tokens.kept_weight());
     for (std::size_t j = 0; j < tokens.size(); ++j)
       out[j] = tokens.bad || all == 0 ? kNan
-               : tokens.kept[j] ? static_cast<double>(tokens.x[j]) * static_cast<double>(kernel::kUnitWeight) / all
-                                : 0;
+               : tokens.kept[j]
+                   ? static_cast<double>(tokens.x[j]) * static_cast<double>(kernel::kUnitWeight) / all
+                   : 0;
   });
 }
 
