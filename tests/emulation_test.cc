@@ -254,7 +254,7 @@ TEST(EmulationFault, WritesAndReadsBeyondTheEnd) {
       HasSubstr("thread 127: writes 4 bytes 512 bytes behind the beginning of an allocation of 512 bytes"));
 }
 TEST(EmulationFault, ReadsBeyondTheEndWithinAVector) {
-  EXPECT_THAT(fault_of("params.out[i] = load<Reuse::kNone, 8>(params.in + i / 2 * 2).word[0];", {}, 127),
+  EXPECT_THAT(fault_of("params.out[i] = load<8>(params.in + i / 2 * 2).word[0];", {}, 127),
               HasSubstr("reads 8 bytes 504 bytes behind the beginning of an allocation of 508 bytes"));
 }
 TEST(EmulationFault, WritesBeforeTheBeginning) {
@@ -295,7 +295,7 @@ TEST(EmulationFault, SharedMemoryThatNobodyHasWritten) {
 
 TEST(EmulationFault, AVectorThatIsNotAligned) {
   const std::string fault =
-      fault_of("if (i == 0) params.out[0] = load<Reuse::kNone, 16>(params.in + 1).word[0];");
+      fault_of("if (i == 0) params.out[0] = load<16>(params.in + 1).word[0];");
   EXPECT_THAT(fault, HasSubstr("CUDA_ERROR_MISALIGNED_ADDRESS"));
   EXPECT_THAT(fault, HasSubstr("no multiple of 16"));
 }

@@ -14,7 +14,8 @@ STROBE_DEVICE void wait_for_kernel_before() {
 #endif
 }
 
-// The next kernel may begin (and wait) as soon as every block has called this.
+// The next kernel may begin (and wait) as soon as every block has called this. Called behind a kernel's
+// loads: blocks that come earlier take their place on the SMs from blocks that have work.
 STROBE_DEVICE void let_next_kernel_begin() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");

@@ -149,7 +149,6 @@ extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads, 4)
   // Of the block's tokens in turn. A thread's column has at least one pair of each of its elements: no more
   // than kThreads slots of kVector pairs, or those of the one token that has more slots.
   __shared__ float2 by[kThreads * kVector < kPairs ? kPairs : kThreads * kVector];
-  let_next_kernel_begin();
   wait_for_kernel_before();
   const uint32_t first_token = blockIdx.x * params.block_tokens;
   const uint32_t tokens = min(params.block_tokens, params.tokens - first_token);
@@ -161,9 +160,8 @@ extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads, 4)
     Pair pair[kItems];
     if (index < slots)
       for_each_head(params, slot, [&](int item, const char* in, char*) {
-        load<Reuse::kNone>(pair[item].low, in + slot.elements.low * size_of(kType));
-        if (slot.elements.high >= 0)
-          load<Reuse::kNone>(pair[item].high, in + slot.elements.high * size_of(kType));
+        load(pair[item].low, in + slot.elements.low * size_of(kType));
+        if (slot.elements.high >= 0) load(pair[item].high, in + slot.elements.high * size_of(kType));
       });
     if (!turns_known) {
       for (uint32_t i = threadIdx.x; i < tokens * pairs; i += kThreads) {
@@ -173,6 +171,7 @@ extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads, 4)
       }
       __syncthreads();
       turns_known = true;
+      let_next_kernel_begin();
     }
     if (index < slots)
       for_each_head(params, slot, [&](int item, const char*, char* out) {

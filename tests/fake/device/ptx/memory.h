@@ -10,9 +10,7 @@ struct Access {
   uint32_t word[kBytes < 4 ? 1 : kBytes / 4];
 };
 
-enum class Reuse { kMuch, kNone };
-
-template <Reuse kReuse, int kBytes>
+template <int kBytes>
 EMULATED Access<kBytes> load(const void* address) {
   emulated::machine->access(address, kBytes, kBytes, false);
   Access<kBytes> x{};
