@@ -16,5 +16,6 @@
 #include "strobe/page.h"
 #include "strobe/quantization.h"
 #include "strobe/rope.h"
+#include "strobe/sampling.h"
 #include "strobe/tensor.h"
 #include "strobe/threads.h"

@@ -12,10 +12,16 @@ struct Index3 {
 struct Machine {
   Index3 thread, block, block_dim, grid_dim;
   char* dynamic_shared;
+  unsigned cluster_rank;
 
   // Before every access to memory; `alignment` is what the instruction asks for.
   void (*access)(const void* address, unsigned long bytes, unsigned long alignment, bool write);
+  // The same for an atomic operation, which reads and writes and does not race with its kind.
+  void (*atomic)(const void* address, unsigned long bytes);
   void (*wait_for_block)();
+  void (*wait_for_cluster)();
+  // Where the block of that rank in the cluster has what lies at an address of dynamic shared memory.
+  const void* (*of_rank)(const void* shared, unsigned rank);
   // The value of lane `source`, once all of `lanes` have come.
   unsigned (*exchange)(unsigned lanes, unsigned value, unsigned source);
   void (*copy_async)(void* shared, const void* global, unsigned long bytes);
