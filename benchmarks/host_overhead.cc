@@ -1,8 +1,14 @@
-// What a call costs on the host beside its kernel: plan of a batch, and calls that have nothing to compute.
+// What a call costs on the host beside its kernel: plan of a batch, calls that have nothing to compute, and
+// launches on a GPU.
 #include <benchmark/benchmark.h>
 
+#include <chrono>
+#include <string>
 #include <vector>
 
+#include "cuda/device.h"
+#include "cuda/device_buffer.h"
+#include "cuda/driver.h"
 #include "op/random.h"
 #include "strobe/strobe.h"
 
@@ -81,5 +87,44 @@ void rmsnorm_of_one_token(benchmark::State& state) {
   for (auto _ : state) strobe::rmsnorm({.input = x, .weight = weight, .out = y});
 }
 BENCHMARK(rmsnorm_of_one_token);
+
+// A call whose kernel is in the kernel map, from C++ until the launch is enqueued. The queue is drained,
+// untimed, before it is so full that a launch waits for the GPU.
+void rmsnorm_launch_on_gpu(benchmark::State& state) {
+  using Clock = std::chrono::steady_clock;
+  constexpr strobe::Device kGpu{strobe::DeviceType::kCuda, 0};
+  constexpr int kLaunches = 128;
+  if (const std::string& problem = strobe::cuda::driver_status().problem; !problem.empty()) {
+    state.SkipWithError(problem.c_str());
+    return;
+  }
+  const strobe::Tensor host(strobe::Dtype::kBf16, {1, 64}), host_weight(strobe::Dtype::kBf16, {64});
+  const strobe::cuda::DeviceBuffer x_bytes(kGpu, 128), weight_bytes(kGpu, 128), y_bytes(kGpu, 128);
+  TensorView x = host, y = host, weight = host_weight;
+  x.data = x_bytes.data();
+  y.data = y_bytes.data();
+  weight.data = weight_bytes.data();
+  x.device = y.device = weight.device = kGpu;
+  for (auto _ : state) {
+    const Clock::time_point start = Clock::now();
+    for (int i = 0; i < kLaunches; ++i) strobe::rmsnorm({.input = x, .weight = weight, .out = y});
+    state.SetIterationTime(std::chrono::duration<double>(Clock::now() - start).count() / kLaunches);
+    strobe::cuda::synchronize(kGpu, {});
+  }
+}
+// Most callers have the device's context current; without one, a call makes it so and restores.
+void rmsnorm_launch_on_gpu_within_context(benchmark::State& state) {
+  if (strobe::cuda::driver_status().problem.empty()) {
+    const strobe::cuda::ContextGuard context(0);
+    rmsnorm_launch_on_gpu(state);
+  } else {
+    rmsnorm_launch_on_gpu(state);
+  }
+}
+BENCHMARK(rmsnorm_launch_on_gpu_within_context)
+    ->UseManualTime()
+    ->Iterations(2000)
+    ->Unit(benchmark::kMicrosecond);
+BENCHMARK(rmsnorm_launch_on_gpu)->UseManualTime()->Iterations(2000)->Unit(benchmark::kMicrosecond);
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include "cuda/architecture.h"
 #include "jit/rehearsal.h"
 #include "op/call.h"
+#include "op/device_operands.h"
 #include "op/routine.h"
 #include "ops/cuda_rows.h"
 #include "strobe/strobe.h"
@@ -38,6 +39,7 @@ TEST(CudaHost, EveryRoutineAsksForKernelsThatExist) {
         op::Case values(routine.parameters);
         for (const op::Parameter& parameter : routine.parameters) {
           if (parameter.name == "num_tokens" || parameter.name == "nnz") values.set(parameter.name, "37");
+          if (parameter.name == "vocab_size") values.set(parameter.name, "5000");
           if (parameter.name == "hidden") values.set(parameter.name, "1000");
           if (parameter.name == "num_elements") values.set(parameter.name, "1000");
           if (parameter.name == "segment_length") values.set(parameter.name, "100");
@@ -51,6 +53,7 @@ TEST(CudaHost, EveryRoutineAsksForKernelsThatExist) {
         for (const op::Operand& operand : op->operands)
           if (operand.of(problem.args.get()).given() && !operand.on_host)
             operand.view(problem.args.get()).device = kGpu;
+        op::set_planned_device(*op, problem.args.get(), kGpu);
         for (const cuda::ArchitectureFacts& facts : cuda::kArchitectures) {
           jit::Rehearsal rehearsal(facts.architecture);
           if (problem.plan) problem.plan();

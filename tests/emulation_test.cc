@@ -34,6 +34,8 @@ struct Params {
 
 constexpr char kPrologue[] = R"(
 #include "ptx/async_copy.h"
+#include "ptx/atomic.h"
+#include "ptx/cluster.h"
 #include "ptx/convert.h"
 #include "ptx/dependency.h"
 #include "ptx/exponent.h"
@@ -257,6 +259,71 @@ TEST(EmulationFault, LanesThatDoNotActTogether) {
       HasSubstr("disagree on what they do together"));
 }
 
+// Each block of four writes what its neighbour has read.
+constexpr char kOfTheNextBlock[] = R"(
+    extern __shared__ float values[];
+    const int at = blockIdx.x * 128 + i;
+    values[i] = params.in[at];
+    %
+    const float theirs = load_of_rank(&values[i], (cluster_rank() + 1) % 4);
+    %
+    params.out[at] = theirs;)";
+
+std::string of_the_next_block(const std::string& before, const std::string& after) {
+  std::string text = kOfTheNextBlock;
+  text.replace(text.find('%'), 1, before);
+  text.replace(text.rfind('%'), 1, after);  // behind the other '%', which is the remainder's
+  return text;
+}
+
+TEST(Emulation, BlocksOfAClusterReadEachOther) {
+  const std::vector<float> out = run(of_the_next_block("wait_for_cluster();", "wait_for_cluster();"),
+                                     {.grid = {8}, .cluster = {4}, .shared_bytes = 512}, 8 * kThreads);
+  for (int at = 0; at < 8 * kThreads; ++at) {
+    const int block = at / kThreads, next = block / 4 * 4 + (block + 1) % 4;
+    EXPECT_EQ(out[static_cast<std::size_t>(at)], static_cast<float>(next * kThreads + at % kThreads));
+  }
+}
+
+TEST(EmulationFault, ABlockOfTheClusterThatIsNotWaitedFor) {
+  EXPECT_THAT(fault_of(of_the_next_block("__syncthreads();", "wait_for_cluster();"),
+                       {.grid = {4}, .cluster = {4}, .shared_bytes = 512}, 4 * kThreads),
+              AnyOf(HasSubstr("no barrier between"), HasSubstr("nobody has written")));
+}
+
+TEST(EmulationFault, ABlockOfTheClusterThatMayHaveEnded) {
+  EXPECT_THAT(fault_of(of_the_next_block("wait_for_cluster();", ""),
+                       {.grid = {4}, .cluster = {4}, .shared_bytes = 512}, 4 * kThreads),
+              HasSubstr("may have ended"));
+}
+
+// What is written after the neighbour's read, with nothing that orders the two.
+TEST(EmulationFault, ABlockOfTheClusterThatStillReads) {
+  EXPECT_THAT(fault_of(of_the_next_block("wait_for_cluster();",
+                                         "__syncthreads(); values[i] = 0; wait_for_cluster();"),
+                       {.grid = {4}, .cluster = {4}, .shared_bytes = 512}, 4 * kThreads),
+              HasSubstr("no barrier between"));
+}
+
+constexpr char kCount[] = R"(
+    __shared__ unsigned count;
+    if (i == 0) count = 0;
+    __syncthreads();
+    add_shared(&count, i);
+    %
+    params.out[i] = count;)";
+
+TEST(Emulation, AtomicOperationsOfABlock) {
+  std::string text = kCount;
+  EXPECT_EQ(run(text.replace(text.find('%'), 1, "__syncthreads();")),
+            std::vector<float>(kThreads, 127 * 64.0f));
+}
+
+TEST(EmulationFault, AnAtomicOperationAndARead) {
+  std::string text = kCount;
+  EXPECT_THAT(fault_of(text.replace(text.find('%'), 1, "")), HasSubstr("no barrier between"));
+}
+
 TEST(EmulationFault, AMissingBarrier) {
   EXPECT_THAT(fault_of(R"(
     __shared__ float values[128];
@@ -295,7 +362,7 @@ TEST(EmulationFault, WritesAndReadsBeyondTheEnd) {
       HasSubstr("thread 127: writes 4 bytes 512 bytes behind the beginning of an allocation of 512 bytes"));
 }
 TEST(EmulationFault, ReadsBeyondTheEndWithinAVector) {
-  EXPECT_THAT(fault_of("params.out[i] = load<Reuse::kNone, 8>(params.in + i / 2 * 2).word[0];", {}, 127),
+  EXPECT_THAT(fault_of("params.out[i] = load<8>(params.in + i / 2 * 2).word[0];", {}, 127),
               HasSubstr("reads 8 bytes 504 bytes behind the beginning of an allocation of 508 bytes"));
 }
 TEST(EmulationFault, WritesBeforeTheBeginning) {
@@ -336,7 +403,7 @@ TEST(EmulationFault, SharedMemoryThatNobodyHasWritten) {
 
 TEST(EmulationFault, AVectorThatIsNotAligned) {
   const std::string fault =
-      fault_of("if (i == 0) params.out[0] = load<Reuse::kNone, 16>(params.in + 1).word[0];");
+      fault_of("if (i == 0) params.out[0] = load<16>(params.in + 1).word[0];");
   EXPECT_THAT(fault, HasSubstr("CUDA_ERROR_MISALIGNED_ADDRESS"));
   EXPECT_THAT(fault, HasSubstr("no multiple of 16"));
 }
@@ -421,7 +488,7 @@ TEST(Emulation, GraphsReplayTheirLaunches) {
 TEST(Emulation, DiagnosticsOfTheCompiler) {
   const jit::NvrtcOutput output = compile(std::string(kPrologue) + "  params.out[i] = nonsense;\n}\n");
   EXPECT_FALSE(output.compiled);
-  EXPECT_THAT(output.log, HasSubstr("test.cu:14:19: error: 'nonsense' was not declared"));
+  EXPECT_THAT(output.log, HasSubstr("test.cu:16:19: error: 'nonsense' was not declared"));
 }
 
 TEST(Emulation, TwoKernelsDoNotShareTheirSharedMemory) {

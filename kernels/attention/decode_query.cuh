@@ -74,7 +74,7 @@ class Queries {
       for (int step = 0; step < kQuerySteps; ++step)
 #pragma unroll
         for (int i = 0; i < 2; ++i)
-          steps[step].word[i] = valid ? load<Reuse::kMuch, 4>(from + query_byte(step, i, c)).word[0] : 0;
+          steps[step].word[i] = valid ? load<4>(from + query_byte(step, i, c)).word[0] : 0;
       if constexpr (kScaledQuery) scale_row(steps, t);
 #pragma unroll
       for (int step = 0; step < kQuerySteps; ++step) put(t, step, steps[step]);

@@ -34,7 +34,7 @@ STROBE_DEVICE void add_parts(const float* out, int64_t out_stride, const float* 
       // The elements of an empty partial may be anything: even 0 times them could be NaN.
       weight[i] = its == minus_infinity() ? 0.0f : exp2f(its - highest);
       x[i] = {};
-      if (its != minus_infinity() && has_elements) x[i] = load<Reuse::kNone, 16>(out + part * out_stride);
+      if (its != minus_infinity() && has_elements) x[i] = load<16>(out + part * out_stride);
     }
 #pragma unroll
     for (int i = 0; i < kAhead; ++i) {

@@ -15,7 +15,8 @@ STROBE_DEVICE void wait_for_kernel_before() {
 #endif
 }
 
-// The next kernel may begin (and wait) as soon as every block has called this.
+// The next kernel may begin (and wait) as soon as every block has called this. Called behind a kernel's
+// loads: blocks that come earlier take their place on the SMs from blocks that have work.
 STROBE_DEVICE void let_next_kernel_begin() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
@@ -26,7 +27,7 @@ STROBE_DEVICE void let_next_kernel_begin() {
 // that was copied to the device, say). 4, 8 or 16 bytes.
 template <int kBytes>
 STROBE_DEVICE Access<kBytes> load_settled(const void* address) {
-  return load<Reuse::kMuch, kBytes>(address);
+  return load<kBytes>(address);
 }
 
 }  // namespace strobe::kernel

@@ -1,7 +1,7 @@
 #include "bench/rehearse.h"
 
 #include "jit/rehearsal.h"
-#include "op/operator.h"
+#include "op/device_operands.h"
 
 namespace strobe::bench {
 
@@ -15,6 +15,7 @@ std::vector<jit::Variant> kernels_of(const BenchCase& bench_case, cuda::Architec
     TensorView& view = operand.view(problem.args.get());
     if (!operand.on_host && view.given()) view.device = {DeviceType::kCuda, 0};
   }
+  op::set_planned_device(op, problem.args.get(), {DeviceType::kCuda, 0});
   jit::Rehearsal rehearsal(architecture);
   if (problem.plan) problem.plan();
   problem.run();

@@ -10,6 +10,7 @@
 #include "op/call.h"
 #include "op/call_dump.h"
 #include "op/call_log.h"
+#include "op/device_operands.h"
 #include "ops/attention_args.h"
 #include "ops/attention_cpu.h"
 #include "ops/attention_declare.h"
@@ -52,7 +53,8 @@ enum {
   kHeadDimQk,
   kHeadDimVo,
   kPageSize,
-  kNumKv
+  kNumKv,
+  kWorkspaceBytes
 };
 
 constexpr std::int64_t kMostTokens = 1 << 30;  // of one request; positions are 32-bit
@@ -199,7 +201,8 @@ Operator declare_batch_attention(bool paged) {
       .axis("head_dim_qk", 128, "elements of a query or key")
       .axis("head_dim_vo", 128, "elements of a value or output")
       .axis("page_size", 16, "tokens of a page")
-      .axis(paged ? "num_pages" : "nnz_kv", 4096, paged ? "pages of the cache" : "KV tokens of all requests");
+      .axis(paged ? "num_pages" : "nnz_kv", 4096, paged ? "pages of the cache" : "KV tokens of all requests")
+      .axis("workspace_bytes", 0, "bytes of the workspace");
   const std::string kv_nhd = paged ? "num_pages, page_size, num_kv_heads, " : "nnz_kv, num_kv_heads, ";
   const std::string kv_hnd = paged ? "num_pages, num_kv_heads, page_size, " : "num_kv_heads, nnz_kv, ";
   const auto index = [&]<auto... Path>(const char* name, const char* axes, const char* doc)->Declare<Args>& {
@@ -238,6 +241,12 @@ Operator declare_batch_attention(bool paged) {
       .dense()
       .optional()
       .planned()
+      .input<&Args::plan, &AttentionPlanArgs::workspace>(
+          "workspace", "workspace_bytes", Dtype::kU8,
+          "of the GPU's partial results; without one it has its own")
+      .dense()
+      .optional()
+      .planned()
       .input<&Args::run, &AttentionRunArgs::q>("q", "nnz_qo, num_qo_heads, head_dim_qk", op::kFloats,
                                                "queries")
       .input<&Args::run, &AttentionRunArgs::k>("k", kv_nhd + "head_dim_qk", kKvDtypes, "keys")
@@ -272,6 +281,24 @@ Operator declare_batch_attention(bool paged) {
       .choice<&Args::plan, &AttentionPlanArgs::q_dtype>("q_dtype", op::dtype_names(), "dtype of q")
       .planned()
       .choice<&Args::plan, &AttentionPlanArgs::kv_dtype>("kv_dtype", op::dtype_names(), "dtype of k and v")
+      .planned()
+      .choice<&Args::plan, &AttentionPlanArgs::device, &Device::type>(op::kDeviceType, {"cpu", "cuda"},
+                                                                      "where the tensors of run are")
+      .planned()
+      .attribute<&Args::plan, &AttentionPlanArgs::device, &Device::index>(op::kDeviceIndex, 0, 127,
+                                                                          "the number of that device")
+      .planned()
+      .attribute<&Args::plan, &AttentionPlanArgs::capacity, &AttentionCapacity::max_batch_size>(
+          "max_batch_size", 0, 1 << 20, "capacity of a CUDA graph: requests; 0: none is declared")
+      .planned()
+      .attribute<&Args::plan, &AttentionPlanArgs::capacity, &AttentionCapacity::max_query_tokens>(
+          "max_query_tokens", 0, 1 << 30, "capacity: query tokens of all requests")
+      .planned()
+      .attribute<&Args::plan, &AttentionPlanArgs::capacity, &AttentionCapacity::max_qo_len>(
+          "max_qo_len", 0, 1 << 30, "capacity: query tokens of a request; 0: max_query_tokens")
+      .planned()
+      .attribute<&Args::plan, &AttentionPlanArgs::capacity, &AttentionCapacity::max_kv_tokens>(
+          "max_kv_tokens", 0, 0x1p40, "capacity: KV tokens of all requests, in whole pages")
       .planned();
   declare_options<Args, &Args::plan, &AttentionPlanArgs::options>(declare, true);
   declare.rule("num_qo_heads is a multiple of num_kv_heads; head dimensions are multiples of 8 up to 512")
@@ -290,16 +317,7 @@ Operator declare_batch_attention(bool paged) {
       .reference([](const Args& args, const Axes&, op::Expected& expected) {
         reference::attention(args, expected);
       });
-  declare.bind({Backend::kCpu, Backend::kCudaSm80}, [](op::Problem& problem) {
-    const auto args = std::static_pointer_cast<Args>(problem.args);
-    const auto attention = std::make_shared<BatchAttention>();
-    problem.state = attention;
-    problem.plan = [attention, args](const Launch& launch) {
-      args->plan.device = args->run.q.device;
-      attention->plan(args->plan, launch);
-    };
-    problem.run = [attention, args](const Launch& launch) { attention->run(args->run, launch); };
-  });
+  declare.planned_by<BatchAttention, &Args::plan, &Args::run>({Backend::kCpu, Backend::kCudaSm80});
   for (op::Routine& routine : batch_attention_routines(paged)) declare.routine(std::move(routine));
   return declare.build();
 }

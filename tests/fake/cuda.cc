@@ -217,6 +217,7 @@ EXPORT Result cuTensorMapEncodeTiled(TensorMap* map, TensorMapType, std::uint32_
                                      const std::uint64_t*, const std::uint64_t*, const std::uint32_t*,
                                      const std::uint32_t*, TensorMapInterleave, TensorMapSwizzle,
                                      TensorMapL2Promotion, TensorMapFill) {
+  if (current == nullptr) return kInvalidContext;
   note("encode");
   map->opaque[0] = reinterpret_cast<std::uint64_t>(address);
   return kSuccess;

@@ -167,7 +167,7 @@ template <class Run>
 op::CheckResult check_run_on_gpu(const op::Operator& op, void* args, const std::string& label,
                                  const GpuRun& how, Run run) {
   op::Axes axes;
-  if (op.bind != nullptr) op::validate(op, args, op::Phase::kPlan, axes);
+  if (op.make_planned != nullptr) op::validate(op, args, op::Phase::kPlan, axes);
   op::validate(op, args, op::Phase::kRun, axes);
   for (const op::Operand& operand : op.operands)
     if (operand.role == op::Role::kOutput && operand.of(args).given() && !in_place(op, operand, args))

@@ -65,7 +65,7 @@ struct alignas(16) float4 {
 
 extern "C" {
 float erff(float), exp2f(float), tanhf(float), expf(float), fabsf(float), fmaf(float, float, float),
-    fmaxf(float, float), fminf(float, float), log2f(float), sqrtf(float);
+    fmaxf(float, float), fminf(float, float), log2f(float), nearbyintf(float), sqrtf(float);
 }
 
 EMULATED int min(int a, int b) { return a < b ? a : b; }
@@ -77,6 +77,10 @@ EMULATED long long max(long long a, long long b) { return a < b ? b : a; }
 
 EMULATED float rsqrtf(float x) { return 1.0f / sqrtf(x); }
 EMULATED float __expf(float x) { return expf(x); }
+EMULATED unsigned long long __float2ull_rn(float x) { return static_cast<unsigned long long>(nearbyintf(x)); }
+EMULATED unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
+  return static_cast<unsigned long long>((static_cast<unsigned __int128>(a) * b) >> 64);
+}
 EMULATED float __fadd_rn(float a, float b) { return a + b; }
 // A reciprocal and a product on a GPU: beyond 2^126 the reciprocal is 0.
 EMULATED float __fdividef(float x, float y) { return fabsf(y) > 0x1p126f ? x * 0.0f : x / y; }
@@ -139,6 +143,20 @@ EMULATED unsigned lane_index() { return machine->thread.x % 32; }
 EMULATED float __shfl_xor_sync(unsigned lanes, float x, int distance) {
   return __uint_as_float(
       emulated::value_of_lane(lanes, __float_as_uint(x), emulated::lane_index() ^ distance));
+}
+EMULATED unsigned __shfl_xor_sync(unsigned lanes, unsigned x, int distance) {
+  return emulated::value_of_lane(lanes, x, emulated::lane_index() ^ distance);
+}
+EMULATED unsigned __shfl_up_sync(unsigned lanes, unsigned x, unsigned distance) {
+  const unsigned lane = emulated::lane_index();
+  return emulated::value_of_lane(lanes, x, lane < distance ? lane : lane - distance);
+}
+EMULATED unsigned __shfl_down_sync(unsigned lanes, unsigned x, unsigned distance) {
+  const unsigned lane = emulated::lane_index();
+  return emulated::value_of_lane(lanes, x, lane + distance < 32 ? lane + distance : lane);
+}
+EMULATED unsigned __shfl_sync(unsigned lanes, unsigned x, int source) {
+  return emulated::value_of_lane(lanes, x, static_cast<unsigned>(source));
 }
 EMULATED int __shfl_sync(unsigned lanes, int x, int source) {
   return static_cast<int>(emulated::value_of_lane(lanes, static_cast<unsigned>(x), source));
