@@ -144,18 +144,19 @@ void launch_attention(const AttentionCudaShape& shape, const kernel::AttentionPa
     return launch_grid(kF32, {}, {.x = x, .y = y}, f32_shared_bytes(shape.head_dim_qk, shape.head_dim_vo),
                        params, gpu, launch);
   const Tile tile = tile_of(shape.head_dim_qk, shape.head_dim_vo);
-  const int values[] = {static_cast<int>(shape.q_dtype), tile_rows(shape), tile.qk, tile.vo, is_general(shape)};
+  const int values[] = {static_cast<int>(shape.q_dtype), tile_rows(shape), tile.qk, tile.vo,
+                        is_general(shape)};
   launch_grid(kPrefill, values,
               {.x = x, .y = y, .z = static_cast<std::uint32_t>(ceil_div(shape.head_dim_vo, tile.vo))}, -1,
               params, gpu, launch);
 }
 
-void launch_attention_merge(const kernel::AttentionParams& params, std::int64_t merges, const Gpu& gpu,
-                            const Launch& launch) {
+void launch_attention_merge(const kernel::AttentionParams& params, std::int64_t merges, int kv_heads,
+                            const Gpu& gpu, const Launch& launch) {
   if (merges == 0) return;
   launch_grid(kMerge, {},
               {.x = static_cast<std::uint32_t>(merges),
-               .y = static_cast<std::uint32_t>(params.num_kv_heads),
+               .y = static_cast<std::uint32_t>(kv_heads),
                .z = static_cast<std::uint32_t>(params.partial_rows)},
               -1, params, gpu, launch);
 }

@@ -15,8 +15,8 @@ plan::WorkListOptions list_options(const AttentionCudaShape& shape, const Gpu& g
 void launch_attention(const AttentionCudaShape& shape, const kernel::AttentionParams& params,
                       std::int64_t items, const Gpu& gpu, const Launch& launch);
 
-// A grid of (merges, KV heads, rows).
-void launch_attention_merge(const kernel::AttentionParams& params, std::int64_t merges, const Gpu& gpu,
-                            const Launch& launch);
+// A grid of (merges, KV heads, rows): `kv_heads` is 1 when every KV head has merges of its own.
+void launch_attention_merge(const kernel::AttentionParams& params, std::int64_t merges, int kv_heads,
+                            const Gpu& gpu, const Launch& launch);
 
 }  // namespace strobe::op

@@ -301,7 +301,7 @@ void GpuAttention::run(const AttentionTensors& tensors, const Launch& launch) {
   params.lse_stride_head = tensors.lse->strides[1] * static_cast<std::int64_t>(sizeof(float));
   params.sinks = tensors.sinks->given() ? tensors.sinks->as<const float>() : nullptr;
   op::launch_attention(fixed_.shape, params, extents_.items, gpu_, launch);
-  op::launch_attention_merge(params, extents_.merges, gpu_, launch);
+  op::launch_attention_merge(params, extents_.merges, params.num_kv_heads, gpu_, launch);
 }
 
 }  // namespace strobe::ops
