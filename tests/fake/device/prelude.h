@@ -64,8 +64,8 @@ struct alignas(16) float4 {
 };
 
 extern "C" {
-float erff(float), exp2f(float), tanhf(float), expf(float), fabsf(float), fmaf(float, float, float), fmaxf(float, float),
-    fminf(float, float), log2f(float), sqrtf(float);
+float erff(float), exp2f(float), tanhf(float), expf(float), fabsf(float), fmaf(float, float, float),
+    fmaxf(float, float), fminf(float, float), log2f(float), sqrtf(float);
 }
 
 EMULATED int min(int a, int b) { return a < b ? a : b; }
