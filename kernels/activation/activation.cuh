@@ -34,12 +34,17 @@ STROBE_DEVICE float activate(float x) {
 extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads, 6)
     strobe_gated(const __grid_constant__ strobe::kernel::GatedParams params) {
   using namespace strobe::kernel;
-  wait_for_kernel_before();
   const uint32_t vector = blockIdx.x * kThreads + threadIdx.x;
-  if (vector >= params.vectors) return;
-  const uint32_t row = quotient(vector, params.row_vectors);
-  const int64_t column = remainder(vector, row, params.row_vectors) * (kVector * size_of(kType));
+  const bool idle = vector >= params.vectors;
+  const uint32_t row = quotient(idle ? 0 : vector, params.row_vectors);
+  const int64_t column = remainder(idle ? 0 : vector, row, params.row_vectors) * (kVector * size_of(kType));
   const char* input = row_of(params.input, params.inner_rows, params.first_row + row) + column;
+  if (params.prefetches && !idle) {
+    prefetch<kType, kVector>(input);
+    prefetch<kType, kVector>(input + params.second_half);
+  }
+  wait_for_kernel_before();
+  if (idle) return;
   Vector<kType, kVector> gate, factor;
   load(gate, input);
   load(factor, input + params.second_half);

@@ -223,9 +223,12 @@ extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads,
                                              strobe::kernel::kSmThreads / strobe::kernel::kThreads)
     strobe_norm(const __grid_constant__ strobe::kernel::NormParams params) {
   using namespace strobe::kernel;
-  wait_for_kernel_before();
   RowSum<kRowThreads> row_sum;
   const uint32_t row = blockIdx.x * kBlockRows + threadIdx.x / kRowThreads;
+  if (params.prefetches)
+    for_each_vector(params, row, 0,
+                    [&](int, int, const char* address) { prefetch<kInput, kVector>(address); });
+  wait_for_kernel_before();
   if constexpr (kLong) {
     norm_long_row(params, row, row_sum);
   } else {

@@ -8,6 +8,7 @@
 // Constants: Dtype kInput, kOutput (equal: bits are copied); int kVector, kItems.
 #include "page/page_params.h"
 #include "ptx/dependency.h"
+#include "tile/sm.h"
 #include "tile/vector.h"
 
 namespace strobe::kernel {
@@ -56,7 +57,8 @@ STROBE_DEVICE Vector<kTo, kVector> converted(const Vector<kFrom, kVector>& x, fl
 
 }  // namespace strobe::kernel
 
-extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads, 8)
+extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads,
+                                             strobe::kernel::kMostSmThreads / strobe::kernel::kThreads)
     strobe_append(const __grid_constant__ strobe::kernel::AppendParams params) {
   using namespace strobe::kernel;
   wait_for_kernel_before();

@@ -45,6 +45,13 @@ STROBE_DEVICE void store(char* address, const Vector<kDtype, kCount>& x) {
   }
 }
 
+// The neighbours' vectors of consecutive threads, whose address is given in each: one thread of a line asks.
+template <Dtype kDtype, int kCount>
+STROBE_DEVICE void prefetch(const char* address) {
+  constexpr int kLineBytes = 128, kThreads = kLineBytes / Vector<kDtype, kCount>::kBytes;
+  if (threadIdx.x % kThreads == 0) prefetch_to_l2(address);
+}
+
 template <Dtype kDtype, int kCount>
 STROBE_DEVICE void unpack(const Vector<kDtype, kCount>& x, float (&values)[kCount]) {
   static_assert(size_of(kDtype) >= 2, "nothing computes on 8-bit floats");

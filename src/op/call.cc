@@ -42,10 +42,10 @@ namespace {
 
 void call_with_log(const Operator& op, const void* args, const Axes& axes, Backend backend,
                    const Launch& launch) {
-  log_call(op, args, Phase::kRun, backend);
+  const std::uint64_t number = log_call(op, args, Phase::kRun, backend, launch.stream);
   const std::unique_ptr<CallDump> dump = CallDump::begin(op, args, Phase::kRun, backend, launch.stream);
   op.backends[static_cast<std::size_t>(backend)](args, axes, launch);
-  log_result(op, args, Phase::kRun);
+  log_result(op, args, Phase::kRun, number, launch.stream);
   if (dump != nullptr) dump->complete();
 }
 

@@ -237,12 +237,17 @@ Routine derive(const Operator& op) {
 
 void bind_calls(Problem& problem, Phase last) {
   const Operator& op = *problem.op;
-  if (op.bind != nullptr) validate(op, problem.args.get(), Phase::kPlan, problem.axes);
-  if (last == Phase::kRun) validate(op, problem.args.get(), Phase::kRun, problem.axes);
-  if (op.bind != nullptr)
-    op.bind(problem);
-  else
+  if (op.make_planned == nullptr) {
+    validate(op, problem.args.get(), Phase::kRun, problem.axes);
     problem.run = [op = &op, args = problem.args] { call_erased(*op, args.get(), {}); };
+    return;
+  }
+  validate(op, problem.args.get(), Phase::kPlan, problem.axes);
+  if (last == Phase::kRun) validate(op, problem.args.get(), Phase::kRun, problem.axes);
+  const std::shared_ptr<Planned> planned = op.make_planned();
+  problem.state = planned;
+  problem.plan = [planned, args = problem.args] { planned->plan(args.get(), {}); };
+  problem.run = [planned, args = problem.args] { planned->run(args.get(), {}); };
 }
 
 std::vector<Routine> routines_of(const Operator& op) {

@@ -60,7 +60,8 @@ void run_activation_cuda(ActivationFunction function, const ActivationArgs& args
           .vectors = static_cast<std::uint32_t>(vectors),
           .row_vectors = divisor(row_vectors),
           .inner_rows = plane.inner_rows,
-          .second_half = hidden * static_cast<std::int64_t>(size_of(args.input.dtype))};
+          .second_half = hidden * static_cast<std::int64_t>(size_of(args.input.dtype)),
+          .prefetches = runs_at_once(ceil_div(vectors, kThreads), kThreads, gpu)};
       launch_kernel(kGated, {static_cast<int>(function), static_cast<int>(args.input.dtype), vector}, gpu,
                     ceil_div(vectors, kThreads), params, launch);
     }

@@ -284,13 +284,7 @@ Operator declare_batch_attention(bool paged) {
       .reference([](const Args& args, const Axes&, op::Expected& expected) {
         reference::attention(args, expected);
       });
-  declare.bind([](op::Problem& problem) {
-    const auto args = std::static_pointer_cast<Args>(problem.args);
-    const auto attention = std::make_shared<BatchAttention>();
-    problem.state = attention;
-    problem.plan = [attention, args] { attention->plan(args->plan); };
-    problem.run = [attention, args] { attention->run(args->run); };
-  });
+  declare.planned_by<BatchAttention, &Args::plan, &Args::run>();
   for (op::Routine& routine : batch_attention_routines(paged)) declare.routine(std::move(routine));
   return declare.build();
 }

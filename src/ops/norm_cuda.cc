@@ -94,12 +94,15 @@ NormChoice choose_norm(const NormShape& shape, int sm_count) {
     choice.blocks = shape.rows;
     return choice;
   }
-  const bool many_rows = shape.rows > 2 * sm_count;
+  choice.few_rows = shape.rows <= 2 * sm_count;
   choice.items = 2;
-  if (many_rows && shape.form == NormForm::kAddRms) choice.items = 1;
-  if (many_rows && shape.form == NormForm::kRms && shape.out_bytes == 1) choice.items = 4;
+  if (choice.few_rows || shape.form == NormForm::kAddRms)
+    choice.items = 1;
+  else if (shape.form == NormForm::kRms && shape.out_bytes == 1)
+    choice.items = 4;
   while (choice.items < most &&
-         (threads_for(vectors, choice.items) == 0 || threads_for(vectors, choice.items) > kPreferredThreads))
+         (threads_for(vectors, choice.items) == 0 ||
+          (!choice.few_rows && threads_for(vectors, choice.items) > kPreferredThreads)))
     choice.items *= 2;
   while (choice.items > 1 && threads_for(vectors, choice.items / 2) == kRowThreadCounts[0]) choice.items /= 2;
   choice.row_threads = threads_for(vectors, choice.items);
@@ -128,8 +131,12 @@ void run_norm_cuda(std::string_view op_name, NormForm form, const NormCudaOperan
   for_each_plane(
       op_name,
       [&](const RowPlane<3>& plane) {
-        const NormChoice choice = choose_norm(
-            {.form = form, .rows = plane.rows, .hidden = hidden, .vector = width.elements()}, gpu.sm_count);
+        const NormChoice choice = choose_norm({.form = form,
+                                               .rows = plane.rows,
+                                               .hidden = hidden,
+                                               .vector = width.elements(),
+                                               .out_bytes = static_cast<int>(size_of(out.dtype))},
+                                              gpu.sm_count);
         const kernel::NormParams params{.input = plane.operands[0],
                                         .residual = plane.operands[1],
                                         .out = plane.operands[2],
@@ -141,7 +148,8 @@ void run_norm_cuda(std::string_view op_name, NormForm form, const NormCudaOperan
                                         .inverse_hidden = 1 / static_cast<float>(hidden),
                                         .eps = factors.eps,
                                         .weight_offset = factors.weight_offset,
-                                        .out_factor = factors.out_factor};
+                                        .out_factor = factors.out_factor,
+                                        .prefetches = choice.few_rows};
         launch_kernel(kNorm,
                       {static_cast<int>(form), static_cast<int>(input.dtype), static_cast<int>(out.dtype),
                        choice.vector, choice.items, choice.row_threads, choice.long_rows},

@@ -29,7 +29,7 @@ void run_norm_cuda(std::string_view op_name, kernel::NormForm form, const NormCu
 // How a norm is cut up, by the constants of kernels/norm/norm.cuh.
 struct NormChoice {
   int vector = 1, items = 1, row_threads = 32;
-  bool long_rows = false;
+  bool long_rows = false, few_rows = false;
   std::int64_t blocks = 0;
 
   int threads() const { return row_threads < 128 ? 256 : row_threads; }

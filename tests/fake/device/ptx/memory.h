@@ -18,6 +18,8 @@ EMULATED Access<kBytes> load(const void* address) {
   return x;
 }
 
+EMULATED void prefetch_to_l2(const void*) {}
+
 template <int kBytes>
 EMULATED void store(void* address, const Access<kBytes>& x) {
   emulated::machine->access(address, kBytes, kBytes, true);
