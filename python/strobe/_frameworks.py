@@ -43,6 +43,10 @@ class Framework:
         """The same values in host memory, waiting for the device if that is where they are."""
         return tensor
 
+    def copy(self, tensor: Any) -> Any:
+        """The same values in memory that nobody else changes."""
+        return tensor
+
     def on_cuda(self, tensor: Any) -> bool:
         return tensor.__dlpack_device__()[0] == 2
 
@@ -70,6 +74,9 @@ class Torch(Framework):
 
     def to_host(self, tensor: Any) -> Any:
         return tensor.cpu()
+
+    def copy(self, tensor: Any) -> Any:
+        return tensor.clone()
 
     def on_cuda(self, tensor: Any) -> bool:
         return tensor.is_cuda
@@ -118,6 +125,9 @@ class Numpy(Framework):
 
     def from_list(self, values: Sequence[int], like: Any) -> Any:
         return sys.modules["numpy"].array(values, dtype="int32")
+
+    def copy(self, tensor: Any) -> Any:
+        return tensor.copy()
 
     def on_cuda(self, tensor: Any) -> bool:
         return False
