@@ -31,6 +31,9 @@ class Framework:
         """A tensor to write into, on the device of `like`, of its dtype or of Strobe's name for another."""
         raise TypeError(f"out: expected one to be given, since {type(like).__name__} tensors cannot be made here")
 
+    def empty_like(self, tensor: Any) -> Any:
+        return self.empty(tensor.shape, tensor)
+
     def from_list(self, values: Sequence[int], like: Any) -> Any:
         """Whole numbers as int32, on the device of `like`."""
         raise TypeError(f"expected a tensor of numpy, torch, jax or cupy, got {type(like).__name__}")
@@ -67,6 +70,9 @@ class Torch(Framework):
             return like.new_empty(shape)
         torch = sys.modules["torch"]
         return torch.empty(shape, dtype=getattr(torch, full_name(dtype)), device=like.device)
+
+    def empty_like(self, tensor: Any) -> Any:
+        return sys.modules["torch"].empty_like(tensor)
 
     def from_list(self, values: Sequence[int], like: Any) -> Any:
         torch = sys.modules["torch"]

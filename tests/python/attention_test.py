@@ -308,3 +308,69 @@ def test_what_is_refused():
         strobe.single_prefill_with_kv_cache(batch.q, batch.k[0], batch.v[0], scale_q=np.ones(HEADS))
     with pytest.raises(strobe.Unsupported, match="BatchDecodeMlaWithPagedKVCacheWrapper: Strobe has no such operator"):
         strobe.decode.BatchDecodeMlaWithPagedKVCacheWrapper(None)
+
+
+def test_batch_attention_of_any_mixture():
+    batch = Batch(np.float32, [9, 20, 1], [1, 5, 1])
+    kv_len = np.int32([9, 20, 1])
+    attention = strobe.BatchAttention(device="cpu")
+    attention.plan(
+        batch.qo_indptr, batch.indptr, batch.indices, kv_len, HEADS, KV_HEADS, DIM, DIM, PAGE, causal=True,
+        q_data_type="float32", kv_data_type="float32",
+    )  # fmt: skip
+    for want, got in zip(batch.want(causal=True), attention.run(batch.q, batch.cache)):
+        close(got, want, np.float32)
+    close(attention.run(batch.q, batch.cache, logits_soft_cap=2.0)[0], batch.want(causal=True, soft_cap=2.0)[0], np.float32)
+
+
+def test_batch_attention_with_sinks():
+    batch, sinks = Batch(np.float32, [9, 20], [2, 5]), normal(np.float32, HEADS)
+    wrapper = strobe.BatchAttentionWithAttentionSinkWrapper(None)
+    wrapper.plan(
+        batch.qo_indptr, batch.indptr, batch.indices, batch.last, HEADS, KV_HEADS, DIM, PAGE, causal=True,
+        q_data_type="float32",
+    )  # fmt: skip
+    close(wrapper.run(batch.q, batch.cache, sinks), batch.want(causal=True, sinks=sinks)[0], np.float32)
+    close(wrapper.run(batch.q, batch.cache, sinks, 0.2), batch.want(causal=True, sinks=sinks, sm_scale=0.2)[0], np.float32)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_cascade_is_attention_over_the_concatenation(causal):
+    prefix, own, qo_lens = 11, [7, 9], [3, 4]
+    batch = Batch(np.float32, [prefix, *own], [0, *qo_lens])
+    k, v = batch.k, batch.v
+    whole = [
+        ref.attention(batch.q[a:b], np.concatenate([k[0], k[r]]), np.concatenate([v[0], v[r]]), causal=causal)[0]
+        for r, a, b in ((1, 0, 3), (2, 3, 7))
+    ]
+    pages = batch.indptr
+    first, rest = batch.indices[: pages[1]], batch.indices[pages[1] :]
+    wrapper = strobe.MultiLevelCascadeAttentionWrapper(2, np.empty(1, np.uint8))
+    arguments = (
+        [np.int32([0, 7]), np.int32([0, 3, 7])], [np.int32([0, pages[1]]), pages[1:] - pages[1]], [first, rest],
+        [batch.last[:1], batch.last[1:]], HEADS, KV_HEADS, DIM, PAGE,
+    )  # fmt: skip
+    wrapper.plan(*arguments, causal=causal, q_data_type="float32")
+    close(wrapper.run(batch.q, batch.cache), np.concatenate(whole), np.float32)
+    with pytest.raises(strobe.Unsupported, match="window_left: expected none"):
+        wrapper.plan(*arguments, window_left=3)
+    with pytest.raises(ValueError, match="expected index arrays of 2 levels, got"):
+        wrapper.plan(*[array[:1] for array in arguments[:4]], *arguments[4:])
+    shared = strobe.BatchPrefillWithSharedPrefixPagedKVCacheWrapper(None)
+    with pytest.raises(ValueError, match="expected begin_forward to be called before it"):
+        shared.forward(batch.q, k[0], v[0], batch.cache)
+    shared.begin_forward(np.int32([0, 3, 7]), pages[1:] - pages[1], rest, batch.last[1:], HEADS, KV_HEADS, DIM, PAGE)
+    close(shared.forward(batch.q, k[0], v[0], batch.cache, causal=causal), np.concatenate(whole), np.float32)
+
+
+def test_decode_with_a_shared_prefix():
+    batch = Batch(np.float32, [11, 7, 9], [0, 1, 1])
+    k, v, pages = batch.k, batch.v, batch.indptr
+    want = [
+        ref.attention(batch.q[r - 1 : r], np.concatenate([k[0], k[r]]), np.concatenate([v[0], v[r]]))[0] for r in (1, 2)
+    ]
+    shared = strobe.BatchDecodeWithSharedPrefixPagedKVCacheWrapper(None)
+    shared.begin_forward(
+        pages[1:] - pages[1], batch.indices[pages[1] :], batch.last[1:], HEADS, KV_HEADS, DIM, PAGE, "float32"
+    )
+    close(shared.forward(batch.q, k[0], v[0], batch.cache), np.concatenate(want), np.float32)
