@@ -41,7 +41,7 @@ class Columns {
       if constexpr (ColumnVector::kBytes >= 4)
         copy_async<ColumnVector::kBytes>(kept_ + step * 32, address(step));
       else
-        load<Reuse::kNone>(kept_[step * 32], address(step));
+        load(kept_[step * 32], address(step));
     }
     end_copy_group();
     wait_for_copies<0>();
@@ -72,7 +72,7 @@ class Columns {
     if (kept_ != nullptr)
       vector = kept_[step * 32];
     else
-      load<Reuse::kNone>(vector, address(step));
+      load(vector, address(step));
   }
 
  private:

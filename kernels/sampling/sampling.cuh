@@ -230,7 +230,6 @@ extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads, 2)
   using namespace strobe::kernel;
   extern __shared__ Shared block_memory[];
   Shared& shared = *block_memory;
-  let_next_kernel_begin();
   wait_for_kernel_before();
   const int number = static_cast<int>(blockIdx.x / kCluster);
   const int source = params.indices != nullptr ? params.indices[number] : number;
@@ -263,6 +262,7 @@ extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads, 2)
     selection.keep_weight(
         columns, shared, row.top_p, [&](float x) { return params.joint || keeps(x); },
         [&](float x) { return row.weight(x); });
+  let_next_kernel_begin();
   work(params, columns, shared, row, number, keeps);
   wait_for_all();  // nobody ends while others read its shared memory
 }

@@ -31,6 +31,9 @@ class Framework:
         """A tensor to write into, on the device of `like`, of its dtype or of Strobe's name for another."""
         raise TypeError(f"out: expected one to be given, since {type(like).__name__} tensors cannot be made here")
 
+    def empty_like(self, tensor: Any) -> Any:
+        return self.empty(tensor.shape, tensor)
+
     def from_list(self, values: Sequence[int], like: Any) -> Any:
         """Whole numbers as int32, on the device of `like`."""
         raise TypeError(f"expected a tensor of numpy, torch, jax or cupy, got {type(like).__name__}")
@@ -41,6 +44,10 @@ class Framework:
 
     def to_host(self, tensor: Any) -> Any:
         """The same values in host memory, waiting for the device if that is where they are."""
+        return tensor
+
+    def copy(self, tensor: Any) -> Any:
+        """The same values in memory that nobody else changes."""
         return tensor
 
     def on_cuda(self, tensor: Any) -> bool:
@@ -64,12 +71,18 @@ class Torch(Framework):
         torch = sys.modules["torch"]
         return torch.empty(shape, dtype=getattr(torch, full_name(dtype)), device=like.device)
 
+    def empty_like(self, tensor: Any) -> Any:
+        return sys.modules["torch"].empty_like(tensor)
+
     def from_list(self, values: Sequence[int], like: Any) -> Any:
         torch = sys.modules["torch"]
         return torch.tensor(values, dtype=torch.int32, device=like.device)
 
     def to_host(self, tensor: Any) -> Any:
         return tensor.cpu()
+
+    def copy(self, tensor: Any) -> Any:
+        return tensor.clone()
 
     def on_cuda(self, tensor: Any) -> bool:
         return tensor.is_cuda
@@ -118,6 +131,9 @@ class Numpy(Framework):
 
     def from_list(self, values: Sequence[int], like: Any) -> Any:
         return sys.modules["numpy"].array(values, dtype="int32")
+
+    def copy(self, tensor: Any) -> Any:
+        return tensor.copy()
 
     def on_cuda(self, tensor: Any) -> bool:
         return False
