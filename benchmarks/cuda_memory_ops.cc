@@ -88,14 +88,19 @@ double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-// The device's own copy between two buffers.
+// The device's own copy between two buffers. Not through a graph: a copy in one reaches 2.7 TB/s on an H200
+// where the same call in a stream reaches 4.2.
 class Copy {
  public:
-  explicit Copy(Stream stream)
-      : from_(kGpu, kCopyBytes), to_(kGpu, kCopyBytes), graph_(kGpu, stream, [&] { enqueue(stream); }) {
-    from_.fill(0x5a);
+  Copy() : from_(kGpu, kCopyBytes), to_(kGpu, kCopyBytes) { from_.fill(0x5a); }
+  double seconds(Stream stream) const {
+    cuda::Event start(kGpu), end(kGpu);
+    start.record(stream);
+    enqueue(stream);
+    end.record(stream);
+    end.wait();
+    return cuda::milliseconds_between(start, end) * 1e-3;
   }
-  double seconds(Stream stream) const { return ::seconds(graph_, stream); }
   static constexpr double bytes() { return 2.0 * kCopyBytes; }
 
  private:
@@ -107,7 +112,6 @@ class Copy {
                 "cuMemcpyDtoDAsync");
   }
   cuda::DeviceBuffer from_, to_;
-  cuda::Graph graph_;
 };
 
 std::string label_of(const Row& row) {
@@ -156,11 +160,11 @@ const std::vector<Row>& large_rows() {
       {"apply_rope_pos_ids",
        {{"nnz", "32768"}, {"num_qo_heads", "32"}, {"num_kv_heads", "8"}, {"interleave", "true"}}},
       {"apply_rope_with_cos_sin_cache", {{"nnz", "32768"}, {"num_qo_heads", "32"}, {"num_kv_heads", "8"}}},
-      {"append_paged_kv_cache", {{"nnz", "32768"}, {"num_pages", "2048"}, {"num_kv_indices", "2048"}}},
+      {"append_paged_kv_cache", {{"nnz", "32768"}, {"num_pages", "2560"}, {"num_kv_indices", "2560"}}},
       {"append_paged_kv_cache",
-       {{"nnz", "32768"}, {"num_pages", "2048"}, {"num_kv_indices", "2048"}, {"kv_layout", "HND"}}},
+       {{"nnz", "32768"}, {"num_pages", "2560"}, {"num_kv_indices", "2560"}, {"kv_layout", "HND"}}},
       {"append_paged_kv_cache",
-       {{"nnz", "32768"}, {"num_pages", "2048"}, {"num_kv_indices", "2048"}, {"k_cache_dtype", "e4m3"}}},
+       {{"nnz", "32768"}, {"num_pages", "2560"}, {"num_kv_indices", "2560"}, {"k_cache_dtype", "e4m3"}}},
       {"merge_state", {{"num_tokens", "16384"}}},
       {"merge_states", {{"num_tokens", "8192"}}},
       {"packbits", {{"num_elements", "536870912"}}},
@@ -198,7 +202,7 @@ int main(int argc, char** argv) {
     fmt::print("{}, {} SMs, {} MiB of L2\n{:>9} {:>8} {:>8} {:>8}\n", facts.name, facts.sm_count,
                facts.l2_bytes >> 20, "us", "TB/s", "copy", "of copy");
     const cuda::OwnedStream stream(kGpu);
-    const Copy copy(stream);
+    const Copy copy;
     for (const std::vector<Row>* rows : {&large_rows(), &small_rows()})
       for (const Row& row : *rows) {
         if (label_of(row).find(filter) == std::string::npos) continue;

@@ -171,6 +171,22 @@ TEST(Roofline, TakesThePeakOfTheArithmetic) {
   EXPECT_EQ(floor_of(bf16, {.read_bytes = 51e9}, kLimits).bound, Bound::kMemory);
 }
 
+TEST(Roofline, AGpuHasPeaksOfProductsAlone) {
+  // A GPU's limits have no FMA peak: its f16 counts as its bf16, and 8-bit floats have their own.
+  const LimitRates gpu = {
+      .dram_read_gbs = 50, .copy_gbs = 80, .bf16_dot_gflops = 200, .e4m3_dot_gflops = 400};
+  for (const auto& [math, seconds] :
+       {std::pair{Dtype::kBf16, 10.0}, {Dtype::kF16, 10.0}, {Dtype::kE4m3, 5.0}, {Dtype::kE5m2, 5.0}}) {
+    const Floor floor = floor_of({.flops = 2e12, .math = math}, {}, gpu);
+    EXPECT_DOUBLE_EQ(floor.seconds, seconds);
+    EXPECT_EQ(floor.bound, Bound::kCompute);
+  }
+  EXPECT_EQ(floor_of({.flops = 2e12, .math = Dtype::kF32}, {}, gpu).bound, Bound::kMemory);
+  LimitRates no_fp8 = gpu;
+  no_fp8.e4m3_dot_gflops = 0;
+  EXPECT_DOUBLE_EQ(floor_of({.flops = 2e12, .math = Dtype::kE4m3}, {}, no_fp8).seconds, 10);
+}
+
 TEST(Roofline, LargerOfEachRate) {
   const LimitRates other = {.dram_read_gbs = 60, .copy_gbs = 70, .fma_gflops = 90, .bf16_dot_gflops = 210};
   const LimitRates both = larger(kLimits, other);

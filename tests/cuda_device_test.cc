@@ -250,6 +250,7 @@ TEST_F(CudaDevice, LoadingUnderCaptureLeavesTheCaptureWhole) {
   ASSERT_EQ(api.cuStreamEndCapture(handle_of(stream), &graph), kSuccess);
   EXPECT_EQ(download(out), counting(kCount)) << "a captured launch ran";
   GraphExecHandle exec = nullptr;
+  const ContextGuard context(kGpu.index);
   ASSERT_EQ(api.cuGraphInstantiateWithFlags(&exec, graph, 0), kSuccess);
   ASSERT_EQ(api.cuGraphLaunch(exec, handle_of(stream)), kSuccess);
   stream.synchronize();

@@ -226,12 +226,13 @@ TEST_F(CudaPage, IndexArraysMatchTheReference) {
 // Without a GPU: every vector of every token belongs to a thread.
 TEST(CudaAppendChoice, CoversEveryToken) {
   for (std::int64_t tokens : {1, 13, 256, 32768})
-    for (std::int64_t vectors : {1, 3, 256, 1000, 100000}) {
-      const op::AppendChoice choice = op::choose_append(tokens, vectors, 132);
-      EXPECT_GE(std::int64_t{choice.token_threads} * choice.items, vectors);
-      EXPECT_GE(choice.blocks * choice.block_tokens, tokens);
-      EXPECT_LE(choice.block_tokens, 256);
-    }
+    for (std::int64_t vectors : {1, 3, 256, 1000, 100000})
+      for (int items : {1, 2}) {
+        const op::AppendChoice choice = op::choose_append(tokens, vectors, items);
+        EXPECT_GE(std::int64_t{choice.token_threads} * items, vectors);
+        EXPECT_GE(choice.blocks * 256, tokens * choice.token_threads);
+      }
+  EXPECT_EQ(op::choose_append(13, 0, 2).blocks, 0);
 }
 
 }  // namespace

@@ -1,10 +1,12 @@
 // Our declarations of the driver's and NVRTC's interface against NVIDIA's own headers; built where they are.
+#include <cublasLt.h>
 #include <cuda.h>
 #include <gtest/gtest.h>
 
 #include <cstddef>
 #include <cstring>
 
+#include "bench/gpu/cublas_lt.h"
 #include "cuda/driver_api.h"
 
 namespace strobe::cuda {
@@ -46,6 +48,23 @@ TEST(DriverAbi, EnumerationsHaveNvidiasValues) {
   EXPECT_EQ(int{kLaunchCooperative}, CU_LAUNCH_ATTRIBUTE_COOPERATIVE);
   EXPECT_EQ(int{kLaunchClusterDimension}, CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION);
   EXPECT_EQ(int{kLaunchProgrammaticSerialization}, CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION);
+}
+
+TEST(DriverAbi, CublasLtIsNvidias) {
+  using namespace bench;
+  static_assert(sizeof(cublas_lt::Heuristic) == sizeof(cublasLtMatmulHeuristicResult_t));
+  static_assert(offsetof(cublas_lt::Heuristic, workspace_bytes) ==
+                offsetof(cublasLtMatmulHeuristicResult_t, workspaceSize));
+  static_assert(offsetof(cublas_lt::Heuristic, state) == offsetof(cublasLtMatmulHeuristicResult_t, state));
+  static_assert(sizeof(cublas_lt::Algorithm) == sizeof(cublasLtMatmulAlgo_t));
+  EXPECT_EQ(int{cublas_lt::kSuccess}, CUBLAS_STATUS_SUCCESS);
+  EXPECT_EQ(int{cublas_lt::kF32}, CUDA_R_32F);
+  EXPECT_EQ(int{cublas_lt::kBf16}, CUDA_R_16BF);
+  EXPECT_EQ(int{cublas_lt::kE4m3}, CUDA_R_8F_E4M3);
+  EXPECT_EQ(int{cublas_lt::kComputeF32}, CUBLAS_COMPUTE_32F);
+  EXPECT_EQ(int{cublas_lt::kTransA}, CUBLASLT_MATMUL_DESC_TRANSA);
+  EXPECT_EQ(int{cublas_lt::kTransposed}, CUBLAS_OP_T);
+  EXPECT_EQ(int{cublas_lt::kMaxWorkspaceBytes}, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES);
 }
 
 TEST(DriverAbi, TensorMapEnumerationsHaveNvidiasValues) {

@@ -86,7 +86,8 @@ TEST_F(Log, LevelThreeShowsOperandsAndAttributes) {
 TEST_F(Log, LevelFiveAddsStatistics) {
   log::configure(5, path_.string());
   call_rmsnorm();
-  EXPECT_THAT(text(), AllOf(HasSubstr("min 0 max 7 mean 3.57143 nan 1 inf 0"), HasSubstr("rmsnorm done")));
+  EXPECT_THAT(text(),
+              AllOf(HasSubstr("input: min 0 max 7 mean 3.57143 nan 1 inf 0"), HasSubstr("rmsnorm done")));
 }
 
 TEST_F(Log, PercentIBecomesTheProcessId) {
@@ -134,6 +135,22 @@ TEST_F(Log, TheRecordOfACallThatKillsTheProcessIsOnDisk) {
   waitpid(child, &status, 0);
   EXPECT_EQ(WEXITSTATUS(status), 3);
   EXPECT_THAT(text(), AllOf(HasSubstr("crash (cpu)"), HasSubstr("in input: f32[5]")));
+}
+
+// At level 5 it is there before the log itself looks at the operands, which may be what kills.
+TEST_F(Log, TheRecordOfACallWithABadAddressIsOnDisk) {
+  const pid_t child = fork();
+  if (child == 0) {
+    log::configure(5, path_.string());
+    op::call(crashing_operator(), CrashArgs{TensorView(reinterpret_cast<void*>(16), Dtype::kF32, {5})}, {});
+    _exit(0);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  EXPECT_NE(status, 0);
+  EXPECT_NE(WEXITSTATUS(status), 3) << "the kernel was reached";
+  EXPECT_THAT(text(),
+              AllOf(HasSubstr("crash (cpu)"), HasSubstr("in input: f32[5]"), Not(HasSubstr("reads"))));
 }
 
 }  // namespace

@@ -3,9 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "bench/gpu/matrix_product.h"
 #include "bench/result_file.h"
 #include "cuda/device.h"
 #include "op/device_operands.h"
@@ -41,6 +44,19 @@ class GpuBench : public test::GpuTest {
 
 constexpr char kSmallNorm[] = "--routine rmsnorm --num_tokens 3 --hidden 128 ";
 
+TEST_F(GpuBench, PlannedOperatorsRunAndReplay) {
+  for (const char* graph : {"", " --cuda_graph"}) {
+    const Json json =
+        run(std::string("--routine batch_decode_paged --batch_size 2 --kv_len 40 --num_qo_heads 4 "
+                        "--num_kv_heads 2 --head_dim_qk 64 --head_dim_vo 64 --device cuda --refcheck") +
+            graph);
+    const Json& row = json.at("rows").at(0);
+    EXPECT_EQ(row.at("device"), "cuda:0");
+    EXPECT_EQ(row.at("backend"), "cuda/sm80");
+    EXPECT_EQ(row.at("refcheck"), "pass");
+  }
+}
+
 TEST_F(GpuBench, RowsSayWhereTheyRan) {
   const Json json = run(std::string(kSmallNorm) + "--device cuda --refcheck");
   const cuda::DeviceFacts& facts = cuda::device_facts(kGpu);
@@ -61,6 +77,53 @@ TEST_F(GpuBench, RowsSayWhereTheyRan) {
   EXPECT_EQ(json.at("limits").at("before").at(0).at("device"), "cuda:0");
   EXPECT_THAT(outcome_.out, HasSubstr(facts.name));
   EXPECT_THAT(row.at("repro").get<std::string>(), HasSubstr("--device cuda:0 --backends cuda/sm80 "));
+}
+
+// A stand-in for cuBLASLt, which multiplies nothing.
+class StandInCublasLt {
+ public:
+  explicit StandInCublasLt(const char* mode, const char* library = STROBE_FAKE_CUBLASLT) {
+    if (const char* value = std::getenv("STROBE_CUBLASLT"); value != nullptr) before_ = value;
+    ::setenv("STROBE_CUBLASLT", library, 1);
+    ::setenv("FAKE_CUBLASLT", mode, 1);
+  }
+  ~StandInCublasLt() {
+    before_.empty() ? ::unsetenv("STROBE_CUBLASLT") : ::setenv("STROBE_CUBLASLT", before_.c_str(), 1);
+    ::unsetenv("FAKE_CUBLASLT");
+  }
+
+ private:
+  std::string before_;
+};
+
+TEST_F(GpuBench, MatrixPeaksStandBesideTheOtherLimits) {
+  const StandInCublasLt stand_in("");
+  const Json json = run(std::string(kSmallNorm) + "--device cuda -v");
+  const Json& row = json.at("rows").at(0);
+  for (const char* rate : {"bf16_dot_gflops", "e4m3_dot_gflops"}) {
+    EXPECT_GT(json.at("limits").at("before").at(0).at(rate).get<double>(), 0);
+    EXPECT_GT(row.at("limits").at(rate).get<double>(), 0);
+  }
+  EXPECT_TRUE(json.at("machine").at("gpus").at(0).at("no_matrix_peak").is_null());
+  EXPECT_THAT(outcome_.out, AllOf(HasSubstr(", bf16 dot "), HasSubstr(", e4m3 dot ")));
+  EXPECT_GT(bench::read_result("out.json", text_).rows.at(0).limits.e4m3_dot_gflops, 0);
+}
+
+TEST_F(GpuBench, WhatCublasLtCannotDoIsNotMeasured) {
+  const auto products = [](const char* mode, const char* library = STROBE_FAKE_CUBLASLT) {
+    const StandInCublasLt stand_in(mode, library);
+    return std::make_unique<bench::MatrixProducts>(kGpu);
+  };
+  const auto no_e4m3 = products("no_e4m3");
+  EXPECT_EQ(no_e4m3->problem(), "");
+  EXPECT_TRUE(no_e4m3->enqueue(Dtype::kBf16, {}));
+  EXPECT_FALSE(no_e4m3->enqueue(Dtype::kE4m3, {}));
+  const auto broken = products("broken");
+  EXPECT_THAT(broken->problem(), HasSubstr("cuBLASLt: cublasLtMatmul: status 13"));
+  EXPECT_FALSE(broken->enqueue(Dtype::kBf16, {}));
+  EXPECT_THAT(products("", "none")->problem(), HasSubstr("STROBE_CUBLASLT is none"));
+  EXPECT_THAT(products("", "/no/such/file")->problem(),
+              HasSubstr("STROBE_CUBLASLT: nothing to load in '/no/such/file'"));
 }
 
 TEST_F(GpuBench, ColdCallsRotateAndWarmOnesDoNot) {

@@ -13,8 +13,8 @@
 #include <random>
 #include <thread>
 
+#include "cuda/toolkit.h"
 #include "jit/compiler.h"
-#include "jit/nvrtc_search.h"
 #include "jit/sha256.h"
 #include "strobe/error.h"
 #include "support/tiny_kernel.h"
@@ -362,7 +362,7 @@ TEST_F(JitCompiler, NvrtcIsLookedForInToolkitsAndPythonEnvironments) {
   ::setenv("CUDA_HOME", toolkit.c_str(), 1);
   ::setenv("VIRTUAL_ENV", environment.c_str(), 1);
   ::setenv("PYTHONPATH", ("/nonexistent:" + extra).c_str(), 1);
-  const std::vector<std::string> folders = nvrtc_folders();
+  const std::vector<std::string> folders = cuda::toolkit_folders("cuda_nvrtc");
   const auto place_of = [&](const std::string& place) {
     return std::find(folders.begin(), folders.end(), place);
   };
@@ -371,7 +371,7 @@ TEST_F(JitCompiler, NvrtcIsLookedForInToolkitsAndPythonEnvironments) {
   EXPECT_LT(place_of(pip_12), folders.end());
   for (const char* name : {"libnvrtc.so", "libnvrtc.so.12", "libnvrtc.so.13", "libnvrtc-builtins.so.13.0"})
     fs::create_symlink(STROBE_FAKE_NVRTC, pip_13 + "/" + name);
-  EXPECT_EQ(nvrtc_files(pip_13),
+  EXPECT_EQ(cuda::library_files(pip_13, "libnvrtc.so"),
             (std::vector<std::string>{pip_13 + "/libnvrtc.so.13", pip_13 + "/libnvrtc.so.12",
                                       pip_13 + "/libnvrtc.so"}));
   for (const char* name : {"CUDA_HOME", "VIRTUAL_ENV", "PYTHONPATH"}) ::unsetenv(name);

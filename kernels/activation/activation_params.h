@@ -12,6 +12,7 @@ struct GatedParams {
   Divisor row_vectors;
   Divisor inner_rows;
   int64_t second_half;  // bytes from an element that is activated to its factor
+  bool prefetches;      // all blocks run at once: they bring their rows to L2 while the kernel before ends
 };
 
 }  // namespace strobe::kernel

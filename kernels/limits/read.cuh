@@ -17,7 +17,7 @@ extern "C" __global__ void __launch_bounds__(strobe::kernel::kReadThreads)
       const char* from = params.data + tile * kReadTileBytes + threadIdx.x * 16;
       Access<16> x[kReadLoads];
 #pragma unroll
-      for (int i = 0; i < kReadLoads; ++i) x[i] = load<Reuse::kNone, 16>(from + i * kReadThreads * 16);
+      for (int i = 0; i < kReadLoads; ++i) x[i] = load<16>(from + i * kReadThreads * 16);
 #pragma unroll
       for (int i = 0; i < kReadLoads; ++i) mix ^= x[i].word[0] ^ x[i].word[1] ^ x[i].word[2] ^ x[i].word[3];
     }

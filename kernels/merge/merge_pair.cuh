@@ -29,7 +29,6 @@ STROBE_DEVICE Vector<kType, kVector> blend(const Vector<kType, kVector>& v_a, fl
 extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads, 4)
     strobe_merge_pair(const __grid_constant__ strobe::kernel::MergePairParams params) {
   using namespace strobe::kernel;
-  let_next_kernel_begin();
   wait_for_kernel_before();
   const uint32_t first_row = blockIdx.x * params.block_rows;
   // A row of more vectors than the block has threads has the block to itself, and every thread several
@@ -48,11 +47,12 @@ extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads, 4)
   };
   Vector<kType, kVector> v_a, v_b;
   if (!kept && first_vector < params.head_vectors) {
-    load<Reuse::kNone>(v_a, from_a + column(first_vector));
-    load<Reuse::kNone>(v_b, from_b + column(first_vector));
+    load(v_a, from_a + column(first_vector));
+    load(v_b, from_b + column(first_vector));
   }
   const float s_a = *reinterpret_cast<const float*>(params.a.s + place.offset(params.a.s_stride));
   const float s_b = *reinterpret_cast<const float*>(params.b.s + place.offset(params.b.s_stride));
+  let_next_kernel_begin();
   __syncthreads();
   const float maximum = s_b > s_a ? s_b : s_a;
   const float a = weight_of(s_a, maximum), b = weight_of(s_b, maximum), total = a + b;
@@ -61,8 +61,8 @@ extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads, 4)
   if (kept) return;
   for (uint32_t vector = first_vector; vector < params.head_vectors; vector += kThreads) {
     if (vector != first_vector) {
-      load<Reuse::kNone>(v_a, from_a + column(vector));
-      load<Reuse::kNone>(v_b, from_b + column(vector));
+      load(v_a, from_a + column(vector));
+      load(v_b, from_b + column(vector));
     }
     store(to + column(vector), blend(v_a, a * normalise, v_b, b * normalise, has_a, has_b));
   }

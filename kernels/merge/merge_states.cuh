@@ -17,7 +17,6 @@ constexpr int kThreads = 256, kAhead = 4;
 extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads, 4)
     strobe_merge_states(const __grid_constant__ strobe::kernel::MergeStatesParams params) {
   using namespace strobe::kernel;
-  let_next_kernel_begin();
   wait_for_kernel_before();
   const uint32_t index = blockIdx.x * kThreads + threadIdx.x;
   const uint32_t row = quotient(index, params.row_vectors),
@@ -32,6 +31,7 @@ extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads, 4)
   };
   float maximum = empty_lse();
   for (int state = 0; state < params.num_states; ++state) maximum = fmaxf(maximum, lse(state));
+  let_next_kernel_begin();
   float sum[kVector] = {}, total = 0;
   for (int first = 0; first < params.num_states; first += kAhead) {
     Vector<kType, kVector> x[kAhead];
@@ -42,7 +42,7 @@ extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads, 4)
       x[i] = {};
       // The v of an empty state may be anything: even 0 times it could be NaN.
       if (lse_i != empty_lse() && vector < params.head_vectors)
-        load<Reuse::kNone>(x[i], v + (first + i) * params.state_v_stride);
+        load(x[i], v + (first + i) * params.state_v_stride);
       weight[i] = weight_of(lse_i, maximum);
     }
 #pragma unroll

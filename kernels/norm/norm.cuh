@@ -5,14 +5,13 @@
 // until it is written. A longer row (kLong) is read once for each sum and once more to be written; the later
 // reads come from L2.
 //
-// With kStages > 0 a block works on many rows, and kStages rows that come later are on their way to shared
-// memory meanwhile. Every thread fetches the vectors that it will use, so nobody waits for another:
-//   stage s, operand o (0: input, 1: residual), item, thread:  one vector each, in this order
-// With 1024 threads on an SM, 16-byte vectors, kItems = 4 and kStages = 2 that is 128 KiB under way.
+// A block does one row (or as many short ones as it has room for) and ends: on an H200 that moves 4.18 TB/s
+// of 16384 x 8192 bf16 where blocks that stay and fetch later rows ahead, into registers, by cp.async or by
+// bulk copies into a ring, move 3.6 to 3.9, and a copy 4.19. Two loads of 16 bytes a thread are the best
+// there: with one, the barrier of the sum finds too little under way (3.2), with four it is 4.05.
 //
-// Constants: NormForm kForm; Dtype kInput, kOutput; int kVector, kItems, kRowThreads, kStages; bool kLong.
+// Constants: NormForm kForm; Dtype kInput, kOutput; int kVector, kItems, kRowThreads; bool kLong.
 #include "norm/norm_params.h"
-#include "ptx/async_copy.h"
 #include "ptx/dependency.h"
 #include "tile/row_sum.h"
 #include "tile/vector.h"
@@ -20,17 +19,19 @@
 namespace strobe::kernel {
 
 constexpr bool kAdd = kForm == NormForm::kAddRms, kLayer = kForm == NormForm::kLayer;
-constexpr int kThreads = kRowThreads < 128 ? 128 : kRowThreads;
+constexpr int kThreads = kRowThreads < 128 ? 256 : kRowThreads;
 constexpr int kBlockRows = kThreads / kRowThreads;
 constexpr int kItemColumns = kRowThreads * kVector;
 constexpr int kChunkColumns = kItems * kItemColumns;
 constexpr int kOperands = kAdd ? 2 : 1;
 constexpr Dtype kWeight = kLayer ? Dtype::kF32 : kInput;
 // Whether the weights are loaded beside the row, not after its sum: where registers allow it.
-constexpr bool kWeightsAhead = !kLong && kStages == 0 && kItems * (kLayer ? 2 : 1) <= 2;
+constexpr bool kWeightsAhead = !kLong && kItems * (kLayer ? 2 : 1) <= 2;
+// Threads of an SM that there are registers for: 40 for each where a thread holds little, else 64.
+constexpr int kSmThreads = !kLong && kItems <= 2 ? 1536 : 1024;
 static_assert(kBlockRows == 1 || kRowThreads <= kWarpThreads,
               "a sum over several warps takes the whole block");
-static_assert(!kLong || (kBlockRows == 1 && kStages == 0));
+static_assert(!kLong || kBlockRows == 1);
 
 using InputVector = Vector<kInput, kVector>;
 using Values = float[kVector];
@@ -72,26 +73,7 @@ STROBE_DEVICE void for_each_vector(const NormParams& params, uint32_t row, int i
 STROBE_DEVICE void load_chunk(const NormParams& params, uint32_t row, int index, Chunk& chunk) {
   chunk = {};
   for_each_vector(params, row, index, [&](int operand, int item, const char* address) {
-    load<Reuse::kNone>(chunk.vector[operand][item], address);
-  });
-}
-
-// The ring of rows to come.
-struct Stage {
-  InputVector vector[kOperands][kItems][kThreads];
-};
-
-STROBE_DEVICE void fetch_row(const NormParams& params, uint32_t row, Stage& stage) {
-  for_each_vector(params, row, 0, [&](int operand, int item, const char* address) {
-    copy_async<InputVector::kBytes>(&stage.vector[operand][item][threadIdx.x], address);
-  });
-  end_copy_group();
-}
-
-STROBE_DEVICE void take_row(const NormParams& params, uint32_t row, const Stage& stage, Chunk& chunk) {
-  chunk = {};
-  for_each_vector(params, row, 0, [&](int operand, int item, const char*) {
-    chunk.vector[operand][item] = stage.vector[operand][item][threadIdx.x];
+    load(chunk.vector[operand][item], address);
   });
 }
 
@@ -104,8 +86,8 @@ STROBE_DEVICE void load_weights(const NormParams& params, int index, int item, W
   if (!within_row(params, index, item)) return;
   constexpr int kStep = kItemColumns * size_of(kWeight);
   const int64_t offset = static_cast<int64_t>(first_column(index)) * size_of(kWeight);
-  load<Reuse::kMuch>(w.weight[item], params.weight + offset + item * kStep);
-  if constexpr (kLayer) load<Reuse::kMuch>(w.bias[item], params.bias + offset + item * kStep);
+  load(w.weight[item], params.weight + offset + item * kStep);
+  if constexpr (kLayer) load(w.bias[item], params.bias + offset + item * kStep);
 }
 
 STROBE_DEVICE void values_of(const Chunk& chunk, int item, Values& x) {
@@ -164,18 +146,28 @@ STROBE_DEVICE float scale_of(const NormParams& params, const Deviations& deviati
   return rsqrtf(mean_square + params.eps);
 }
 
-// y = (x - mean) * scale * weight + bias, and the residual x itself.
+// The residual: x itself.
+STROBE_DEVICE void store_residual(const NormParams& params, uint32_t row, int index, const Chunk& chunk) {
+  char* residual = vectors_of(params.residual, params, row, index, kInput);
+#pragma unroll
+  for (int item = 0; item < kItems; ++item) {
+    if (row >= params.rows || !within_row(params, index, item)) continue;
+    Values x;
+    values_of(chunk, item, x);
+    store(residual + item * kItemColumns * size_of(kInput), pack<kInput>(x));
+  }
+}
+
+// y = (x - mean) * scale * weight + bias.
 STROBE_DEVICE void store_chunk(const NormParams& params, uint32_t row, int index, const Chunk& chunk,
                                Weights& weights, float mean, float scale) {
   char* out = vectors_of(params.out, params, row, index, kOutput);
-  char* residual = kAdd ? vectors_of(params.residual, params, row, index, kInput) : nullptr;
 #pragma unroll
   for (int item = 0; item < kItems; ++item) {
     if (row >= params.rows || !within_row(params, index, item)) continue;
     if constexpr (!kWeightsAhead) load_weights(params, index, item, weights);
     Values x, weight, bias = {}, y;
     values_of(chunk, item, x);
-    if constexpr (kAdd) store(residual + item * kItemColumns * size_of(kInput), pack<kInput>(x));
     unpack(weights.weight[item], weight);
     if constexpr (kLayer) unpack(weights.bias[item], bias);
 #pragma unroll
@@ -190,6 +182,7 @@ STROBE_DEVICE void store_chunk(const NormParams& params, uint32_t row, int index
 // A row in registers.
 STROBE_DEVICE void norm_chunk(const NormParams& params, uint32_t row, const Chunk& chunk, Weights& weights,
                               RowSum<kRowThreads>& row_sum) {
+  if constexpr (kAdd) store_residual(params, row, 0, chunk);
   float mean = kLayer ? row_sum(sum(chunk)) * params.inverse_hidden : 0.0f;
   Deviations deviations;
   add_deviations(params, 0, chunk, mean, deviations);
@@ -215,46 +208,37 @@ STROBE_DEVICE void norm_long_row(const NormParams& params, uint32_t row, RowSum<
     add_deviations(params, index, chunk, mean, deviations);
   }
   const float scale = scale_of(params, deviations, row_sum, mean);
+  let_next_kernel_begin();
   Weights weights;
   for (int index = 0; index < chunks; ++index) {
     load_chunk(params, row, index, chunk);
+    if constexpr (kAdd) store_residual(params, row, index, chunk);
     store_chunk(params, row, index, chunk, weights, mean, scale);
   }
 }
 
 }  // namespace strobe::kernel
 
-extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads, 1024 / strobe::kernel::kThreads)
+extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads,
+                                             strobe::kernel::kSmThreads / strobe::kernel::kThreads)
     strobe_norm(const __grid_constant__ strobe::kernel::NormParams params) {
   using namespace strobe::kernel;
-  let_next_kernel_begin();
-  wait_for_kernel_before();
   RowSum<kRowThreads> row_sum;
-  Chunk chunk;
-  Weights weights;
-  // Of the block's rows the first: the same for all threads, which meet in the sums.
-  uint32_t first = blockIdx.x * kBlockRows;
-  const uint32_t step = gridDim.x * kBlockRows, of_block = threadIdx.x / kRowThreads;
+  const uint32_t row = blockIdx.x * kBlockRows + threadIdx.x / kRowThreads;
+  if (params.prefetches)
+    for_each_vector(params, row, 0,
+                    [&](int, int, const char* address) { prefetch<kInput, kVector>(address); });
+  wait_for_kernel_before();
   if constexpr (kLong) {
-    for (; first < params.rows; first += step) norm_long_row(params, first, row_sum);
-  } else if constexpr (kStages == 0) {
-    for (; first < params.rows; first += step) {
-      load_chunk(params, first + of_block, 0, chunk);
-      if constexpr (kWeightsAhead)
-#pragma unroll
-        for (int item = 0; item < kItems; ++item) load_weights(params, 0, item, weights);
-      norm_chunk(params, first + of_block, chunk, weights, row_sum);
-    }
+    norm_long_row(params, row, row_sum);
   } else {
-    extern __shared__ Stage stages[];
+    Chunk chunk;
+    Weights weights;
+    load_chunk(params, row, 0, chunk);
+    if constexpr (kWeightsAhead)
 #pragma unroll
-    for (int s = 0; s < kStages; ++s) fetch_row(params, first + s * step + of_block, stages[s]);
-    for (int s = 0; first < params.rows; first += step, s = s + 1 == kStages ? 0 : s + 1) {
-      const uint32_t row = first + of_block;
-      wait_for_copies<kStages - 1>();
-      take_row(params, row, stages[s], chunk);
-      fetch_row(params, row + kStages * step, stages[s]);
-      norm_chunk(params, row, chunk, weights, row_sum);
-    }
+      for (int item = 0; item < kItems; ++item) load_weights(params, 0, item, weights);
+    let_next_kernel_begin();
+    norm_chunk(params, row, chunk, weights, row_sum);
   }
 }

@@ -16,6 +16,7 @@ struct NormParams {
   float eps;
   float weight_offset;  // added to the weight
   float out_factor;     // 1 / scale of a quantised output, else 1
+  bool prefetches;      // all blocks run at once: they bring their rows to L2 while the kernel before ends
 };
 
 }  // namespace strobe::kernel

@@ -28,7 +28,7 @@ STROBE_DEVICE uint32_t byte_of(uint32_t first_word, uint32_t second_word) {
 // The byte of the up to eight elements from x on, `count` in number, at any alignment.
 STROBE_DEVICE uint32_t byte_at(const unsigned char* x, int64_t count) {
   if (count >= 8 && reinterpret_cast<uint64_t>(x) % 8 == 0) {
-    const auto words = load<Reuse::kMuch, 8>(x);
+    const auto words = load<8>(x);
     return byte_of(words.word[0], words.word[1]);
   }
   uint32_t words[2] = {};
@@ -43,7 +43,7 @@ STROBE_DEVICE uint32_t word_at(const unsigned char* x) {
   uint32_t word = 0;
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
-    const auto words = load<Reuse::kNone, 16>(x + 16 * half);
+    const auto words = load<16>(x + 16 * half);
     word |= (byte_of(words.word[0], words.word[1]) | byte_of(words.word[2], words.word[3]) << 8) << 16 * half;
   }
   return word;
@@ -76,7 +76,6 @@ STROBE_DEVICE uint32_t packed_byte(const PackbitsParams& params, int64_t index) 
 extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads)
     strobe_packbits(const __grid_constant__ strobe::kernel::PackbitsParams params) {
   using namespace strobe::kernel;
-  let_next_kernel_begin();
   wait_for_kernel_before();
 #pragma unroll
   for (int item = 0; item < kItems; ++item) {
@@ -90,4 +89,5 @@ extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads)
     for (int64_t index = first; index < first + kUnit; ++index)
       if (index < params.bytes) params.y[index] = static_cast<unsigned char>(packed_byte(params, index));
   }
+  let_next_kernel_begin();
 }

@@ -1,12 +1,14 @@
 // Writes the rows of new tokens (keys and values, or the two parts of MLA's latent KV) into paged caches.
 //
-// A block does whole tokens: its threads load their vectors of the tokens' rows, one thread per token looks
-// up where they go, and all store. A thread does kItems vectors of a token, as many apart as the token has
-// threads.
+// The first blocks write all keys (or latent KV), the others all values: fewer streams through memory at a
+// time. A thread does kItems vectors of one token, as many apart as the token has threads. While its loads
+// are under way it looks up where the token goes (a warp's threads ask for the same words): three loads one
+// after the other, of which the first go before the vectors.
 //
 // Constants: Dtype kInput, kOutput (equal: bits are copied); int kVector, kItems.
 #include "page/page_params.h"
 #include "ptx/dependency.h"
+#include "tile/sm.h"
 #include "tile/vector.h"
 
 namespace strobe::kernel {
@@ -19,9 +21,8 @@ struct Place {
 };
 
 // What lies outside the request's pages or the cache is not written: the host cannot check it.
-STROBE_DEVICE Place place_of(const AppendParams& params, uint32_t token) {
+STROBE_DEVICE Place place_of(const AppendParams& params, int32_t request, int32_t position) {
   constexpr Place kNowhere{-1, 0};
-  const int32_t request = params.batch_indices[token], position = params.positions[token];
   if (request < 0 || request >= params.batch_size || position < 0) return kNowhere;
   const int32_t page = static_cast<int32_t>(quotient(position, params.page_size));
   const int32_t begin = params.kv_indptr[request], end = params.kv_indptr[request + 1];
@@ -31,16 +32,12 @@ STROBE_DEVICE Place place_of(const AppendParams& params, uint32_t token) {
   return {number, static_cast<int32_t>(remainder(position, page, params.page_size))};
 }
 
-// Where vector `index` of a token lies: in which rows, and how far from the token's first.
+// Where vector `index` of a token lies.
 struct Part {
-  const AppendRows& rows;
   uint32_t head;
   int64_t column;  // elements
 
-  STROBE_DEVICE Part(const AppendParams& params, uint32_t index)
-      : rows(params.rows[index < params.first_vectors ? 0 : 1]) {
-    if (index >= params.first_vectors) index -= params.first_vectors;
-    head = quotient(index, rows.row_vectors);
+  STROBE_DEVICE Part(const AppendRows& rows, uint32_t index) : head(quotient(index, rows.row_vectors)) {
     column = static_cast<int64_t>(remainder(index, head, rows.row_vectors)) * kVector;
   }
 };
@@ -60,43 +57,34 @@ STROBE_DEVICE Vector<kTo, kVector> converted(const Vector<kFrom, kVector>& x, fl
 
 }  // namespace strobe::kernel
 
-extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads, 4)
+extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads,
+                                             strobe::kernel::kMostSmThreads / strobe::kernel::kThreads)
     strobe_append(const __grid_constant__ strobe::kernel::AppendParams params) {
   using namespace strobe::kernel;
-  __shared__ Place places[kThreads];
-  let_next_kernel_begin();
   wait_for_kernel_before();
-  const uint32_t first_token = blockIdx.x * params.block_tokens;
-  const uint32_t tokens = min(params.block_tokens, params.tokens - first_token);
-  const uint32_t token_threads = params.threads.value, work = tokens * token_threads;
-  bool places_known = false;
-  for (uint32_t first = 0; first < work; first += kThreads) {
-    const uint32_t index = min(first + threadIdx.x, work - 1);
-    const bool idle = first + threadIdx.x >= work;
-    const uint32_t token = quotient(index, params.threads);
-    const uint32_t vector = remainder(index, token, params.threads);
-    Vector<kInput, kVector> x[kItems];
+  const bool is_first = blockIdx.x < params.first_blocks;
+  const AppendRows& rows = params.rows[is_first ? 0 : 1];
+  const uint32_t index = (blockIdx.x - (is_first ? 0 : params.first_blocks)) * kThreads + threadIdx.x;
+  const uint32_t token = quotient(index, rows.threads), vector = remainder(index, token, rows.threads);
+  if (token >= params.tokens) return;
+  const int32_t request = params.batch_indices[token], position = params.positions[token];
+  Vector<kInput, kVector> x[kItems];
 #pragma unroll
-    for (int item = 0; item < kItems; ++item) {
-      if (idle || vector + item * token_threads >= params.vectors) continue;
-      const Part part(params, vector + item * token_threads);
-      load<Reuse::kNone>(x[item], part.rows.in + (first_token + token) * part.rows.in_token_stride +
-                                      part.head * part.rows.in_head_stride + part.column * size_of(kInput));
-    }
-    if (!places_known) {
-      if (threadIdx.x < tokens) places[threadIdx.x] = place_of(params, first_token + threadIdx.x);
-      __syncthreads();
-      places_known = true;
-    }
-    const Place place = places[token];
-    if (idle || place.page < 0) continue;
+  for (int item = 0; item < kItems; ++item) {
+    if (vector + item * rows.threads.value >= rows.vectors) continue;
+    const Part part(rows, vector + item * rows.threads.value);
+    load(x[item], rows.in + token * rows.in_token_stride + part.head * rows.in_head_stride +
+                      part.column * size_of(kInput));
+  }
+  const Place place = place_of(params, request, position);
+  let_next_kernel_begin();
+  if (place.page < 0) return;
 #pragma unroll
-    for (int item = 0; item < kItems; ++item) {
-      if (vector + item * token_threads >= params.vectors) continue;
-      const Part part(params, vector + item * token_threads);
-      store(part.rows.out + place.page * part.rows.page_stride + place.slot * part.rows.slot_stride +
-                part.head * part.rows.head_stride + part.column * size_of(kOutput),
-            converted<kInput, kOutput>(x[item], part.rows.factor));
-    }
+  for (int item = 0; item < kItems; ++item) {
+    if (vector + item * rows.threads.value >= rows.vectors) continue;
+    const Part part(rows, vector + item * rows.threads.value);
+    store(rows.out + place.page * rows.page_stride + place.slot * rows.slot_stride +
+              part.head * rows.head_stride + part.column * size_of(kOutput),
+          converted<kInput, kOutput>(x[item], rows.factor));
   }
 }

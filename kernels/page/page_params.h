@@ -13,6 +13,8 @@ struct AppendRows {
   int64_t in_token_stride, in_head_stride, page_stride, slot_stride, head_stride;
   float factor;         // 1 / scale of a converted row
   Divisor row_vectors;  // vectors of one head
+  uint32_t vectors;     // of a token
+  Divisor threads;      // of a token; each does kItems vectors, so many apart
 };
 
 struct AppendParams {
@@ -21,9 +23,7 @@ struct AppendParams {
   uint32_t tokens;
   int32_t batch_size, num_pages, num_kv_indices;
   Divisor page_size;
-  uint32_t first_vectors, vectors;  // of a token: of rows[0], and of both
-  Divisor threads;                  // of a token; each does kItems vectors, so many apart
-  uint32_t block_tokens;
+  uint32_t first_blocks;  // that do rows[0]; the others do rows[1]
 };
 
 struct PositionsParams {

@@ -149,11 +149,17 @@ extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads, 4)
   // Of the block's tokens in turn. A thread's column has at least one pair of each of its elements: no more
   // than kThreads slots of kVector pairs, or those of the one token that has more slots.
   __shared__ float2 by[kThreads * kVector < kPairs ? kPairs : kThreads * kVector];
-  let_next_kernel_begin();
-  wait_for_kernel_before();
   const uint32_t first_token = blockIdx.x * params.block_tokens;
   const uint32_t tokens = min(params.block_tokens, params.tokens - first_token);
   const uint32_t slots = tokens * params.slots.value, pairs = params.pairs.value;
+  if (params.prefetches && threadIdx.x < slots) {
+    const Slot slot = slot_of(params, first_token, threadIdx.x);
+    for_each_head(params, slot, [&](int, const char* in, char*) {
+      prefetch<kType, kVector>(in + slot.elements.low * size_of(kType));
+      if (slot.elements.high >= 0) prefetch<kType, kVector>(in + slot.elements.high * size_of(kType));
+    });
+  }
+  wait_for_kernel_before();
   bool turns_known = false;
   for (uint32_t first = 0; first < slots; first += kThreads) {
     const uint32_t index = first + threadIdx.x;
@@ -161,9 +167,8 @@ extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads, 4)
     Pair pair[kItems];
     if (index < slots)
       for_each_head(params, slot, [&](int item, const char* in, char*) {
-        load<Reuse::kNone>(pair[item].low, in + slot.elements.low * size_of(kType));
-        if (slot.elements.high >= 0)
-          load<Reuse::kNone>(pair[item].high, in + slot.elements.high * size_of(kType));
+        load(pair[item].low, in + slot.elements.low * size_of(kType));
+        if (slot.elements.high >= 0) load(pair[item].high, in + slot.elements.high * size_of(kType));
       });
     if (!turns_known) {
       for (uint32_t i = threadIdx.x; i < tokens * pairs; i += kThreads) {
@@ -173,6 +178,7 @@ extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads, 4)
       }
       __syncthreads();
       turns_known = true;
+      let_next_kernel_begin();
     }
     if (index < slots)
       for_each_head(params, slot, [&](int item, const char*, char* out) {

@@ -35,6 +35,8 @@ struct RopeParams {
   uint32_t block_tokens;  // tokens of a block
   Divisor pairs;          // rotary_dim / 2
 
+  bool prefetches;  // all blocks run at once: they bring their heads to L2 while the kernel before ends
+
   uint64_t turns[kPairs];  // of pair i from one position to the next: turns / 2^64
 };
 

@@ -22,12 +22,12 @@ struct alignas(kCount* size_of(kDtype) >= 16   ? 16
 };
 
 // `address` is a multiple of kAccessBytes.
-template <Reuse kReuse, Dtype kDtype, int kCount>
+template <Dtype kDtype, int kCount>
 STROBE_DEVICE void load(Vector<kDtype, kCount>& x, const char* address) {
   using V = Vector<kDtype, kCount>;
 #pragma unroll
   for (int i = 0; i < V::kAccesses; ++i) {
-    const auto access = load<kReuse, V::kAccessBytes>(address + i * V::kAccessBytes);
+    const auto access = load<V::kAccessBytes>(address + i * V::kAccessBytes);
 #pragma unroll
     for (int w = 0; w < V::kAccessWords; ++w) x.word[i * V::kAccessWords + w] = access.word[w];
   }
@@ -43,6 +43,13 @@ STROBE_DEVICE void store(char* address, const Vector<kDtype, kCount>& x) {
     for (int w = 0; w < V::kAccessWords; ++w) access.word[w] = x.word[i * V::kAccessWords + w];
     store(address + i * V::kAccessBytes, access);
   }
+}
+
+// The neighbours' vectors of consecutive threads, whose address is given in each: one thread of a line asks.
+template <Dtype kDtype, int kCount>
+STROBE_DEVICE void prefetch(const char* address) {
+  constexpr int kLineBytes = 128, kThreads = kLineBytes / Vector<kDtype, kCount>::kBytes;
+  if (threadIdx.x % kThreads == 0) prefetch_to_l2(address);
 }
 
 template <Dtype kDtype, int kCount>

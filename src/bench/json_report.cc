@@ -20,7 +20,8 @@ Json json_of(const GpuFacts& gpu) {
           {"sm_count", gpu.sm_count},
           {"memory_bytes", gpu.memory_bytes},
           {"l2_bytes", gpu.l2_bytes},
-          {"driver", gpu.driver}};
+          {"driver", gpu.driver},
+          {"no_matrix_peak", gpu.no_matrix_peak.empty() ? Json() : Json(gpu.no_matrix_peak)}};
 }
 
 Json json_of(const std::vector<Limits>& levels) {
@@ -52,11 +53,12 @@ Json typed(const std::string& text) {
 }  // namespace
 
 Json json_of(const LimitRates& rates) {
-  const bool known = rates.fma_gflops > 0;
+  const auto known = [](double rate, bool is = false) { return is || rate > 0 ? Json(rate) : Json(); };
   return {{"dram_read_gbs", rates.dram_read_gbs},
           {"copy_gbs", rates.copy_gbs},
-          {"fma_gflops", known ? Json(rates.fma_gflops) : Json()},
-          {"bf16_dot_gflops", known ? Json(rates.bf16_dot_gflops) : Json()}};
+          {"fma_gflops", known(rates.fma_gflops)},
+          {"bf16_dot_gflops", known(rates.bf16_dot_gflops, rates.fma_gflops > 0)},
+          {"e4m3_dot_gflops", known(rates.e4m3_dot_gflops)}};
 }
 
 Json json_of(const op::Case& values) {

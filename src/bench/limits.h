@@ -12,8 +12,10 @@ struct LimitRates {
   double dram_read_gbs = 0;  // 1e9 bytes/s read in order, all threads together
   double copy_gbs = 0;       // 1e9 bytes/s read plus written, stores past the caches
   double fma_gflops = 0;     // 1e9 f32 operations/s, 2 a multiply-add; 0: not measured
-  double bf16_dot_gflops =
-      0;  // 1e9 bf16 operations/s, 2 a multiply-add; 0 when the level has no bf16 dot product
+  // 1e9 bf16 operations/s, 2 a multiply-add; 0 when the level has no bf16 dot product. Of a GPU: products of
+  // large matrices; 0: not measured.
+  double bf16_dot_gflops = 0;
+  double e4m3_dot_gflops = 0;  // the same of e4m3; 0 on a CPU
 };
 
 // Measured in short slices. Neighbours on the machine only slow a slice down: `max` is the limit, and a

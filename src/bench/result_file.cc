@@ -26,10 +26,12 @@ int threads_of(const JsonReader& from) {
 }
 
 LimitRates read_rates(const JsonReader& from) {
+  const auto e4m3 = from.find("e4m3_dot_gflops");  // not in files of former versions
   return {.dram_read_gbs = from.at("dram_read_gbs").positive(),
           .copy_gbs = from.at("copy_gbs").positive(),
           .fma_gflops = from.at("fma_gflops").positive_or_null().value_or(0),
-          .bf16_dot_gflops = from.at("bf16_dot_gflops").number_or_null().value_or(0)};
+          .bf16_dot_gflops = from.at("bf16_dot_gflops").number_or_null().value_or(0),
+          .e4m3_dot_gflops = e4m3 ? e4m3->number_or_null().value_or(0) : 0};
 }
 
 Limits read_limits(const JsonReader& from) {

@@ -27,8 +27,9 @@ std::string_view name(Bound bound);  // "memory", "compute"
 // byte written takes
 //   2 / copy - 1 / dram_read (not less than 0). Pure reads are thus held against dram_read, equal parts
 //   against copy, and any other mix against what lies between.
-// compute: FLOPs over the bf16-dot peak when the cost is in bf16 and the level has such instructions, else
-// over the FMA peak; nothing where that is not known. The longer of the two is the floor.
+// compute: FLOPs over the peak of e4m3 or bf16 products when the cost is in such a dtype and the device has
+// that instruction, else over the FMA peak; nothing where that is not known. The longer of the two is the
+// floor.
 struct Floor {
   double seconds = 0;
   Bound bound = Bound::kMemory;

@@ -30,9 +30,10 @@ std::string machine_text(const Machine& machine) {
 }
 
 std::string gpu_text(const GpuFacts& gpu) {
-  return fmt::format("{}: {}, {}, {} SMs, {} memory, {} L2, driver for CUDA {}\n", gpu.device, gpu.name,
+  return fmt::format("{}: {}, {}, {} SMs, {} memory, {} L2, driver for CUDA {}{}\n", gpu.device, gpu.name,
                      gpu.architecture, gpu.sm_count, bytes_text(static_cast<double>(gpu.memory_bytes)),
-                     bytes_text(static_cast<double>(gpu.l2_bytes)), gpu.driver);
+                     bytes_text(static_cast<double>(gpu.l2_bytes)), gpu.driver,
+                     gpu.no_matrix_peak.empty() ? "" : "; no matrix peak: " + gpu.no_matrix_peak);
 }
 
 std::string limits_text(std::string_view label, std::span<const Limits> levels) {
@@ -45,6 +46,8 @@ std::string limits_text(std::string_view label, std::span<const Limits> levels) 
     if (limits.max.fma_gflops > 0) text += fmt::format(", FMA {:.0f} GFLOP/s", limits.max.fma_gflops);
     if (limits.max.bf16_dot_gflops > 0)
       text += fmt::format(", bf16 dot {:.0f} GFLOP/s", limits.max.bf16_dot_gflops);
+    if (limits.max.e4m3_dot_gflops > 0)
+      text += fmt::format(", e4m3 dot {:.0f} GFLOP/s", limits.max.e4m3_dot_gflops);
     text += "\n";
   }
   return text;
@@ -79,9 +82,11 @@ std::string row_text(const Row& row) {
                         row.check->max_rel_error, row.check->elements);
   text += fmt::format("\n  limits here: DRAM read {:.1f} GB/s, copy {:.1f} GB/s", row.limits.dram_read_gbs,
                       row.limits.copy_gbs);
-  if (row.limits.fma_gflops > 0)
-    text += fmt::format(", FMA {:.0f} GFLOP/s, bf16 dot {:.0f} GFLOP/s", row.limits.fma_gflops,
-                        row.limits.bf16_dot_gflops);
+  if (row.limits.fma_gflops > 0) text += fmt::format(", FMA {:.0f} GFLOP/s", row.limits.fma_gflops);
+  if (row.limits.bf16_dot_gflops > 0)
+    text += fmt::format(", bf16 dot {:.0f} GFLOP/s", row.limits.bf16_dot_gflops);
+  if (row.limits.e4m3_dot_gflops > 0)
+    text += fmt::format(", e4m3 dot {:.0f} GFLOP/s", row.limits.e4m3_dot_gflops);
   return fmt::format("{}\n  {}\n", text, row.repro);
 }
 

@@ -12,7 +12,9 @@ namespace strobe::env {
 enum class Variable {
   kCacheDir,
   kCpuIsa,
+  kCublasLt,
   kCudaArchList,
+  kCupti,
   kDisableJit,
   kDisableSm90,
   kDumpDir,

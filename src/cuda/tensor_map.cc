@@ -3,6 +3,7 @@
 #include <cstddef>
 
 #include "core/message.h"
+#include "cuda/device.h"
 #include "cuda/driver.h"
 #include "cuda/rehearsal.h"
 
@@ -63,6 +64,7 @@ TensorMap encode(const TensorMapRequest& request) {
   check_rules(request);
   constexpr std::uint32_t kUnitStrides[kMaxTensorMapRank] = {1, 1, 1, 1, 1};
   TensorMap map{};
+  const ContextGuard context(request.device);
   check(driver().cuTensorMapEncodeTiled(
             &map, request.type, static_cast<std::uint32_t>(request.rank), const_cast<void*>(request.address),
             request.sizes.data(), request.strides_bytes.data(), request.box.data(), kUnitStrides,

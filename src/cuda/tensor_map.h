@@ -23,6 +23,7 @@ struct TensorMapRequest {
   std::array<std::uint32_t, kMaxTensorMapRank> box{};                // elements of one copy
   TensorMapSwizzle swizzle = TensorMapSwizzle::kNone;
   TensorMapL2Promotion promotion = TensorMapL2Promotion::k256Bytes;
+  int device = 0;  // ordinal of the GPU whose memory it is
 
   friend bool operator==(const TensorMapRequest&, const TensorMapRequest&) = default;
 };

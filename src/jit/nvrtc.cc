@@ -7,7 +7,7 @@
 
 #include "core/env.h"
 #include "core/message.h"
-#include "jit/nvrtc_search.h"
+#include "cuda/toolkit.h"
 
 namespace strobe::jit {
 namespace {
@@ -85,7 +85,7 @@ Nvrtc::Nvrtc(const std::string& path) {
   std::vector<std::string> candidates;
   const auto add_folder = [&](const std::string& folder) {
     status_.searched.push_back(folder);
-    const std::vector<std::string> files = nvrtc_files(folder);
+    const std::vector<std::string> files = cuda::library_files(folder, "libnvrtc.so");
     candidates.insert(candidates.end(), files.begin(), files.end());
   };
   if (!path.empty()) {
@@ -100,7 +100,7 @@ Nvrtc::Nvrtc(const std::string& path) {
       if (void* loaded = dlopen(name, RTLD_NOW | RTLD_NOLOAD); loaded != nullptr)
         candidates.insert(candidates.begin(), name);
     }
-    for (const std::string& folder : nvrtc_folders()) add_folder(folder);
+    for (const std::string& folder : cuda::toolkit_folders("cuda_nvrtc")) add_folder(folder);
     status_.searched.push_back("the loader's search path");
     candidates.insert(candidates.end(), std::begin(kLoaderNames), std::end(kLoaderNames));
   }

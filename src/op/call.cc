@@ -24,16 +24,15 @@ Device device_of(const Operator& op, const void* args) {
 }
 
 Backend select_backend(const Operator& op, Device device, Backend wanted) {
-  if (wanted != Backend::kAuto && op.backends[static_cast<std::size_t>(wanted)] != nullptr &&
-      serves(wanted, device))
-    return wanted;
-  std::string available;
   for (int i = kBackendCount - 1; i > 0; --i) {
-    if (op.backends[static_cast<std::size_t>(i)] == nullptr) continue;
     const auto backend = static_cast<Backend>(i);
-    if (wanted == Backend::kAuto && serves(backend, device)) return backend;
-    available += fmt::format("{}{}", available.empty() ? "" : ", ", strobe::name(backend));
+    if ((wanted == Backend::kAuto || wanted == backend) && op.has(backend) && serves(backend, device))
+      return backend;
   }
+  std::string available;
+  for (int i = kBackendCount - 1; i > 0; --i)
+    if (const auto backend = static_cast<Backend>(i); op.has(backend))
+      available += fmt::format("{}{}", available.empty() ? "" : ", ", strobe::name(backend));
   fail(ErrorKind::kUnsupported, "{}: backend '{}' does not serve tensors on {}; this operator has: {}",
        op.name, strobe::name(wanted), to_string(device), available);
 }
@@ -42,10 +41,10 @@ namespace {
 
 void call_with_log(const Operator& op, const void* args, const Axes& axes, Backend backend,
                    const Launch& launch) {
-  log_call(op, args, Phase::kRun, backend);
+  const std::uint64_t number = log_call(op, args, Phase::kRun, backend, launch.stream);
   const std::unique_ptr<CallDump> dump = CallDump::begin(op, args, Phase::kRun, backend, launch.stream);
   op.backends[static_cast<std::size_t>(backend)](args, axes, launch);
-  log_result(op, args, Phase::kRun);
+  log_result(op, args, Phase::kRun, number, launch.stream);
   if (dump != nullptr) dump->complete();
 }
 

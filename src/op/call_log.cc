@@ -5,11 +5,11 @@
 
 #include <atomic>
 #include <chrono>
-#include <cmath>
-#include <limits>
 
 #include "core/log.h"
-#include "core/read.h"
+#include "cuda/capture.h"
+#include "op/statistics.h"
+#include "ops/statistics_cuda.h"
 
 namespace strobe::op {
 namespace {
@@ -42,53 +42,48 @@ std::string operand_line(const Operand& operand, const TensorView& view) {
                      to_string(view.device), fmt::ptr(view.data));
 }
 
-}  // namespace
-
-std::string statistics(const TensorView& view) {
-  if (view.device.type != DeviceType::kCpu) return "";
-  double low = std::numeric_limits<double>::infinity(), high = -low, sum = 0;
-  std::int64_t finite = 0, nan = 0, inf = 0;
-  for_each_element(view, [&](double value) {
-    if (std::isnan(value)) {
-      ++nan;
-    } else if (std::isinf(value)) {
-      ++inf;
-    } else {
-      ++finite;
-      sum += value;
-      low = std::min(low, value);
-      high = std::max(high, value);
-    }
-  });
-  if (finite == 0) return fmt::format("no finite element, nan {} inf {}", nan, inf);
-  return fmt::format("min {:.6g} max {:.6g} mean {:.6g} nan {} inf {}", low, high,
-                     sum / static_cast<double>(finite), nan, inf);
+// Statistics of an operand, or why there are none: they must not end a call that would have run.
+std::string statistics_text(const TensorView& view, Stream stream) {
+  if (view.device.type == DeviceType::kCpu) return text(statistics_of(view));
+  try {
+    if (cuda::is_capturing(view.device, stream)) return "no statistics while the stream is captured";
+    return text(statistics_on_gpu(view, stream));
+  } catch (const Error& error) {
+    return fmt::format("no statistics: {}", error.what());
+  }
 }
 
-void log_call(const Operator& op, const void* args, Phase phase, Backend backend) {
+}  // namespace
+
+std::uint64_t log_call(const Operator& op, const void* args, Phase phase, Backend backend, Stream stream) {
   const int level = log::level();
-  std::string record = fmt::format("[{}] strobe #{} {}{} ({})", timestamp(), ++call_count, op.name,
-                                   phase == Phase::kPlan ? ".plan" : "", strobe::name(backend));
+  const std::uint64_t number = ++call_count;
+  const std::string name = fmt::format("{}{}", op.name, phase == Phase::kPlan ? ".plan" : "");
+  std::string record =
+      fmt::format("[{}] strobe #{} {} ({})", timestamp(), number, name, strobe::name(backend));
   if (level >= 3) {
-    for (const Operand& operand : op.operands) {
-      if (operand.phase != phase) continue;
-      const TensorView& view = operand.of(args);
-      record += operand_line(operand, view);
-      if (level >= 5 && view.given() && operand.role != Role::kOutput) record += ", " + statistics(view);
-    }
+    for (const Operand& operand : op.operands)
+      if (operand.phase == phase) record += operand_line(operand, operand.of(args));
     for (const Attribute& attribute : op.attributes)
       if (attribute.phase == phase)
         record += fmt::format("\n  {} = {}", attribute.name, attribute.text(args));
   }
   log::write(record);
+  if (level < 5) return number;
+  record = fmt::format("[{}] strobe #{} {} reads", timestamp(), number, name);
+  for (const Operand& operand : op.operands)
+    if (operand.phase == phase && operand.role != Role::kOutput && operand.of(args).given())
+      record += fmt::format("\n  {}: {}", operand.name, statistics_text(operand.of(args), stream));
+  log::write(record);
+  return number;
 }
 
-void log_result(const Operator& op, const void* args, Phase phase) {
+void log_result(const Operator& op, const void* args, Phase phase, std::uint64_t number, Stream stream) {
   if (log::level() < 5) return;
-  std::string record = fmt::format("[{}] strobe {} done", timestamp(), op.name);
+  std::string record = fmt::format("[{}] strobe #{} {} done", timestamp(), number, op.name);
   for (const Operand& operand : op.operands)
     if (operand.phase == phase && operand.written() && operand.of(args).given())
-      record += operand_line(operand, operand.of(args)) + ", " + statistics(operand.of(args));
+      record += fmt::format("\n  {}: {}", operand.name, statistics_text(operand.of(args), stream));
   log::write(record);
 }
 

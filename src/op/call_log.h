@@ -1,20 +1,22 @@
 // The call log: what STROBE_LOGLEVEL prints of a call.
 #pragma once
 
-#include <string>
+#include <cstdint>
 
 #include "op/operator.h"
 
 namespace strobe::op {
 
 // Writes the record of a call that is about to run (level >= 1): level 1 its name; 3 also operands and
-// attributes of the phase; 5 also statistics of what it reads.
-void log_call(const Operator& op, const void* args, Phase phase, Backend backend);
+// attributes of the phase. At level 5 a second record has the statistics of what the call reads; it comes
+// after the first, which is on its way before anything touches the operands. Statistics of operands on a GPU
+// wait for the stream, and are not taken while it is captured; then, and when they cannot be taken, the
+// record says why. Returns the call's number.
+std::uint64_t log_call(const Operator& op, const void* args, Phase phase, Backend backend,
+                       Stream stream = {});
 
-// At level 5, the statistics of what it has written.
-void log_result(const Operator& op, const void* args, Phase phase);
-
-// "min -3.1 max 3.2 mean 0.01 nan 0 inf 0" over the finite elements of a CPU view; "" for another device.
-std::string statistics(const TensorView& view);
+// At level 5, the statistics of what call `number` has written.
+void log_result(const Operator& op, const void* args, Phase phase, std::uint64_t number = 0,
+                Stream stream = {});
 
 }  // namespace strobe::op

@@ -15,7 +15,6 @@ constexpr int kFunctions[] = {static_cast<int>(ActivationFunction::kSilu),
                               static_cast<int>(ActivationFunction::kGelu),
                               static_cast<int>(ActivationFunction::kGeluTanh)};
 constexpr int kVectors[] = {1, 2, 4, 8};
-constexpr int kItemCounts[] = {1, 2, 4};
 
 std::string print_function(int value) {
   constexpr std::string_view kNames[] = {"kSilu", "kGelu", "kGeluTanh"};
@@ -26,7 +25,6 @@ constexpr jit::Constant kConstants[] = {
     {"kFunction", "strobe::kernel::ActivationFunction", kFunctions, print_function},
     {"kType", kDtypeType, kFloatDtypes, print_dtype},
     {"kVector", "int", kVectors},
-    {"kItems", "int", kItemCounts},
 };
 
 constexpr jit::KernelSource kGated = {
@@ -39,13 +37,6 @@ constexpr jit::KernelSource kGated = {
     .launch_facts = [](jit::Values, cuda::Architecture) { return jit::LaunchFacts{.threads = kThreads}; }};
 
 }  // namespace
-
-int choose_activation_items(std::int64_t vectors, int sm_count) {
-  constexpr int kThreadsThatFillAnSm = 1024;
-  for (int items : {4, 2})
-    if (vectors >= std::int64_t{sm_count} * kThreadsThatFillAnSm * items) return items;
-  return 1;
-}
 
 void run_activation_cuda(ActivationFunction function, const ActivationArgs& args, const Launch& launch) {
   const std::int64_t hidden = args.out.shape[static_cast<std::size_t>(args.out.rank - 1)];
@@ -62,7 +53,6 @@ void run_activation_cuda(ActivationFunction function, const ActivationArgs& args
     const std::int64_t most_rows = std::max<std::int64_t>(1, kMaxRows / row_vectors);
     for (std::int64_t first = 0; first < plane.rows; first += most_rows) {
       const std::int64_t vectors = std::min<std::int64_t>(most_rows, plane.rows - first) * row_vectors;
-      const int items = choose_activation_items(vectors, gpu.sm_count);
       const kernel::GatedParams params{
           .input = plane.operands[0],
           .out = plane.operands[1],
@@ -70,9 +60,10 @@ void run_activation_cuda(ActivationFunction function, const ActivationArgs& args
           .vectors = static_cast<std::uint32_t>(vectors),
           .row_vectors = divisor(row_vectors),
           .inner_rows = plane.inner_rows,
-          .second_half = hidden * static_cast<std::int64_t>(size_of(args.input.dtype))};
-      launch_kernel(kGated, {static_cast<int>(function), static_cast<int>(args.input.dtype), vector, items},
-                    gpu, ceil_div(vectors, std::int64_t{kThreads} * items), params, launch);
+          .second_half = hidden * static_cast<std::int64_t>(size_of(args.input.dtype)),
+          .prefetches = runs_at_once(ceil_div(vectors, kThreads), kThreads, gpu)};
+      launch_kernel(kGated, {static_cast<int>(function), static_cast<int>(args.input.dtype), vector}, gpu,
+                    ceil_div(vectors, kThreads), params, launch);
     }
   };
   for_each_plane("gated activation", run_plane, args.input, args.out);

@@ -120,6 +120,12 @@ struct Gpu {
 };
 Gpu gpu_of(Device device);
 
+// Whether the GPU has room for all blocks at a time, whatever else they take.
+constexpr bool runs_at_once(std::int64_t blocks, int threads, const Gpu& gpu) {
+  constexpr int kSmThreads = 1024;
+  return blocks * threads <= std::int64_t{gpu.sm_count} * kSmThreads;
+}
+
 // Gets the kernel (a lookup after the first time) and enqueues `blocks` of it, beginning beside the end of
 // the kernel before it where the GPU can.
 template <class Params>

@@ -11,7 +11,7 @@ namespace {
 using kernel::NormForm;
 
 // The constants of kernels/norm/norm.cuh, in the order of its source.
-enum { kForm, kInput, kOutput, kVector, kItems, kRowThreads, kStages, kLong };
+enum { kForm, kInput, kOutput, kVector, kItems, kRowThreads, kLong };
 
 constexpr int kForms[] = {static_cast<int>(NormForm::kRms), static_cast<int>(NormForm::kAddRms),
                           static_cast<int>(NormForm::kLayer)};
@@ -21,11 +21,6 @@ constexpr int kOutputs[] = {static_cast<int>(Dtype::kF32), static_cast<int>(Dtyp
 constexpr int kVectors[] = {1, 2, 4, 8};
 constexpr int kItemCounts[] = {1, 2, 4};
 constexpr int kRowThreadCounts[] = {16, 32, 128, 192, 256, 384, 512, 768, 1024};
-constexpr int kStageCounts[] = {0, 1, 2, 4};
-// Vectors of a thread that are under way, or in registers: 128 KiB on an SM when they have 16 bytes.
-constexpr int kThreadVectors = 8;
-// Threads of an SM that the kernel is compiled for: 64 registers each.
-constexpr int kSmThreads = 1024;
 constexpr int kLongRowThreads = 1024;
 
 std::string print_form(int value) {
@@ -40,46 +35,33 @@ constexpr jit::Constant kConstants[] = {
     {"kVector", "int", kVectors},
     {"kItems", "int", kItemCounts},
     {"kRowThreads", "int", kRowThreadCounts},
-    {"kStages", "int", kStageCounts},
     {"kLong", "bool", kBools, print_bool},
 };
 
 // Vectors that a thread holds of a row: more would not stay in registers beside their weights.
 constexpr int most_items(NormForm form) { return form == NormForm::kRms ? 4 : 2; }
-constexpr int operands_of(NormForm form) { return form == NormForm::kAddRms ? 2 : 1; }
 
 NormForm form_of(jit::Values values) { return static_cast<NormForm>(values[kForm]); }
-int input_bytes_of(jit::Values values) {
-  return static_cast<int>(size_of(static_cast<Dtype>(values[kInput])));
-}
 
 NormChoice choice_of(jit::Values values) {
   return {.vector = values[kVector],
           .items = values[kItems],
           .row_threads = values[kRowThreads],
-          .stages = values[kStages],
           .long_rows = values[kLong] != 0};
 }
 
-bool valid(jit::Values values, cuda::Architecture architecture) {
+bool valid(jit::Values values, cuda::Architecture) {
   const NormChoice choice = choice_of(values);
-  const int vector_bytes = choice.vector * input_bytes_of(values);
+  const int vector_bytes = choice.vector * static_cast<int>(size_of(static_cast<Dtype>(values[kInput])));
   const bool quantises = values[kOutput] >= static_cast<int>(Dtype::kE4m3);
   if (!quantises && values[kOutput] != values[kInput]) return false;
-  if (vector_bytes > 16 || choice.items > most_items(form_of(values))) return false;
-  if (choice.long_rows)
-    return choice.stages == 0 && choice.row_threads == kLongRowThreads &&
-           choice.items == most_items(form_of(values));
-  if (choice.stages == 0) return true;
-  if (choice.stages * choice.items * operands_of(form_of(values)) > kThreadVectors) return false;
-  return vector_bytes >= 4 && norm_shared_bytes(choice, form_of(values), input_bytes_of(values)) <=
-                                  cuda::facts(architecture).shared_bytes_per_block - cuda::kKiB;
+  const int most = most_items(form_of(values));
+  if (vector_bytes > 16 || choice.items > most) return false;
+  return !choice.long_rows || (choice.row_threads == kLongRowThreads && choice.items == most);
 }
 
 jit::LaunchFacts launch_facts(jit::Values values, cuda::Architecture) {
-  const NormChoice choice = choice_of(values);
-  return {.threads = choice.threads(),
-          .shared_bytes = norm_shared_bytes(choice, form_of(values), input_bytes_of(values))};
+  return {.threads = choice_of(values).threads()};
 }
 
 constexpr jit::KernelSource kNorm = {.name = "norm",
@@ -96,21 +78,12 @@ int threads_for(std::int64_t vectors, int items) {
   return 0;
 }
 
-// Blocks that an SM holds, by threads and shared memory.
-int blocks_of_sm(const NormChoice& choice, int shared_bytes, const cuda::ArchitectureFacts& facts) {
-  return std::min(kSmThreads / choice.threads(), facts.shared_bytes_per_sm / (shared_bytes + 2 * cuda::kKiB));
-}
-
 }  // namespace
 
-int norm_shared_bytes(const NormChoice& choice, NormForm form, int input_bytes) {
-  return choice.stages * operands_of(form) * choice.items * choice.threads() * choice.vector * input_bytes;
-}
-
 // Few rows: a thread has as few vectors as possible, since the time is that of one load after the other.
-// Many: as many as possible, with later rows on their way meanwhile, by blocks that stay.
-NormChoice choose_norm(const NormShape& shape, cuda::Architecture architecture, int sm_count) {
-  const cuda::ArchitectureFacts& facts = cuda::facts(architecture);
+// Many: two loads, which the kernel's note explains.
+NormChoice choose_norm(const NormShape& shape, int sm_count) {
+  constexpr int kPreferredThreads = 512;
   const std::int64_t vectors = ceil_div(shape.hidden, shape.vector);
   const int most = most_items(shape.form);
   NormChoice choice{.vector = shape.vector};
@@ -121,24 +94,19 @@ NormChoice choose_norm(const NormShape& shape, cuda::Architecture architecture, 
     choice.blocks = shape.rows;
     return choice;
   }
-  const bool few_rows = shape.rows <= 2 * sm_count;
-  choice.items = few_rows ? 1 : most;
-  while (choice.items < most && threads_for(vectors, choice.items) == 0) choice.items *= 2;
+  choice.few_rows = shape.rows <= 2 * sm_count;
+  choice.items = 2;
+  if (choice.few_rows || shape.form == NormForm::kAddRms)
+    choice.items = 1;
+  else if (shape.form == NormForm::kRms && shape.out_bytes == 1)
+    choice.items = 4;
+  while (choice.items < most &&
+         (threads_for(vectors, choice.items) == 0 ||
+          (!choice.few_rows && threads_for(vectors, choice.items) > kPreferredThreads)))
+    choice.items *= 2;
   while (choice.items > 1 && threads_for(vectors, choice.items / 2) == kRowThreadCounts[0]) choice.items /= 2;
   choice.row_threads = threads_for(vectors, choice.items);
   choice.blocks = ceil_div(shape.rows, choice.block_rows());
-  if (few_rows || shape.vector * shape.input_bytes < 4) return choice;
-  for (int stages : {4, 2, 1}) {
-    if (stages * choice.items * operands_of(shape.form) > kThreadVectors) continue;
-    NormChoice staged = choice;
-    staged.stages = stages;
-    const std::int64_t resident =
-        std::int64_t{sm_count} *
-        blocks_of_sm(staged, norm_shared_bytes(staged, shape.form, shape.input_bytes), facts);
-    if (resident == 0 || choice.blocks <= resident) continue;
-    staged.blocks = resident;
-    return staged;
-  }
   return choice;
 }
 
@@ -166,9 +134,9 @@ void run_norm_cuda(std::string_view op_name, NormForm form, const NormCudaOperan
         const NormChoice choice = choose_norm({.form = form,
                                                .rows = plane.rows,
                                                .hidden = hidden,
-                                               .input_bytes = static_cast<int>(size_of(input.dtype)),
-                                               .vector = width.elements()},
-                                              gpu.architecture, gpu.sm_count);
+                                               .vector = width.elements(),
+                                               .out_bytes = static_cast<int>(size_of(out.dtype))},
+                                              gpu.sm_count);
         const kernel::NormParams params{.input = plane.operands[0],
                                         .residual = plane.operands[1],
                                         .out = plane.operands[2],
@@ -180,10 +148,11 @@ void run_norm_cuda(std::string_view op_name, NormForm form, const NormCudaOperan
                                         .inverse_hidden = 1 / static_cast<float>(hidden),
                                         .eps = factors.eps,
                                         .weight_offset = factors.weight_offset,
-                                        .out_factor = factors.out_factor};
+                                        .out_factor = factors.out_factor,
+                                        .prefetches = choice.few_rows};
         launch_kernel(kNorm,
                       {static_cast<int>(form), static_cast<int>(input.dtype), static_cast<int>(out.dtype),
-                       choice.vector, choice.items, choice.row_threads, choice.stages, choice.long_rows},
+                       choice.vector, choice.items, choice.row_threads, choice.long_rows},
                       gpu, choice.blocks, params, launch);
       },
       input, residual, out);

@@ -1,7 +1,9 @@
 // The norms on NVIDIA GPUs.
 #pragma once
 
-#include "cuda/architecture.h"
+#include <cstdint>
+#include <string_view>
+
 #include "norm/norm_form.h"
 #include "op/operator.h"
 
@@ -26,24 +28,21 @@ void run_norm_cuda(std::string_view op_name, kernel::NormForm form, const NormCu
 
 // How a norm is cut up, by the constants of kernels/norm/norm.cuh.
 struct NormChoice {
-  int vector = 1, items = 1, row_threads = 32, stages = 0;
-  bool long_rows = false;
+  int vector = 1, items = 1, row_threads = 32;
+  bool long_rows = false, few_rows = false;
   std::int64_t blocks = 0;
 
-  int threads() const { return row_threads < 128 ? 128 : row_threads; }
+  int threads() const { return row_threads < 128 ? 256 : row_threads; }
   int block_rows() const { return threads() / row_threads; }
 };
 
 struct NormShape {
   kernel::NormForm form = kernel::NormForm::kRms;
   std::int64_t rows = 0, hidden = 0;
-  int input_bytes = 2;  // of an element
-  int vector = 8;       // elements that an access may have
+  int vector = 8;     // elements that an access may have
+  int out_bytes = 2;  // of an element
 };
 
-NormChoice choose_norm(const NormShape& shape, cuda::Architecture architecture, int sm_count);
-
-// Dynamic shared memory of a block.
-int norm_shared_bytes(const NormChoice& choice, kernel::NormForm form, int input_bytes);
+NormChoice choose_norm(const NormShape& shape, int sm_count);
 
 }  // namespace strobe::op

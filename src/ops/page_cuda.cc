@@ -17,7 +17,7 @@ constexpr int kInputs[] = {static_cast<int>(Dtype::kU8), static_cast<int>(Dtype:
 constexpr int kOutputs[] = {static_cast<int>(Dtype::kU8), static_cast<int>(Dtype::kE4m3),
                             static_cast<int>(Dtype::kE5m2)};
 constexpr int kVectors[] = {1, 2, 4, 8, 16};
-constexpr int kItemCounts[] = {1, 2, 4};
+constexpr int kItemCounts[] = {1, 2};
 constexpr jit::Constant kConstants[] = {
     {"kInput", kDtypeType, kInputs, print_dtype},
     {"kOutput", kDtypeType, kOutputs, print_dtype},
@@ -84,7 +84,12 @@ void narrow(VectorWidth& width, const AppendCudaRows& rows) {
   }
 }
 
-kernel::AppendRows rows_of(const AppendCudaRows& rows, int vector) {
+std::int64_t vectors_of(const AppendCudaRows& rows, int vector) {
+  const Extents extents = extents_of(rows);
+  return extents.heads * extents.dim * (converts(rows) ? 1 : bytes_of(rows.tokens.dtype)) / vector;
+}
+
+kernel::AppendRows rows_of(const AppendCudaRows& rows, int vector, int token_threads) {
   const Extents extents = extents_of(rows);
   const std::int64_t in_bytes = bytes_of(rows.tokens.dtype), out_bytes = bytes_of(rows.cache.dtype);
   const std::int64_t unit = converts(rows) ? 1 : in_bytes;
@@ -96,28 +101,19 @@ kernel::AppendRows rows_of(const AppendCudaRows& rows, int vector) {
           .slot_stride = rows.cache.strides[static_cast<std::size_t>(rows.slot_axis)] * out_bytes,
           .head_stride = extents.head_stride * out_bytes,
           .factor = 1 / rows.scale,
-          .row_vectors = divisor(std::max<std::int64_t>(1, extents.dim * unit / vector))};
-}
-
-std::int64_t vectors_of(const AppendCudaRows& rows, int vector) {
-  const Extents extents = extents_of(rows);
-  return extents.heads * extents.dim * (converts(rows) ? 1 : bytes_of(rows.tokens.dtype)) / vector;
+          .row_vectors = divisor(std::max<std::int64_t>(1, extents.dim * unit / vector)),
+          .vectors = static_cast<std::uint32_t>(vectors_of(rows, vector)),
+          .threads = divisor(token_threads)};
 }
 
 const std::int32_t* indices(const TensorView& view) { return view.as<const std::int32_t>(); }
 
 }  // namespace
 
-AppendChoice choose_append(std::int64_t tokens, std::int64_t token_vectors, int sm_count) {
-  constexpr int kThreadsThatFillAnSm = 1024;
+AppendChoice choose_append(std::int64_t tokens, std::int64_t token_vectors, int items) {
   AppendChoice choice;
-  for (int items : {4, 2, 1}) {
-    choice.items = items;
-    if (tokens * token_vectors >= std::int64_t{sm_count} * kThreadsThatFillAnSm * items) break;
-  }
-  choice.token_threads = static_cast<int>(std::max<std::int64_t>(1, ceil_div(token_vectors, choice.items)));
-  choice.block_tokens = std::max(1, kThreads / choice.token_threads);
-  choice.blocks = ceil_div(tokens, choice.block_tokens);
+  choice.token_threads = static_cast<int>(std::max<std::int64_t>(1, ceil_div(token_vectors, items)));
+  choice.blocks = token_vectors == 0 ? 0 : ceil_div(tokens * choice.token_threads, kThreads);
   return choice;
 }
 
@@ -132,14 +128,19 @@ void run_append_cuda(const AppendCudaRows& a, const AppendCudaRows& b, const ops
   narrow(width, a);
   narrow(width, b);
   const int vector = width.elements();
-  const std::int64_t first_vectors = vectors_of(a, vector), vectors = first_vectors + vectors_of(b, vector);
-  if (vectors == 0) return;
-  if (tokens > kMaxRows || vectors > kMaxRows / kThreads)
+  const std::int64_t vectors[] = {vectors_of(a, vector), vectors_of(b, vector)};
+  const std::int64_t most_vectors = std::max(vectors[0], vectors[1]);
+  if (most_vectors == 0) return;
+  if (most_vectors > kMaxRows / 2 / tokens)
     fail(ErrorKind::kUnsupported, "append: {} tokens of {} elements on a GPU, that is too many", tokens,
-         vectors * vector);
-  const AppendChoice choice = choose_append(tokens, vectors, gpu.sm_count);
+         most_vectors * vector);
+  // Few tokens: as many threads as there are vectors. Many: two loads of each thread under way.
+  constexpr int kThreadsThatFillAnSm = 2048;
+  const int items = tokens * (vectors[0] + vectors[1]) < 2LL * gpu.sm_count * kThreadsThatFillAnSm ? 1 : 2;
+  const AppendChoice choice[] = {choose_append(tokens, vectors[0], items),
+                                 choose_append(tokens, vectors[1], items)};
   const kernel::AppendParams params{
-      .rows = {rows_of(a, vector), rows_of(b, vector)},
+      .rows = {rows_of(a, vector, choice[0].token_threads), rows_of(b, vector, choice[1].token_threads)},
       .batch_indices = indices(places.batch_indices),
       .positions = indices(places.positions),
       .kv_indices = indices(places.kv_indices),
@@ -149,12 +150,9 @@ void run_append_cuda(const AppendCudaRows& a, const AppendCudaRows& b, const ops
       .num_pages = static_cast<std::int32_t>(std::min(axes[ops::kNumPages], kMaxRows)),
       .num_kv_indices = static_cast<std::int32_t>(std::min(axes[ops::kNumKvIndices], kMaxRows)),
       .page_size = divisor(axes[ops::kPageSize]),
-      .first_vectors = static_cast<std::uint32_t>(first_vectors),
-      .vectors = static_cast<std::uint32_t>(vectors),
-      .threads = divisor(choice.token_threads),
-      .block_tokens = static_cast<std::uint32_t>(choice.block_tokens)};
-  launch_kernel(kAppend, {static_cast<int>(input), static_cast<int>(output), vector, choice.items}, gpu,
-                choice.blocks, params, launch);
+      .first_blocks = static_cast<std::uint32_t>(choice[0].blocks)};
+  launch_kernel(kAppend, {static_cast<int>(input), static_cast<int>(output), vector, items}, gpu,
+                choice[0].blocks + choice[1].blocks, params, launch);
 }
 
 void run_positions_cuda(const BatchIndicesPositionsArgs& args, const Launch& launch) {

@@ -19,11 +19,11 @@ void run_append_cuda(const AppendCudaRows& a, const AppendCudaRows& b, const ops
 void run_positions_cuda(const BatchIndicesPositionsArgs& args, const Launch& launch);
 void run_seq_lens_cuda(const SeqLensArgs& args, const Launch& launch);
 
-// How the vectors of a token are shared out.
+// How the vectors of tokens' rows are shared out.
 struct AppendChoice {
-  int items = 1, token_threads = 1, block_tokens = 1;
+  int token_threads = 1;
   std::int64_t blocks = 0;
 };
-AppendChoice choose_append(std::int64_t tokens, std::int64_t token_vectors, int sm_count);
+AppendChoice choose_append(std::int64_t tokens, std::int64_t token_vectors, int items);
 
 }  // namespace strobe::op

@@ -97,6 +97,7 @@ void launch_rope(const RopeCudaArgs& args, const RopeChoice& choice, const Gpu& 
       .slots = divisor(std::int64_t{choice.columns} * choice.head_groups),
       .block_tokens = static_cast<std::uint32_t>(choice.block_tokens),
       .pairs = divisor(args.rotary_dim / 2),
+      .prefetches = runs_at_once(choice.blocks, kThreads, gpu),
       .turns = {}};
   if (args.scaling != nullptr)
     std::memcpy(params.turns, cpu::rope_turns(args.rotary_dim, *args.scaling),

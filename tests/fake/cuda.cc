@@ -217,6 +217,7 @@ EXPORT Result cuTensorMapEncodeTiled(TensorMap* map, TensorMapType, std::uint32_
                                      const std::uint64_t*, const std::uint64_t*, const std::uint32_t*,
                                      const std::uint32_t*, TensorMapInterleave, TensorMapSwizzle,
                                      TensorMapL2Promotion, TensorMapFill) {
+  if (current == nullptr) return kInvalidContext;
   note("encode");
   map->opaque[0] = reinterpret_cast<std::uint64_t>(address);
   return kSuccess;
@@ -298,6 +299,14 @@ EXPORT Result cuMemFree_v2(DevicePointer pointer) {
 EXPORT Result cuMemGetInfo_v2(std::size_t* free, std::size_t* total) {
   *free = 12345;
   *total = std::size_t{1} << 30;
+  return kSuccess;
+}
+EXPORT Result cuMemHostAlloc(void** pointer, std::size_t bytes, unsigned) {
+  *pointer = std::malloc(bytes);
+  return kSuccess;
+}
+EXPORT Result cuMemFreeHost(void* pointer) {
+  std::free(pointer);
   return kSuccess;
 }
 EXPORT Result cuMemcpyHtoDAsync_v2(DevicePointer to, const void* from, std::size_t bytes, StreamHandle) {

@@ -60,10 +60,11 @@ std::string_view name(Verdict verdict) {
 
 double floor_ratio(const ResultRow& row, const LimitRates& a, const LimitRates& b) {
   if (row.bound == Bound::kMemory) return memory_seconds(row, b) / memory_seconds(row, a);
-  if (a.fma_gflops <= 0 || b.fma_gflops <= 0) return 1;
-  const double fma = a.fma_gflops / b.fma_gflops;
-  if (a.bf16_dot_gflops <= 0 || b.bf16_dot_gflops <= 0) return fma;
-  return farther_from_one(fma, a.bf16_dot_gflops / b.bf16_dot_gflops);
+  double ratio = 1;
+  for (const auto rate :
+       {&LimitRates::fma_gflops, &LimitRates::bf16_dot_gflops, &LimitRates::e4m3_dot_gflops})
+    if (a.*rate > 0 && b.*rate > 0) ratio = farther_from_one(ratio, a.*rate / (b.*rate));
+  return ratio;
 }
 
 CaseVerdict judge(const ResultRow& a, const ResultRow& b, double threshold, const LimitRange& a_range,

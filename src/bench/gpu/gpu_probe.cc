@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "bench/roofline.h"
 #include "cuda/capture.h"
 #include "cuda/device.h"
 #include "cuda/driver.h"
@@ -13,7 +14,7 @@ namespace {
 
 constexpr int kCaches = 8;                       // memory for the limits, in second-level caches
 constexpr int kBusyPart = 16, kBusyPasses = 64;  // 1/16 of the cache, 64 times
-constexpr int kPasses = 4, kSlices = 5;
+constexpr int kPasses = 4, kSlices = 5, kProducts = 5;
 
 GpuFacts facts_of(Device device) {
   const cuda::DeviceFacts& facts = cuda::device_facts(device);
@@ -41,8 +42,10 @@ GpuProbe::GpuProbe(Device device)
       read_bytes_(whole_tiles(kCaches * facts_.l2_bytes)),
       stream_(device),
       memory_(device, static_cast<std::size_t>(read_bytes_)),
-      sink_(device, sizeof(std::uint32_t)) {
+      sink_(device, sizeof(std::uint32_t)),
+      products_(device) {
   memory_.fill(0x5a);
+  facts_.no_matrix_peak = products_.problem();
 }
 
 void GpuProbe::read(std::int64_t bytes, int passes) const {
@@ -72,8 +75,19 @@ double GpuProbe::seconds(F enqueue) const {
   return timer.stop();
 }
 
+// Of a few products in a row, some times; nothing where there is no such product.
+std::vector<double> GpuProbe::matrix_gflops(Dtype dtype) const {
+  std::vector<double> rates;
+  if (!products_.enqueue(dtype, stream_)) return rates;  // the first loads the library's kernel
+  for (int slice = 0; slice < kSlices; ++slice)
+    rates.push_back(kProducts * products_.operations() * 1e-9 / seconds([&] {
+                      for (int i = 0; i < kProducts; ++i) products_.enqueue(dtype, stream_);
+                    }));
+  return rates;
+}
+
 LimitRates GpuProbe::measure() const {
-  LimitRates best;
+  LimitRates best = matrix_best_;
   for (int pass = 0; pass < kPasses; ++pass) {
     const auto bytes = static_cast<double>(read_bytes_);
     best.dram_read_gbs = std::max(best.dram_read_gbs, bytes * 1e-9 / seconds([&] { read(read_bytes_, 1); }));
@@ -82,7 +96,7 @@ LimitRates GpuProbe::measure() const {
   return best;
 }
 
-Limits GpuProbe::measure_limits() const {
+Limits GpuProbe::measure_limits() {
   std::vector<double> reads, copies;
   Limits limits{.device = facts_.device, .isa = facts_.architecture};
   for (int slice = 0; slice < kSlices; ++slice) {
@@ -93,6 +107,16 @@ Limits GpuProbe::measure_limits() const {
     limits.max.copy_gbs = std::max(limits.max.copy_gbs, rates.copy_gbs);
   }
   limits.median = {.dram_read_gbs = median(std::move(reads)), .copy_gbs = median(std::move(copies))};
+  const auto measure_products = [&](Dtype dtype, double LimitRates::*rate) {
+    std::vector<double> rates = matrix_gflops(dtype);
+    if (rates.empty()) return;
+    limits.max.*rate = *std::max_element(rates.begin(), rates.end());
+    limits.median.*rate = median(std::move(rates));
+  };
+  measure_products(Dtype::kBf16, &LimitRates::bf16_dot_gflops);
+  measure_products(Dtype::kE4m3, &LimitRates::e4m3_dot_gflops);
+  matrix_best_ = larger(matrix_best_, {.bf16_dot_gflops = limits.max.bf16_dot_gflops,
+                                       .e4m3_dot_gflops = limits.max.e4m3_dot_gflops});
   return limits;
 }
 

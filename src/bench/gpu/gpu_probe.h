@@ -3,7 +3,9 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
+#include "bench/gpu/matrix_product.h"
 #include "bench/limits.h"
 #include "bench/measure.h"
 #include "cuda/device_buffer.h"
@@ -18,7 +20,8 @@ struct GpuFacts {
   std::string architecture;  // "sm_90a"
   int sm_count = 0;
   std::int64_t memory_bytes = 0, l2_bytes = 0;
-  std::string driver;  // the CUDA version of the driver: "12.4"
+  std::string driver;          // the CUDA version of the driver: "12.4"
+  std::string no_matrix_peak;  // why products of matrices are not measured; empty when they are
 };
 
 class GpuProbe {
@@ -30,11 +33,11 @@ class GpuProbe {
   Stream stream() const { return stream_; }
   const GpuFacts& facts() const { return facts_; }
 
-  // Reading memory and copying it (the device's own copy, read plus written): the best of a few passes. No
-  // compute rate is measured: they are 0.
+  // Reading memory and copying it (the device's own copy, read plus written): the best of a few passes.
+  // Products of matrices have the best rate that measure_limits has seen; FMAs are not measured.
   LimitRates measure() const;
-  // Best and median of more of them, for the run.
-  Limits measure_limits() const;
+  // Best and median of more of them, for the run; and products of matrices in bf16 and e4m3.
+  Limits measure_limits();
 
   // Enqueues reads of a little memory again and again, some tens of microseconds, so that the host is ahead
   // of the GPU when what is measured begins, and launches do not show in its time. Leaves the caches to it.
@@ -47,12 +50,15 @@ class GpuProbe {
   void copy() const;
   template <class F>
   double seconds(F enqueue) const;
+  std::vector<double> matrix_gflops(Dtype dtype) const;
 
   Device device_;
   GpuFacts facts_;
   std::int64_t read_bytes_;
   cuda::OwnedStream stream_;
   cuda::DeviceBuffer memory_, sink_;
+  MatrixProducts products_;
+  LimitRates matrix_best_;
 };
 
 // Device time by events, over the number of calls between them.

@@ -18,7 +18,9 @@ std::string rate_cells(const LimitRates& rates) {
          number_cell(rates.copy_gbs, "", gigabytes_per_second(rates.copy_gbs)) +
          number_cell(rates.fma_gflops, "", rates.fma_gflops > 0 ? gigaflops(rates.fma_gflops) : "–") +
          number_cell(rates.bf16_dot_gflops, "",
-                     rates.bf16_dot_gflops > 0 ? gigaflops(rates.bf16_dot_gflops) : "–");
+                     rates.bf16_dot_gflops > 0 ? gigaflops(rates.bf16_dot_gflops) : "–") +
+         number_cell(rates.e4m3_dot_gflops, "",
+                     rates.e4m3_dot_gflops > 0 ? gigaflops(rates.e4m3_dot_gflops) : "–");
 }
 
 std::string limits_row(const std::string& when, const std::string& isa, int threads,
@@ -67,7 +69,7 @@ std::string limits_table(const Results& results) {
          "class=\"num\">threads</th>"
          "<th scope=\"col\" class=\"num\">DRAM read</th><th scope=\"col\" class=\"num\">copy</th>"
          "<th scope=\"col\" class=\"num\">f32 FMA</th><th scope=\"col\" class=\"num\">bf16 "
-         "dot</th></tr></thead>\n<tbody>\n" +
+         "dot</th><th scope=\"col\" class=\"num\">e4m3 dot</th></tr></thead>\n<tbody>\n" +
          rows + "</tbody>\n</table>\n</div>\n";
 }
 

@@ -14,6 +14,7 @@ std::string limits_text(const LimitRates& limits) {
                                  gigabytes_per_second(limits.copy_gbs));
   if (limits.fma_gflops > 0) text += ", f32 FMA " + gigaflops(limits.fma_gflops);
   if (limits.bf16_dot_gflops > 0) text += ", bf16 dot " + gigaflops(limits.bf16_dot_gflops);
+  if (limits.e4m3_dot_gflops > 0) text += ", e4m3 dot " + gigaflops(limits.e4m3_dot_gflops);
   return text;
 }
 

@@ -51,6 +51,7 @@ Roof roof_of(const Results& results) {
     const std::string of = levels.size() > 1 ? fmt::format(" ({}, {} threads)", isa, threads) : "";
     add_ceiling(roof, rates.fma_gflops, "FMA" + of);
     add_ceiling(roof, rates.bf16_dot_gflops, "bf16 dot" + of);
+    add_ceiling(roof, rates.e4m3_dot_gflops, "e4m3 dot" + of);
   };
   for (const ResultRow* row : results.rows()) add(row->limits, row->isa, row->threads);
   double intensest = 0.25;

@@ -10,15 +10,15 @@ struct Access {
   uint32_t word[kBytes < 4 ? 1 : kBytes / 4];
 };
 
-enum class Reuse { kMuch, kNone };
-
-template <Reuse kReuse, int kBytes>
+template <int kBytes>
 EMULATED Access<kBytes> load(const void* address) {
   emulated::machine->access(address, kBytes, kBytes, false);
   Access<kBytes> x{};
   __builtin_memcpy(x.word, address, kBytes);
   return x;
 }
+
+EMULATED void prefetch_to_l2(const void*) {}
 
 template <int kBytes>
 EMULATED void store(void* address, const Access<kBytes>& x) {
