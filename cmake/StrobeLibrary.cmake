@@ -27,10 +27,21 @@ get_target_property(spdlog_include spdlog::spdlog_header_only INTERFACE_INCLUDE_
 target_compile_definitions(strobe_objects PRIVATE ${spdlog_definitions})
 target_include_directories(strobe_objects SYSTEM PRIVATE ${spdlog_include})
 target_link_libraries(strobe_objects PRIVATE fmt::fmt-header-only nlohmann_json::nlohmann_json)
+set_property(SOURCE src/ffi/c_api.cc APPEND PROPERTY COMPILE_DEFINITIONS STROBE_VERSION="${PROJECT_VERSION}")
 strobe_isa_objects(strobe_kernels ${STROBE_KERNEL_SOURCES})
 
+# What tvm-ffi's languages see of the shared library: a function for each declared operator, written by the declarations themselves.
+add_executable(strobe_write_tvm_exports src/ffi/write_tvm_exports.cc $<TARGET_OBJECTS:strobe_objects> ${strobe_kernels_OBJECTS})
+strobe_settings(strobe_write_tvm_exports)
+target_link_libraries(strobe_write_tvm_exports PRIVATE Threads::Threads ${CMAKE_DL_LIBS})
+set(STROBE_TVM_EXPORTS ${CMAKE_CURRENT_BINARY_DIR}/generated/tvm_exports.cc)
+add_custom_command(OUTPUT ${STROBE_TVM_EXPORTS} COMMAND strobe_write_tvm_exports ${STROBE_TVM_EXPORTS}
+                   DEPENDS strobe_write_tvm_exports COMMENT "Writing tvm-ffi exports" VERBATIM)
+add_library(strobe_tvm_exports OBJECT ${STROBE_TVM_EXPORTS})
+strobe_settings(strobe_tvm_exports)
+
 file(GLOB STROBE_HEADERS CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/include/strobe/*.h)
-add_library(strobe SHARED $<TARGET_OBJECTS:strobe_objects> ${strobe_kernels_OBJECTS})
+add_library(strobe SHARED $<TARGET_OBJECTS:strobe_objects> $<TARGET_OBJECTS:strobe_tvm_exports> ${strobe_kernels_OBJECTS})
 add_library(strobe_static STATIC $<TARGET_OBJECTS:strobe_objects> ${strobe_kernels_OBJECTS})
 set_target_properties(strobe PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
 set_target_properties(strobe_static PROPERTIES OUTPUT_NAME strobe EXPORT_NAME static)

@@ -10,6 +10,7 @@
 
 #include "cpu/activation_kernel.h"
 #include "op/random.h"
+#include "reference/activation.h"
 #include "support/call_check.h"
 #include "support/layouts.h"
 #include "support/sweep.h"
@@ -108,6 +109,45 @@ TEST(Activation, MatchesTheReferenceAtNegativeArguments) {
       EXPECT_TRUE(result.passed) << activation.name << " at " << cpu::name(isa) << ": " << result.worst;
     }
   }
+}
+
+// At every bf16: the nearest result, or the other neighbour where the exact value lies in the middle. Held
+// absolutely is what is too small to matter: gelu's tail, gelu_tanh's where 1 + tanh cancels in FP64 itself, and
+// what lies below 1e-35.
+TEST(Activation, EveryBf16IsRoundedToNearest) {
+  constexpr std::int64_t kRows = 64, kHidden = 1024;
+  Tensor input(Dtype::kBf16, {kRows, 2 * kHidden});
+  std::vector<Bf16> x(kRows * kHidden);
+  for (std::int64_t row = 0; row < kRows; ++row)
+    for (std::int64_t j = 0; j < kHidden; ++j) {
+      const auto bits = static_cast<std::uint16_t>(row * kHidden + j);
+      Bf16& value = x[static_cast<std::size_t>(bits)];
+      std::memcpy(static_cast<void*>(&value), &bits, sizeof bits);
+      input.as<Bf16>()[row * 2 * kHidden + j] = value;
+      input.as<Bf16>()[row * 2 * kHidden + kHidden + j] = Bf16(1.0f);
+    }
+  double (*const exact[])(double) = {reference::silu, reference::gelu, reference::gelu_tanh};
+  const double tails[] = {1e-35, 3e-7, 1e-15};
+  for (cpu::Isa isa : test::isa_levels())
+    for (std::size_t function = 0; function < std::size(kActivations); ++function) {
+      const test::ScopedIsa scoped(isa);
+      Tensor out(Dtype::kBf16, {kRows, kHidden});
+      op::fill_poison(out);
+      kActivations[function].run({.input = input, .out = out}, {});
+      for (std::size_t i = 0; i < x.size(); ++i) {
+        const double expected = exact[function](static_cast<double>(float(x[i])));
+        const auto got = static_cast<double>(float(out.as<Bf16>()[i]));
+        if (std::isnan(expected) || std::isinf(expected)) {
+          EXPECT_TRUE(std::isnan(expected) ? std::isnan(got) : got == expected) << float(x[i]);
+          continue;
+        }
+        const double step = std::ldexp(1.0, std::max(std::ilogb(expected), -126) - 7);
+        const double small = float(x[i]) < 0 ? tails[function] : 1e-35;
+        ASSERT_LE(std::abs(got - expected), 0.51 * step + small)
+            << kActivations[function].name << " at " << cpu::name(isa) << " of " << float(x[i]) << ": " << got
+            << " for " << expected;
+      }
+    }
 }
 
 TEST(Activation, SpecialValuesFollowTheRule) {

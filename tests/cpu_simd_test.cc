@@ -84,13 +84,15 @@ TEST_P(SimdTest, LoadWidensEveryBitPattern) {
       constexpr std::size_t kPatterns = std::size_t{1} << (8 * sizeof(Stored));
       std::vector<Stored> in(kPatterns);
       for (std::size_t i = 0; i < kPatterns; ++i) in[i] = static_cast<Stored>(i);
-      std::vector<float> out(kPatterns);
-      simd_test_load.level[level()](dtype, in.data(), out.data(), kPatterns);
-      for (std::size_t i = 0; i < kPatterns; ++i) {
-        T stored;
-        std::memcpy(static_cast<void*>(&stored), &in[i], sizeof(Stored));
-        ASSERT_TRUE(same(out[i], static_cast<float>(stored)))
-            << name(dtype) << " pattern " << i << ": " << out[i];
+      for (bool row : {false, true}) {
+        std::vector<float> out(kPatterns);
+        simd_test_load.level[level()](dtype, row, in.data(), out.data(), kPatterns);
+        for (std::size_t i = 0; i < kPatterns; ++i) {
+          T stored;
+          std::memcpy(static_cast<void*>(&stored), &in[i], sizeof(Stored));
+          ASSERT_TRUE(same(out[i], static_cast<float>(stored)))
+              << name(dtype) << " pattern " << i << ": " << out[i] << " row " << row;
+        }
       }
     });
   }

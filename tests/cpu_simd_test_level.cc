@@ -49,10 +49,18 @@ STROBE_INLINE F32 apply(SimdFunction function, F32 x) {
 
 int simd_test_lanes() { return kLanes; }
 
-void simd_test_load(Dtype dtype, const void* in, float* out, size_t count) {
+void simd_test_load(Dtype dtype, bool row, const void* in, float* out, size_t count) {
   with_type(dtype, [&](auto tag) {
-    for (size_t i = 0; i < count; i += kLanes)
-      store(out + i, load(static_cast<const decltype(tag)*>(in) + i));
+    using T = decltype(tag);
+    const T* from = static_cast<const T*>(in);
+    if (row)
+      return for_each_vectors<T, 2>(
+          static_cast<int64_t>(count), [=](auto access, int64_t i) __attribute__((always_inline)) {
+            F32 x[access.kVectors];
+            access.load(from + i, x);
+            access.template store<false>(out + i, x);
+          });
+    for (size_t i = 0; i < count; i += kLanes) store(out + i, load(from + i));
   });
 }
 
@@ -61,7 +69,7 @@ void simd_test_store(Dtype dtype, SimdStore how, const float* in, void* out, siz
     using T = decltype(tag);
     T* to = static_cast<T*>(out);
     if (how == SimdStore::kRow)
-      return for_each_vectors<T>(
+      return for_each_vectors<T, 2>(
           static_cast<int64_t>(count), [=](auto access, int64_t i) __attribute__((always_inline)) {
             F32 x[access.kVectors];
             access.load(in + i, x);

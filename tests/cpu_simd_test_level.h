@@ -19,14 +19,15 @@ enum class SimdFunction {
   kRsqrt,
   kRoundEven
 };
-// kRow: two vectors at a time, as the walk along a row does.
+// kRow: by the steps of a walk along a row.
 enum class SimdStore { kFull, kStream, kRow };
 }  // namespace strobe::cpu
 
 // Lanes of an F32.
 STROBE_CPU_KERNEL(int, simd_test_lanes, ())
 // `count` elements by full vectors; count is a multiple of 32.
-STROBE_CPU_KERNEL(void, simd_test_load, (Dtype dtype, const void* in, float* out, size_t count))
+// `row`: by the steps of a walk along a row.
+STROBE_CPU_KERNEL(void, simd_test_load, (Dtype dtype, bool row, const void* in, float* out, size_t count))
 STROBE_CPU_KERNEL(void, simd_test_store,
                   (Dtype dtype, SimdStore how, const float* in, void* out, size_t count))
 // One vector's first n elements; `lanes` receives all lanes of the load.

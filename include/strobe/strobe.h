@@ -3,6 +3,7 @@
 
 #include "strobe/activation.h"
 #include "strobe/attention.h"
+#include "strobe/c_api.h"
 #include "strobe/cascade.h"
 #include "strobe/cascade_attention.h"
 #include "strobe/device.h"
@@ -15,5 +16,6 @@
 #include "strobe/page.h"
 #include "strobe/quantization.h"
 #include "strobe/rope.h"
+#include "strobe/sampling.h"
 #include "strobe/tensor.h"
 #include "strobe/threads.h"

@@ -23,6 +23,9 @@ STROBE_INLINE float mean_of(const InputRow<T>& row, int64_t size) {
 // the row's first elements, and their squares: variance = mean square - (mean difference)^2. Plain squares
 // would cancel where the mean is large; these lose at most a factor of hidden / kGuessed, for then the first
 // elements are themselves that far from the others.
+//
+// The second pass fetches the next row, the first one the row after it, into the second level: beside gamma
+// and beta, which are f32, the first has no room for two.
 template <class T, class Out>
 void layernorm(const NormRows& rows, int64_t begin, int64_t end) {
   const float* gamma = static_cast<const float*>(rows.weight);
@@ -30,7 +33,7 @@ void layernorm(const NormRows& rows, int64_t begin, int64_t end) {
   const auto size = static_cast<float>(rows.hidden);
   const float factor = rows.out_factor;
   for (int64_t r = begin; r < end; ++r) {
-    const InputRow<T> row(rows, r), later(rows, r + 2 < end ? r + 2 : r);
+    const InputRow<T> row(rows, r), next(rows, r + 1 < end ? r + 1 : r), later(rows, r + 2 < end ? r + 2 : r);
     const float guess = mean_of(row, rows.hidden < kGuessed ? rows.hidden : kGuessed);
     F32 differences[2] = {};
     const float squares = sum_row<T>(
@@ -47,12 +50,14 @@ void layernorm(const NormRows& rows, int64_t begin, int64_t end) {
     const float mean = reduce_add(differences[0] + differences[1]) / size;
     const float variance = squares / size - mean * mean;
     const float scale = 1.0f / __builtin_sqrtf((variance < 0 ? 0 : variance) + rows.eps);
+    const float shift = -mean * scale;
     write_row<T, Out>(
-        rows, r, end, row, [=](auto access, int64_t i, auto& x) __attribute__((always_inline)) {
+        rows, r, row, next, [=](auto access, int64_t i, auto& x) __attribute__((always_inline)) {
           F32 g[access.kVectors], b[access.kVectors];
           access.load(gamma + i, g);
           access.load(beta + i, b);
-          for (int u = 0; u < access.kVectors; ++u) x[u] = fma((x[u] - guess - mean) * scale, g[u], b[u]);
+          for (int u = 0; u < access.kVectors; ++u)
+            x[u] = fma(fma(x[u] - guess, splat(scale), splat(shift)), g[u], b[u]);
           if constexpr (sizeof(Out) == 1)
             for (F32& y : x) y *= factor;
         });

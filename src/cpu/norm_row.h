@@ -55,23 +55,18 @@ struct SumRow {
     access.prefetch(input + i);
     access.prefetch(residual + i);
   }
-  template <class Access>
-  __attribute__((always_inline)) void prefetch_far(Access access, int64_t i) const {
-    access.prefetch_far(input + i);
-    access.prefetch_far(residual + i);
-  }
 };
 
 // Writes a row of the norm: normalise(access, i, x) turns the elements x from i on into their norm. Meanwhile
-// the next row is fetched, which the processor would not see coming: the loads and the arithmetic of this row
+// a later row is fetched, which the processor would not see coming: the loads and the arithmetic of this row
 // are behind it.
 template <class T, class Out, bool kStream, class Row, class Normalise>
-STROBE_INLINE void write_row(const NormRows& rows, Out* out, Row row, Row next, Normalise normalise) {
-  for_each_vectors<T>(
+STROBE_INLINE void write_row(const NormRows& rows, Out* out, Row row, Row later, Normalise normalise) {
+  for_each_vectors<T, 2>(
       rows.hidden, [=](auto access, int64_t i) __attribute__((always_inline)) {
         F32 x[access.kVectors];
         row.load(access, i, x);
-        next.prefetch(access, i);
+        later.prefetch(access, i);
         row.keep(access, i, x);
         normalise(access, i, x);
         access.template store<kStream>(out + i, x);
@@ -80,13 +75,12 @@ STROBE_INLINE void write_row(const NormRows& rows, Out* out, Row row, Row next, 
 
 // The same for row `r`, past the caches if asked for and possible.
 template <class T, class Out, class Row, class Normalise>
-STROBE_INLINE void write_row(const NormRows& rows, int64_t r, int64_t end, Row row, Normalise normalise) {
+STROBE_INLINE void write_row(const NormRows& rows, int64_t r, Row row, Row later, Normalise normalise) {
   Out* out = static_cast<Out*>(rows.out) + r * rows.out_stride;
-  const Row next(rows, r + 1 < end ? r + 1 : r);
   if (rows.stream && streamable(out))
-    write_row<T, Out, true>(rows, out, row, next, normalise);
+    write_row<T, Out, true>(rows, out, row, later, normalise);
   else
-    write_row<T, Out, false>(rows, out, row, next, normalise);
+    write_row<T, Out, false>(rows, out, row, later, normalise);
 }
 
 // Calls f(a value of the input's type, one of the output's).

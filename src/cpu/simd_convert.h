@@ -187,12 +187,47 @@ STROBE_INLINE U16 narrow(f16_t, F32 x) {
 #endif
 }
 
-// The 8 bits in the low end of each lane, whose other bits mean nothing.
+// Whether the level moves bytes between any places of two vectors.
+#if defined(__AVX512VBMI__)
+#define STROBE_SIMD_PERMUTES_BYTES 1
+#endif
+
+// narrow_in_lane: the 8 bits in the low end of each lane, whose other bits mean nothing.
+#if defined(STROBE_SIMD_AVX512)
+// narrow_to_8_bits with the addend from a table: the low 4 bits of the exponents that e4m3 has are all
+// different. Entry e holds 2^(e + 20), whose sum with a number of exponent e ends in its 3 fraction bits and
+// the one before them, and in its own low bits what completes these to the code.
+template <int... kLane>
+STROBE_INLINE F32 e4m3_addends(LaneList<kLane...>) {
+  constexpr int kSmallest = 127 - 6;  // exponent of the smallest normal e4m3, and of all subnormal ones
+  constexpr auto addend = [](int lane) {
+    const int exponent = kSmallest + ((lane - kSmallest) & 15);
+    return static_cast<uint32_t>((exponent + 20) << 23 | (exponent - kSmallest) << 3);
+  };
+  return from_bits(U32{addend(kLane)...});
+}
+// The magnitude in the low 7 bits.
+STROBE_INLINE U32 magnitude_in_lane(e4m3_t, F32 x) {
+  F32 a, addend;
+  // The smaller magnitude, positive; of NaN and a number, the number.
+  asm("vrangeps $10, %2, %1, %0" : "=v"(a) : "v"(x), "v"(splat(448.0f)));
+  const U32 exponent = bits(max(a, splat(0x1p-6f))) >> 23;
+  asm("vpermps %2, %1, %0" : "=v"(addend) : "v"(exponent), "v"(e4m3_addends(AllLanes{})));
+  F32 sum = a + addend;
+  // Where x is NaN, quiet (4 lowest bits) or signalling: response 14, the largest float, which ends in ones.
+  asm("vfixupimmps $0, %2, %1, %0" : "+v"(sum) : "v"(x), "v"(splat(0xeeu)));
+  return bits(sum);
+}
+STROBE_INLINE U32 narrow_in_lane(e4m3_t, F32 x) {
+  return (magnitude_in_lane(e4m3_t{}, x) & 0x7f) | ((bits(x) >> 24) & 0x80);
+}
+#else
 STROBE_INLINE U32 narrow_in_lane(e4m3_t, F32 x) {
   const U32 magnitude = narrow_to_8_bits<3, 7>(min(splat(448.0f), abs(x)));
   const U32 sign = (bits(x) >> 24) & 0x80;
   return select(x != x, splat(0x7fu), magnitude) | sign;
 }
+#endif
 STROBE_INLINE U32 narrow_in_lane(e5m2_t, F32 x) {
   const F32 a = abs(x);
   const U32 magnitude = narrow_to_8_bits<2, 15>(min(splat(57344.0f), a));

@@ -11,17 +11,71 @@
 
 namespace strobe::cpu::STROBE_ISA {
 
+// Two vectors from consecutive elements.
+template <class T>
+STROBE_INLINE void load_two(const T* p, F32& a, F32& b) {
+  a = load(p);
+  b = load(p + kLanes);
+}
 template <bool kStream, class T>
 STROBE_INLINE void put_two(T* p, F32 a, F32 b) {
   put<kStream>(p, a);
   put<kStream>(p + kLanes, b);
 }
 #if defined(STROBE_SIMD_PACKS_BF16)
+// Word kFirst + i of 2 * kLanes goes to the upper half of lane i, 0 to the lower.
+template <int kFirst, int... kLane>
+STROBE_INLINE F32 widen_words(U32 words, LaneList<kLane...>) {
+  constexpr uint32_t kUpperHalves = 0xaaaaaaaa;
+  const U32 places = {((kFirst + kLane) << 16)...};
+  F32 r;
+  asm("vpermw %1, %2, %0%{%3%}%{z%}" : "=v"(r) : "v"(words), "v"(places), "Yk"(kUpperHalves));
+  return r;
+}
+STROBE_INLINE void load_two(const bf16_t* p, F32& a, F32& b) {
+  U32 words;
+  __builtin_memcpy(&words, p, sizeof words);
+  a = widen_words<0>(words, AllLanes{});
+  b = widen_words<kLanes>(words, AllLanes{});
+}
 template <bool kStream>
 STROBE_INLINE void put_two(bf16_t* p, F32 a, F32 b) {
   put<kStream>(reinterpret_cast<float*>(p), from_bits(pack_bf16(a, b)));
 }
 #endif
+
+#if defined(STROBE_SIMD_PERMUTES_BYTES)
+// Byte kByte of each 32-bit lane of four vectors, in order.
+typedef LaneList<0, 1, 2, 3, 4, 5, 6, 7, 24, 25, 26, 27, 28, 29, 30, 31> HalfOfEach;
+template <int... kLane>
+STROBE_INLINE U32 halves(U32 low, U32 high, LaneList<kLane...>) {
+  return __builtin_shufflevector(low, high, kLane...);
+}
+template <int kByte, int... kLane>
+STROBE_INLINE U32 gather_bytes(U32 a, U32 b, LaneList<kLane...>) {
+  // Four places a lane, the same in both halves: bytes of `a`, then of `b`, whose numbers begin at 64.
+  const U32 places = {((kLane % 8 * 16 + kByte) * 0x01010101u + 0x0c080400u)...};
+  asm("vpermt2b %2, %1, %0" : "+v"(a) : "v"(places), "v"(b));
+  return a;
+}
+template <int kByte>
+STROBE_INLINE U32 gather_bytes(U32 a, U32 b, U32 c, U32 d) {
+  return halves(gather_bytes<kByte>(a, b, AllLanes{}), gather_bytes<kByte>(c, d, AllLanes{}), HalfOfEach{});
+}
+template <bool kStream>
+STROBE_INLINE void put_four(e4m3_t* p, F32 a, F32 b, F32 c, F32 d) {
+  constexpr e4m3_t k{};
+  const U32 magnitudes = gather_bytes<0>(magnitude_in_lane(k, a), magnitude_in_lane(k, b),
+                                         magnitude_in_lane(k, c), magnitude_in_lane(k, d));
+  const U32 signs = gather_bytes<3>(bits(a), bits(b), bits(c), bits(d));
+  put<kStream>(reinterpret_cast<float*>(p), from_bits((magnitudes & 0x7f7f7f7fu) | (signs & 0x80808080u)));
+}
+#endif
+template <bool kStream, class T>
+STROBE_INLINE void put_four(T* p, F32 a, F32 b, F32 c, F32 d) {
+  put_two<kStream>(p, a, b);
+  put_two<kStream>(p + 2 * kLanes, c, d);
+}
 
 inline constexpr int kLine = 64;  // bytes that a prefetch brings
 
@@ -42,19 +96,19 @@ struct FullVectors {
       if constexpr (kParted) {
         load_pairs(p + u * kLanes, x[u], x[u + 1]);
       } else {
-        x[u] = STROBE_ISA::load(p + u * kLanes);
-        x[u + 1] = STROBE_ISA::load(p + (u + 1) * kLanes);
+        load_two(p + u * kLanes, x[u], x[u + 1]);
       }
     }
   }
   // kStream: past the caches; `p` is aligned to 4 * kLanes bytes.
   template <bool kStream, class Element>
   STROBE_INLINE void store(Element* p, const F32 (&x)[kVectors]) {
-    for (int u = 0; u < kVectors; u += 2) {
-      if constexpr (kParted)
-        put_pairs<kStream>(p + u * kLanes, x[u], x[u + 1]);
-      else
-        put_two<kStream>(p + u * kLanes, x[u], x[u + 1]);
+    if constexpr (kParted) {
+      for (int u = 0; u < kVectors; u += 2) put_pairs<kStream>(p + u * kLanes, x[u], x[u + 1]);
+    } else {
+      int u = 0;
+      for (; u + 4 <= kVectors; u += 4) put_four<kStream>(p + u * kLanes, x[u], x[u + 1], x[u + 2], x[u + 3]);
+      for (; u < kVectors; u += 2) put_two<kStream>(p + u * kLanes, x[u], x[u + 1]);
     }
   }
   template <class Element>

@@ -15,6 +15,7 @@
 // captureless lambdas.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -48,9 +49,12 @@ class DeclareBase {
 
 template <class Args>
 class Declare : public DeclareBase {
+  static_assert(std::is_trivially_copyable_v<Args> && alignof(Args) <= alignof(std::max_align_t));
+
  public:
   Declare(std::string name, std::string family, std::string summary)
       : DeclareBase(std::move(name), std::move(family), std::move(summary)) {
+    op_.args_size = sizeof(Args);
     op_.make_args = [] { return std::shared_ptr<void>(std::make_shared<Args>()); };
   }
 
@@ -181,9 +185,22 @@ class Declare : public DeclareBase {
     };
     return *this;
   }
-  template <class F>
-  Declare& bind(F) {
-    op_.bind = [](Problem& problem) { F{}(problem); };
+  // The class that plans and runs an operator which splits into the two, where their arguments are, and the
+  // backends that it serves.
+  template <class Class, auto Plan, auto Run>
+  Declare& planned_by(std::initializer_list<Backend> backends) {
+    for (Backend backend : backends) op_.planned_backends[static_cast<std::size_t>(backend)] = true;
+    struct PlannedClass : Planned {
+      void plan(const void* args, const Launch& launch) override {
+        object.plan(static_cast<const Args*>(args)->*Plan, launch);
+      }
+      void run(const void* args, const Launch& launch) override {
+        object.run(static_cast<const Args*>(args)->*Run, launch);
+      }
+      std::size_t workspace_bytes() const override { return object.workspace_bytes(); }
+      Class object;
+    };
+    op_.make_planned = [] { return std::shared_ptr<Planned>(std::make_shared<PlannedClass>()); };
     return *this;
   }
   Declare& routine(Routine routine) { return op_.routines.push_back(std::move(routine)), *this; }

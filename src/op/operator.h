@@ -97,6 +97,16 @@ struct ExpectedOutput {
 using Expected =
     std::vector<ExpectedOutput>;  // one for each written operand that is given, in the order of declaration
 
+// What an operator that splits into plan and run keeps between the two. One object serves one thread at a
+// time.
+class Planned {
+ public:
+  virtual ~Planned() = default;
+  virtual void plan(const void* args, const Launch& launch) = 0;
+  virtual void run(const void* args, const Launch& launch) = 0;
+  virtual std::size_t workspace_bytes() const = 0;  // of the current plan
+};
+
 struct Operator {
   std::string name;
   std::string family;   // the file under src/ops that declares it
@@ -110,6 +120,7 @@ struct Operator {
   std::vector<std::string> rules;  // relations that `check` enforces, in words
 
   std::shared_ptr<void> (*make_args)() = nullptr;  // default-constructed arguments
+  std::size_t args_size = 0;                       // bytes of them; they may be copied as bytes
   // Whether the operands' HND shapes hold for these arguments; null when the operator has no KV layout.
   bool (*is_hnd)(const void* args) = nullptr;
   // Relations beyond shapes and dtypes; throws through op::reject.
@@ -119,14 +130,19 @@ struct Operator {
   // Reads the arguments as they are before the call and fills the values of every expected output (sized,
   // zero).
   void (*reference)(const void* args, const Axes& axes, Expected& expected) = nullptr;
-  // The implementations, by Backend; null where there is none. Operators with a plan are run through their
-  // class instead.
+  // The implementations, by Backend; null where there is none. Operators with a plan are run through
+  // make_planned instead.
   std::array<void (*)(const void* args, const Axes& axes, const Launch& launch), kBackendCount> backends{};
-  // Gives a problem with arguments its plan and run; null: the run goes through `call`.
-  void (*bind)(Problem& problem) = nullptr;
+  // For an operator with a plan: an object that plans and runs it. Null: a call is all there is.
+  std::shared_ptr<Planned> (*make_planned)() = nullptr;
+  std::array<bool, kBackendCount> planned_backends{};  // that it serves
   // Benchmark routines of its own; when empty, one is derived from axes, dtypes and attributes (routine.h).
   std::vector<Routine> routines;
 
+  bool has(Backend backend) const {
+    const auto index = static_cast<std::size_t>(backend);
+    return backends[index] != nullptr || planned_backends[index];
+  }
   int operand(std::string_view name) const;  // its number; throws std::out_of_range
   int axis(std::string_view name) const;
 };

@@ -179,8 +179,9 @@ void check_aliasing(const Operator& op, const void* args) {
   }
 }
 
-void check_attribute(const Operator& op, const Attribute& attribute, const void* args) {
-  const double value = attribute.get(args);
+}  // namespace
+
+void check_attribute(const Operator& op, const Attribute& attribute, double value) {
   if (attribute.kind == AttributeKind::kBool || (value >= attribute.low && value <= attribute.high)) return;
   if (attribute.kind == AttributeKind::kEnum)
     reject(op, attribute.name, "expected one of {}, got enumerator {}", fmt::join(attribute.choices, ", "),
@@ -188,11 +189,9 @@ void check_attribute(const Operator& op, const Attribute& attribute, const void*
   reject(op, attribute.name, "expected a value in [{}, {}], got {}", attribute.low, attribute.high, value);
 }
 
-}  // namespace
-
 void validate(const Operator& op, const void* args, Phase phase, Axes& axes) {
   for (const Attribute& attribute : op.attributes)
-    if (attribute.phase == phase) check_attribute(op, attribute, args);
+    if (attribute.phase == phase) check_attribute(op, attribute, attribute.get(args));
   const Device* device = nullptr;
   const Operand* device_operand = nullptr;
   for (const Operand& operand : op.operands) {

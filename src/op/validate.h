@@ -17,6 +17,9 @@ namespace strobe::op {
 // throws.
 void validate(const Operator& op, const void* args, Phase phase, Axes& axes);
 
+// Throws Error(kInvalidArgument) when `value` is not in the attribute's range.
+void check_attribute(const Operator& op, const Attribute& attribute, double value);
+
 // Throws Error(kInvalidArgument) "<operator>: <argument>: expected <expectation>, got <finding>".
 template <class... Args>
 [[noreturn]] void reject(const Operator& op, std::string_view argument, fmt::format_string<Args...> format,

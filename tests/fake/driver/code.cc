@@ -41,7 +41,7 @@ namespace {
 using namespace strobe::cuda;
 
 constexpr int kDefaultShared = 48 * 1024;  // static and dynamic together, without opting in
-constexpr unsigned kPortableCluster = 8, kLargestCluster = 16;
+constexpr unsigned kPortableCluster = 8;
 
 // The bytes of an ELF file in memory: its section headers come last.
 std::size_t elf_bytes(const void* code) {
@@ -133,7 +133,9 @@ Result check_cluster(const LaunchRequest& request, const Index3& cluster, const 
     return kInvalidValue;
   if (blocks > (function.non_portable_cluster ? kLargestCluster : kPortableCluster))
     return kInvalidClusterSize;
-  return explain(kNotSupported, "the emulation runs one block at a time, and no clusters");
+  if (blocks != cluster.x || function.kernel->code.static_shared_bytes > 0)
+    return explain(kNotSupported, "the emulation's clusters lie along x and have dynamic shared memory only");
+  return kSuccess;
 }
 
 Result check_sizes(const LaunchRequest& request, const Function& function) {
@@ -243,12 +245,13 @@ EXPORT Result cuLaunchKernelEx(const LaunchRequest* request, FunctionHandle func
   if (const Result result = check_sizes(*request, *function); result != kSuccess) return result;
   if (const Result result = check_cluster(*request, options.cluster, *function); result != kSuccess)
     return result;
-  if (options.cooperative) return explain(kNotSupported, "the emulation runs one block at a time");
+  if (options.cooperative) return explain(kNotSupported, "the emulation runs one cluster at a time");
   const Code& code = function->kernel->code;
   GridRequest grid{.code = code,
                    .device = function->device,
                    .grid = {request->grid_x, request->grid_y, request->grid_z},
                    .block = {request->block_x, request->block_y, request->block_z},
+                   .cluster = options.cluster.x,
                    .dynamic_shared_bytes = request->shared_bytes,
                    .may_begin_early = options.may_begin_early,
                    .params = {static_cast<const char*>(params[0]), code.entry->params_bytes}};

@@ -15,9 +15,9 @@ struct Fibers::Fiber {
   char* stack = nullptr;
 };
 
-Fibers::Fibers(void (*body)()) : body_(body) {
+void Fibers::grow(int count) {
   const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-  for (int i = 0; i < kMostThreads; ++i) {
+  while (static_cast<int>(fibers_.size()) < count) {
     auto fiber = std::make_shared<Fiber>();
     void* pages = ::mmap(nullptr, kStackBytes + page, PROT_READ | PROT_WRITE,
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);

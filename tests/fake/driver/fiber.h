@@ -9,11 +9,14 @@
 namespace emulated {
 
 inline constexpr int kMostThreads = 1024;  // of a block
+inline constexpr int kLargestCluster = 16;
 
 class Fibers {
  public:
   // `body` runs again and again on each fiber; it calls leave() when it has nothing to do.
-  explicit Fibers(void (*body)());
+  explicit Fibers(void (*body)()) : body_(body) {}
+  // Makes fibers until there are so many.
+  void grow(int count);
 
   // Runs fiber `index` until it leaves; false when it was abandoned instead.
   bool run(int index);

@@ -6,7 +6,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <numeric>
 #include <utility>
 
 #include "strobe/dtype.h"
@@ -21,8 +20,8 @@ namespace emulated {
 namespace {
 
 constexpr std::size_t kMostDynamicShared = 256 * 1024;
-constexpr unsigned kWarpThreads = 32;
-constexpr unsigned char kUnwritten = 0xff;  // NaN, or -1
+constexpr std::size_t kBlockPitch = kMostDynamicShared + 4096;  // from one block's to the next one's
+constexpr unsigned char kUnwritten = 0xff;                      // NaN, or -1
 
 unsigned narrow(float value, int dtype) {
   using namespace strobe;
@@ -41,12 +40,27 @@ unsigned narrow(float value, int dtype) {
   }
 }
 
+template <class Storage>
+float value_of(unsigned bits) {
+  Storage storage;
+  storage.bits = static_cast<decltype(storage.bits)>(bits);
+  return static_cast<float>(storage);
+}
+
 float widen(unsigned bits, int dtype) {
   using namespace strobe;
-  if (static_cast<Dtype>(dtype) == Dtype::kBf16) return std::bit_cast<float>(bits << 16);
-  F16 half;
-  half.bits = static_cast<std::uint16_t>(bits);
-  return static_cast<float>(half);
+  switch (static_cast<Dtype>(dtype)) {
+    case Dtype::kF16:
+      return value_of<F16>(bits);
+    case Dtype::kBf16:
+      return value_of<Bf16>(bits);
+    case Dtype::kE4m3:
+      return value_of<E4m3>(bits);
+    case Dtype::kE5m2:
+      return value_of<E5m2>(bits);
+    default:
+      std::abort();
+  }
 }
 
 std::string text_of(const Index3& index) {
@@ -75,10 +89,25 @@ Grid::Grid() : fibers_(thread_body) {
   machine_.access = [](const void* address, unsigned long bytes, unsigned long alignment, bool write) {
     instance().access(reinterpret_cast<std::uintptr_t>(address), bytes, alignment, write);
   };
-  machine_.wait_for_block = [] { instance().wait_for_block(); };
-  machine_.exchange = [](unsigned lanes, unsigned value, unsigned source) {
-    return instance().exchange(lanes, value, source);
+  machine_.atomic = [](const void* address, unsigned long bytes) {
+    instance().atomic(reinterpret_cast<std::uintptr_t>(address), bytes);
   };
+  machine_.access_settled = [](const void* address, unsigned long bytes) {
+    bool& has_waited = instance().current().has_waited;
+    const bool before = std::exchange(has_waited, true);
+    instance().access(reinterpret_cast<std::uintptr_t>(address), bytes, bytes, false);
+    has_waited = before;
+  };
+  machine_.wait_for_block = [] { instance().wait_for_block(); };
+  machine_.wait_for_cluster = [] { instance().wait_for_cluster(); };
+  machine_.of_rank = [](const void* shared, unsigned rank) {
+    return instance().of_rank(reinterpret_cast<std::uintptr_t>(shared), rank);
+  };
+  machine_.meet = [](unsigned lanes, void* given, void (*act)(void* const*)) {
+    instance().meet(lanes, given, act);
+  };
+  machine_.sync_warp = [] { instance().sync_warp(); };
+  machine_.fail = [](const char* what) { instance().fail(kLaunchFailed, what); };
   machine_.copy_async = [](void* shared, const void* global, unsigned long bytes) {
     instance().copy_async(reinterpret_cast<std::uintptr_t>(shared), reinterpret_cast<std::uintptr_t>(global),
                           bytes);
@@ -92,10 +121,11 @@ Grid::Grid() : fibers_(thread_body) {
   machine_.narrow = narrow;
   machine_.widen = widen;
   // The page after the last byte that a block may have cannot be touched.
-  dynamic_pages_ = static_cast<char*>(::mmap(nullptr, kMostDynamicShared + 4096, PROT_READ | PROT_WRITE,
+  dynamic_pages_ = static_cast<char*>(::mmap(nullptr, kLargestCluster * kBlockPitch, PROT_READ | PROT_WRITE,
                                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
   if (dynamic_pages_ == MAP_FAILED) std::abort();
-  ::mprotect(dynamic_pages_ + kMostDynamicShared, 4096, PROT_NONE);
+  for (std::size_t block = 0; block < kLargestCluster; ++block)
+    ::mprotect(dynamic_pages_ + block * kBlockPitch + kMostDynamicShared, 4096, PROT_NONE);
 }
 
 void Grid::thread_body() {
@@ -115,22 +145,27 @@ Fault Grid::run(const GridRequest& request) {
   *request.code.machine = &machine_;
   machine_.grid_dim = request.grid;
   machine_.block_dim = request.block;
-  thread_count_ = static_cast<int>(request.block.x * request.block.y * request.block.z);
+  block_threads_ = static_cast<int>(request.block.x * request.block.y * request.block.z);
+  thread_count_ = block_threads_ * static_cast<int>(request.cluster);
   threads_.resize(static_cast<std::size_t>(thread_count_));
+  fibers_.grow(thread_count_);
   prepare_shared();
-  order_.resize(std::size_t{request.grid.x} * request.grid.y * request.grid.z);
-  std::iota(order_.begin(), order_.end(), 0u);
+  order_.clear();
+  for (std::uint32_t block = 0; block < request.grid.x * request.grid.y * request.grid.z;
+       block += request.cluster)
+    order_.push_back(block);
   std::shuffle(order_.begin(), order_.end(), random_);
   first_run_ = run_;
   for (const std::uint32_t block : order_) {
-    if (!run_block(block)) break;
+    if (!run_cluster(block)) break;
     ++run_;
   }
   if (fault_.result != kSuccess) fault_.text = std::string(request.code.entry->name) + ": " + fault_.text;
   return fault_;
 }
 
-// The shared memory of this thread of the host, which runs all blocks of the grid.
+// The shared memory of this thread of the host, which runs all blocks of the grid: the static part by the
+// language's rules, the dynamic parts of a cluster's blocks kBlockPitch apart.
 void Grid::prepare_shared() {
   static_shared_ = {0, request_.code.static_shared_bytes};
   if (request_.code.tls_module != 0) {
@@ -139,19 +174,24 @@ void Grid::prepare_shared() {
   }
   constexpr std::size_t kAlignment = 16;  // what a kernel may count on without more
   const std::size_t bytes = (request_.dynamic_shared_bytes + kAlignment - 1) / kAlignment * kAlignment;
-  machine_.dynamic_shared = dynamic_pages_ + kMostDynamicShared - bytes;
-  dynamic_shared_ = {reinterpret_cast<std::uintptr_t>(machine_.dynamic_shared),
+  dynamic_shared_ = {reinterpret_cast<std::uintptr_t>(dynamic_pages_ + kMostDynamicShared - bytes),
                      request_.dynamic_shared_bytes};
-  shared_cells_.resize(static_shared_.bytes + dynamic_shared_.bytes);
+  shared_cells_.resize(static_shared_.bytes + request_.cluster * dynamic_shared_.bytes);
   under_copy_.resize(shared_cells_.size());
 }
 
-bool Grid::run_block(std::uint32_t linear) {
-  machine_.block = index_of(linear, request_.grid);
-  for (const Range& shared : {static_shared_, dynamic_shared_})
-    if (shared.bytes > 0) std::memset(reinterpret_cast<void*>(shared.begin), kUnwritten, shared.bytes);
+bool Grid::run_cluster(std::uint32_t first_block) {
+  blocks_.clear();
+  for (std::uint32_t rank = 0; rank < request_.cluster; ++rank) {
+    char* dynamic = reinterpret_cast<char*>(dynamic_shared_.begin) + rank * kBlockPitch;
+    blocks_.push_back({.index = index_of(first_block + rank, request_.grid), .dynamic_shared = dynamic});
+    if (dynamic_shared_.bytes > 0) std::memset(dynamic, kUnwritten, dynamic_shared_.bytes);
+  }
+  if (static_shared_.bytes > 0)
+    std::memset(reinterpret_cast<void*>(static_shared_.begin), kUnwritten, static_shared_.bytes);
   std::fill(under_copy_.begin(), under_copy_.end(), 0);
-  at_barrier_ = ended_ = epoch_ = 0;
+  at_cluster_barrier_ = ended_ = barriers_ = cluster_epoch_ = 0;
+  warp_epochs_.assign(static_cast<std::size_t>(thread_count_) / kWarpThreads + 1, 0);
   runnable_.clear();
   for (int i = 0; i < thread_count_; ++i) {
     threads_[static_cast<std::size_t>(i)] = {};
@@ -161,12 +201,21 @@ bool Grid::run_block(std::uint32_t linear) {
     const std::size_t pick = random_() % runnable_.size();
     const int thread = std::exchange(runnable_[pick], runnable_.back());
     runnable_.pop_back();
-    machine_.thread = index_of(static_cast<std::uint32_t>(thread), request_.block);
+    enter(thread);
     if (!fibers_.run(thread)) return false;
   }
   if (ended_ == thread_count_) return true;
   fault_ = diverged();
   return false;
+}
+
+// What the thread's code will ask for.
+void Grid::enter(int thread) {
+  const auto rank = static_cast<unsigned>(thread / block_threads_);
+  machine_.thread = index_of(static_cast<std::uint32_t>(thread % block_threads_), request_.block);
+  machine_.block = blocks_[rank].index;
+  machine_.dynamic_shared = blocks_[rank].dynamic_shared;
+  machine_.cluster_rank = rank;
 }
 
 void Grid::make_runnable(int thread) {
@@ -176,59 +225,96 @@ void Grid::make_runnable(int thread) {
 
 // On a GPU this would hang, or go on with what the others have not yet done.
 Fault Grid::diverged() const {
-  std::string waiting;
-  for (std::size_t i = 0; i < threads_.size() && waiting.empty(); ++i)
-    if (threads_[i].state != State::kEnded)
-      waiting = "thread " + std::to_string(i) +
-                (threads_[i].state == State::kAtBarrier ? " waits at a barrier"
-                                                        : " exchanges values with its warp");
-  return {kLaunchFailed, "block " + text_of(machine_.block) + " diverged: " + waiting + ", " +
-                             std::to_string(at_barrier_) + " of " + std::to_string(thread_count_) +
-                             " threads are at the barrier, " + std::to_string(ended_) + " have ended"};
+  std::size_t waiting = 0;
+  while (threads_[waiting].state == State::kEnded) ++waiting;
+  const auto threads = static_cast<std::size_t>(block_threads_);
+  const Block& block = blocks_[waiting / threads];
+  const State state = threads_[waiting].state;
+  const char* what = state == State::kAtBarrier          ? " waits at a barrier"
+                     : state == State::kAtClusterBarrier ? " waits for its cluster"
+                                                         : " waits for its warp";
+  return {kLaunchFailed,
+          "block " + text_of(block.index) + " diverged: thread " + std::to_string(waiting % threads) + what +
+              ", " + std::to_string(block.at_barrier + at_cluster_barrier_) + " of " +
+              std::to_string(state == State::kAtClusterBarrier ? thread_count_ : block_threads_) +
+              " threads are at the barrier, " + std::to_string(ended_) + " have ended"};
 }
 
 std::string Grid::describe(const Access& access) const {
-  std::string text = access.thread == kMany ? "several threads" : "thread " + std::to_string(access.thread);
-  if (access.epoch == kMany) return "threads of several blocks";
-  if (access.run != run_)
-    text += " of block " + text_of(index_of(order_[access.run - first_run_], request_.grid));
+  if (access.epoch == kManyClusters || access.thread == kManyBlocks) return "threads of several blocks";
+  const auto threads = static_cast<unsigned>(block_threads_);
+  const int warp = warp_of(access.thread);
+  const unsigned rank =
+      warp < 0 ? access.thread & 0xffu : static_cast<unsigned>(warp) * kWarpThreads / threads;
+  std::string text =
+      access.thread >= kManyOfWarp ? "several threads" : "thread " + std::to_string(access.thread % threads);
+  if (access.run != run_ || blocks_.size() > 1)
+    text += " of block " + text_of(index_of(order_[access.run - first_run_] + rank, request_.grid));
   return text;
 }
 
 void Grid::fail(Result result, const std::string& text) {
-  fault_ = {result, "block " + text_of(machine_.block) + ", thread " + std::to_string(fibers_.current()) +
-                        ": " + text};
+  fault_ = {result, "block " + text_of(machine_.block) + ", thread " +
+                        std::to_string(fibers_.current() % block_threads_) + ": " + text};
   fibers_.abandon();
 }
 
 std::ptrdiff_t Grid::shared_offset(std::uintptr_t address, std::size_t bytes) {
   const bool is_static = static_shared_.holds(address);
-  if (!is_static && !dynamic_shared_.holds(address)) return -1;
-  const Range& shared = is_static ? static_shared_ : dynamic_shared_;
+  const std::uintptr_t rank = is_static ? 0 : (address - dynamic_shared_.begin) / kBlockPitch;
+  Range shared = is_static ? static_shared_ : dynamic_shared_;
+  if (rank < blocks_.size()) shared.begin += rank * kBlockPitch;
+  if (!shared.holds(address)) return -1;
   const std::uintptr_t offset = address - shared.begin;
   if (bytes > shared.bytes - offset)
     fail(kIllegalAddress, std::to_string(bytes) + " bytes go beyond the end of shared memory");
-  return static_cast<std::ptrdiff_t>(offset + (is_static ? 0 : static_shared_.bytes));
+  return static_cast<std::ptrdiff_t>(offset +
+                                     (is_static ? 0 : static_shared_.bytes + rank * dynamic_shared_.bytes));
+}
+
+// The other block has begun and not ended: a kernel says so by barriers of the cluster.
+const void* Grid::of_rank(std::uintptr_t shared, unsigned rank) {
+  const std::ptrdiff_t offset = shared_offset(shared, 1);
+  if (offset < 0 || rank >= blocks_.size())
+    fail(kIllegalAddress, "asks for what is no shared memory of block " + std::to_string(rank) + " of " +
+                              std::to_string(blocks_.size()) + " of its cluster");
+  const auto first = static_cast<std::size_t>(rank) * static_cast<std::size_t>(block_threads_);
+  for (std::size_t thread = first; thread < first + static_cast<std::size_t>(block_threads_); ++thread)
+    if (threads_[thread].state == State::kEnded)
+      fail(kLaunchFailed, "asks for shared memory of a block of its cluster that may have ended");
+  return blocks_[rank].dynamic_shared +
+         (shared - reinterpret_cast<std::uintptr_t>(current_block().dynamic_shared));
 }
 
 void Grid::access(std::uintptr_t address, std::size_t bytes, std::size_t alignment, bool write) {
+  access_by(now(), address, bytes, alignment, write);
+}
+
+void Grid::atomic(std::uintptr_t address, std::size_t bytes) {
+  Now now = this->now();
+  now.access.thread = static_cast<std::uint16_t>(kAtomics + now.block);
+  for (const bool write : {false, true}) access_by(now, address, bytes, bytes, write);
+}
+
+void Grid::access_by(const Now& now, std::uintptr_t address, std::size_t bytes, std::size_t alignment,
+                     bool write) {
   if (fibers_.is_own_stack(address)) return;
   if (address % alignment != 0)
     fail(kMisalignedAddress, phrase(write, bytes) + describe_address(address) + ", which is no multiple of " +
                                  std::to_string(alignment));
   if (const std::ptrdiff_t offset = shared_offset(address, bytes); offset >= 0) {
-    access_shared(static_cast<std::size_t>(offset), bytes, write);
+    access_shared(now, static_cast<std::size_t>(offset), bytes, write);
     return;
   }
   if (last_allocation_ == nullptr || address < last_allocation_->begin || address >= last_allocation_->end)
     last_allocation_ = find_allocation(address);
-  if (last_allocation_ != nullptr) return access_global(*last_allocation_, address, bytes, write);
+  if (last_allocation_ != nullptr) return access_global(now, *last_allocation_, address, bytes, write);
   if (!write && request_.code.image.holds(address)) return;  // constants
   fail(kIllegalAddress, phrase(write, bytes) + describe_address(address));
 }
 
-void Grid::access_global(const Allocation& allocation, std::uintptr_t address, std::size_t bytes,
-                         bool write) {
+void Grid::access_global(const Now& now, const Allocation& allocation, std::uintptr_t address,
+                         std::size_t bytes, bool write) {
   const auto fail_with = [&](Result result, const std::string& why) {
     fail(result, phrase(write, bytes) + describe_address(address) + why);
   };
@@ -237,13 +323,12 @@ void Grid::access_global(const Allocation& allocation, std::uintptr_t address, s
   if (request_.may_begin_early && !current().has_waited)
     fail_with(kLaunchFailed, " before it waits for the kernel before");
   for (std::size_t i = 0; i < bytes; ++i)
-    if (const Access* other =
-            race(allocation.cells[address - allocation.begin + i], now(), first_run_, write);
+    if (const Access* other = race(allocation.cells[address - allocation.begin + i], now, first_run_, write);
         other != nullptr)
       fail_with(kLaunchFailed, ", which " + describe(*other) + " touches with nothing to order the two");
 }
 
-void Grid::access_shared(std::size_t offset, std::size_t bytes, bool write) {
+void Grid::access_shared(const Now& now, std::size_t offset, std::size_t bytes, bool write) {
   const auto fail_with = [&](const std::string& why) {
     fail(kLaunchFailed,
          phrase(write, bytes) + "at byte " + std::to_string(offset) + " of shared memory, which " + why);
@@ -251,61 +336,82 @@ void Grid::access_shared(std::size_t offset, std::size_t bytes, bool write) {
   for (std::size_t i = offset; i < offset + bytes; ++i) {
     Cell& cell = shared_cells_[i];
     if (under_copy_[i] != 0) fail_with("an asynchronous copy writes that nobody has waited for");
-    if (const Access* other = race(cell, now(), run_, write); other != nullptr)
+    if (const Access* other = race(cell, now, run_, write); other != nullptr)
       fail_with(describe(*other) + " touches with no barrier between");
     if (!write && cell.write.run != run_) fail_with("nobody has written");
   }
 }
 
 void Grid::wait_for_block() {
-  if (++at_barrier_ < thread_count_) {
+  Block& block = current_block();
+  if (++block.at_barrier < block_threads_) {
     current().state = State::kAtBarrier;
     fibers_.leave();
     return;
   }
-  at_barrier_ = 0;
-  ++epoch_;
+  block.at_barrier = 0;
+  block.epoch = ++barriers_;
+  const int first = static_cast<int>(current_rank()) * block_threads_;
+  for (int i = first; i < first + block_threads_; ++i)
+    if (i != fibers_.current()) make_runnable(i);
+}
+
+void Grid::wait_for_cluster() {
+  if (++at_cluster_barrier_ < thread_count_) {
+    current().state = State::kAtClusterBarrier;
+    fibers_.leave();
+    return;
+  }
+  at_cluster_barrier_ = 0;
+  cluster_epoch_ = ++barriers_;
+  for (Block& block : blocks_) block.epoch = cluster_epoch_;
   for (int i = 0; i < thread_count_; ++i)
     if (i != fibers_.current()) make_runnable(i);
 }
 
-unsigned Grid::exchange(unsigned lanes, unsigned value, unsigned source) {
+void Grid::meet(unsigned lanes, void* given, void (*act)(void* const*)) {
   const auto self = static_cast<unsigned>(fibers_.current());
-  const unsigned warp = self / kWarpThreads * kWarpThreads, lane = self % kWarpThreads;
+  const auto of_block = self % static_cast<unsigned>(block_threads_);
+  const unsigned lane = of_block % kWarpThreads, warp = self - lane;
   const auto of_lane = [&](unsigned l) -> Thread& { return threads_[warp + l]; };
-  if ((lanes >> lane & 1) == 0) fail(kLaunchFailed, "exchanges values among lanes it is not one of");
-  if (source >= kWarpThreads || (lanes >> source & 1) == 0)
-    fail(kLaunchFailed, "wants the value of lane " + std::to_string(source) + ", which does not take part");
+  const auto takes_part = [&](unsigned l) { return (lanes >> l & 1) != 0; };
+  if (!takes_part(lane)) fail(kLaunchFailed, "acts together with lanes it is not one of");
   Thread& thread = current();
-  thread.state = State::kInExchange;
+  thread.state = State::kMeeting;
   thread.lanes = lanes;
-  thread.value = value;
-  thread.source = source;
+  thread.given = given;
+  thread.act = act;
+  void* of_lanes[kWarpThreads] = {};
   for (unsigned l = 0; l < kWarpThreads; ++l) {
-    if ((lanes >> l & 1) == 0) continue;
-    if (warp + l >= threads_.size() || of_lane(l).state == State::kEnded)
-      fail(kLaunchFailed, "exchanges values with lane " + std::to_string(l) + ", which has ended");
-    if (of_lane(l).state != State::kInExchange) {
-      fibers_.leave();
-      return current().received;
-    }
-    if (of_lane(l).lanes != lanes) fail(kLaunchFailed, "lanes of a warp disagree on who exchanges values");
+    if (!takes_part(l)) continue;
+    if (of_block - lane + l >= static_cast<unsigned>(block_threads_) || of_lane(l).state == State::kEnded)
+      fail(kLaunchFailed, "acts together with lane " + std::to_string(l) + ", which has ended");
+    if (of_lane(l).state != State::kMeeting) return fibers_.leave();
+    if (of_lane(l).lanes != lanes || of_lane(l).act != act)
+      fail(kLaunchFailed, "lanes of a warp disagree on what they do together, or who");
+    of_lanes[l] = of_lane(l).given;
   }
+  act(of_lanes);
   for (unsigned l = 0; l < kWarpThreads; ++l)
-    if ((lanes >> l & 1) != 0) of_lane(l).received = of_lane(of_lane(l).source).value;
-  for (unsigned l = 0; l < kWarpThreads; ++l)
-    if ((lanes >> l & 1) != 0 && l != lane) make_runnable(static_cast<int>(warp + l));
+    if (takes_part(l) && l != lane) make_runnable(static_cast<int>(warp + l));
   thread.state = State::kRunnable;
-  return thread.received;
+}
+
+void Grid::sync_warp() {
+  constexpr unsigned kAllLanes = 0xffffffff;
+  std::uint16_t& epoch = warp_epochs_[static_cast<std::size_t>(fibers_.current()) / kWarpThreads];
+  meet(kAllLanes, &epoch, [](void* const* of_lanes) { ++*static_cast<std::uint16_t*>(of_lanes[0]); });
 }
 
 void Grid::copy_async(std::uintptr_t shared, std::uintptr_t global, std::size_t bytes) {
   if (bytes != 4 && bytes != 8 && bytes != 16)
     fail(kLaunchFailed,
          "copies " + std::to_string(bytes) + " bytes asynchronously: 4, 8 and 16 are possible");
-  access(global, bytes, bytes, false);
-  if (find_allocation(global) == nullptr)
-    fail(kIllegalAddress, "copies asynchronously from no global memory");
+  if (global != 0) {
+    access(global, bytes, bytes, false);
+    if (find_allocation(global) == nullptr)
+      fail(kIllegalAddress, "copies asynchronously from no global memory");
+  }
   access(shared, bytes, bytes, true);
   const std::ptrdiff_t offset = shared_offset(shared, bytes);
   if (offset < 0) fail(kIllegalAddress, "copies asynchronously to no shared memory");
@@ -320,10 +426,14 @@ void Grid::wait_for_copies(std::size_t groups) {
     for (const Copy& copy : thread.groups.front()) {
       const std::ptrdiff_t offset = shared_offset(copy.shared, copy.bytes);
       for (std::size_t i = 0; i < copy.bytes; ++i) --under_copy_[static_cast<std::size_t>(offset) + i];
-      access(copy.global, copy.bytes, copy.bytes, false);
       access(copy.shared, copy.bytes, copy.bytes, true);
-      std::memcpy(reinterpret_cast<void*>(copy.shared), reinterpret_cast<const void*>(copy.global),
-                  copy.bytes);
+      auto* to = reinterpret_cast<void*>(copy.shared);
+      if (copy.global == 0) {
+        std::memset(to, 0, copy.bytes);
+        continue;
+      }
+      access(copy.global, copy.bytes, copy.bytes, false);
+      std::memcpy(to, reinterpret_cast<const void*>(copy.global), copy.bytes);
     }
     thread.groups.pop_front();
   }

@@ -32,6 +32,7 @@ struct GridRequest {
   Code code;
   int device = 0;
   Index3 grid, block;
+  unsigned cluster = 1;  // blocks of one, along x
   std::size_t dynamic_shared_bytes = 0;
   bool may_begin_early = false;  // programmatic dependent launch
   std::string params;            // their bytes
@@ -42,8 +43,9 @@ struct Fault {
   std::string text;
 };
 
-// One block runs at a time, one thread at a time; which is next is random, by EMULATED_SEED. A thread runs
-// until it waits for others. Not for use by several threads at once.
+// One cluster of blocks (a block, where there are none) runs at a time, one thread at a time; which is next
+// is random, by EMULATED_SEED. A thread runs until it waits for others. Not for use by several threads at
+// once.
 class Grid {
  public:
   static Grid& instance();
@@ -51,35 +53,60 @@ class Grid {
 
  private:
   struct Copy {
-    std::uintptr_t shared, global, bytes;
+    std::uintptr_t shared, global, bytes;  // global 0: zeros
   };
-  enum class State { kRunnable, kAtBarrier, kInExchange, kEnded };
+  enum class State { kRunnable, kAtBarrier, kAtClusterBarrier, kMeeting, kEnded };
   struct Thread {
     State state;
     bool has_waited;  // for the kernel before
-    unsigned lanes, value, source, received;
+    unsigned lanes;   // that it meets
+    void* given;
+    void (*act)(void* const*);
     std::vector<Copy> copies;              // since the last group
     std::deque<std::vector<Copy>> groups;  // under way
+  };
+  // A block of the cluster that runs.
+  struct Block {
+    Index3 index;
+    char* dynamic_shared;
+    int at_barrier;
+    std::uint16_t epoch;  // the number of its last barrier
   };
 
   Grid();
   static void thread_body();
   void prepare_shared();
-  bool run_block(std::uint32_t linear);
+  bool run_cluster(std::uint32_t first_block);
+  void enter(int thread);
   Fault diverged() const;
 
   void access(std::uintptr_t address, std::size_t bytes, std::size_t alignment, bool write);
-  void access_global(const Allocation& allocation, std::uintptr_t address, std::size_t bytes, bool write);
-  void access_shared(std::size_t offset, std::size_t bytes, bool write);
+  void access_by(const Now& now, std::uintptr_t address, std::size_t bytes, std::size_t alignment,
+                 bool write);
+  void access_global(const Now& now, const Allocation& allocation, std::uintptr_t address, std::size_t bytes,
+                     bool write);
+  void access_shared(const Now& now, std::size_t offset, std::size_t bytes, bool write);
+  void atomic(std::uintptr_t address, std::size_t bytes);
   // Of an address in shared memory, the index of its cell; -1 elsewhere.
   std::ptrdiff_t shared_offset(std::uintptr_t address, std::size_t bytes);
   void wait_for_block();
-  unsigned exchange(unsigned lanes, unsigned value, unsigned source);
+  void wait_for_cluster();
+  const void* of_rank(std::uintptr_t shared, unsigned rank);
+  void meet(unsigned lanes, void* given, void (*act)(void* const*));
+  void sync_warp();
   void copy_async(std::uintptr_t shared, std::uintptr_t global, std::size_t bytes);
   void wait_for_copies(std::size_t groups);
 
   Thread& current() { return threads_[static_cast<std::size_t>(fibers_.current())]; }
-  Access now() const { return {run_, static_cast<std::uint16_t>(fibers_.current()), epoch_}; }
+  unsigned current_rank() const { return static_cast<unsigned>(fibers_.current() / block_threads_); }
+  Block& current_block() { return blocks_[current_rank()]; }
+  Now now() {
+    const auto thread = static_cast<std::uint16_t>(fibers_.current());
+    return {{run_, thread, current_block().epoch, warp_epochs_[thread / kWarpThreads]},
+            current_rank(),
+            static_cast<unsigned>(block_threads_),
+            cluster_epoch_};
+  }
   void make_runnable(int thread);
   std::string describe(const Access& access) const;
   [[noreturn]] void fail(Result result, const std::string& text);
@@ -92,15 +119,18 @@ class Grid {
 
   std::vector<Thread> threads_;
   std::vector<int> runnable_;
-  int at_barrier_ = 0, ended_ = 0, thread_count_ = 0;
-  std::uint16_t epoch_ = 0;
+  std::vector<Block> blocks_;
+  int at_cluster_barrier_ = 0, ended_ = 0;
+  int block_threads_ = 0, thread_count_ = 0;        // of a block, of the cluster
+  std::uint16_t barriers_ = 0, cluster_epoch_ = 0;  // how many there were; the number of the cluster's last
+  std::vector<std::uint16_t> warp_epochs_;          // barriers that each warp of the cluster has passed
 
-  std::vector<std::uint32_t> order_;  // of blocks: order_[i] is the linear index of the grid's i-th run
+  std::vector<std::uint32_t> order_;  // order_[i] is the first block, by its linear index, of the i-th run
   std::uint32_t first_run_ = 1, run_ = 1;
 
-  Range static_shared_, dynamic_shared_;
+  Range static_shared_, dynamic_shared_;  // the latter of the block of rank 0
   char* dynamic_pages_ = nullptr;
-  std::vector<Cell> shared_cells_;         // static, then dynamic
+  std::vector<Cell> shared_cells_;         // static, then each block's dynamic
   std::vector<unsigned char> under_copy_;  // of each byte: asynchronous copies to it under way
   const Allocation* last_allocation_ = nullptr;
 };

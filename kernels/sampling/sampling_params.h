@@ -1,0 +1,40 @@
+// Parameters of sampling.cuh, for host and device.
+#pragma once
+
+#include "tile/ints.h"
+
+namespace strobe::kernel {
+
+// A parameter of each row, or one for all.
+template <class T>
+struct RowParameter {
+  const T* rows;  // null: `value` holds for all
+  T value;
+};
+
+// A 64-bit number for all rows or one for each.
+struct RowNumber {
+  const int64_t* numbers;  // null: `value` holds
+  int64_t value;
+  int32_t per_row;  // numbers[row] rather than numbers[0]
+};
+
+struct SamplingParams {
+  const char* input;                 // rows of probabilities or logits
+  char* out;                         // rows, of kRenorm and kMask
+  int64_t input_stride, out_stride;  // bytes
+  void* samples;
+  unsigned char* valid;    // may be null
+  const int32_t* indices;  // may be null
+  int32_t input_rows;
+  int32_t vocab_size;
+  int32_t warp_steps;  // vectors of a lane: its warp has 32 * kVector * warp_steps columns
+  int32_t keeps_row;   // whether the block's columns stay in its shared memory
+  int32_t wide;        // samples are 64-bit
+  int32_t joint;
+  RowParameter<int32_t> top_k;
+  RowParameter<float> top_p, min_p, temperature;
+  RowNumber seed, offset;
+};
+
+}  // namespace strobe::kernel

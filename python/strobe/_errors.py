@@ -1,0 +1,32 @@
+"""The package's own exception; all others are Python's ValueError, TypeError and RuntimeError."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, NoReturn
+
+
+class Unsupported(NotImplementedError):
+    """A valid request that nothing in this build of Strobe serves. The message says what there is."""
+
+
+def unsupported(name: str) -> Callable[..., NoReturn]:
+    """A stand-in for a FlashInfer function that Strobe does not have: calling it raises `Unsupported`."""
+
+    def missing(*args: Any, **kwargs: Any) -> NoReturn:
+        raise Unsupported(f"{name}: Strobe has no such operator yet")
+
+    missing.__name__ = missing.__qualname__ = name.rpartition(".")[2]
+    missing.__doc__ = "Not there yet: raises strobe.Unsupported."
+    return missing
+
+
+def unsupported_class(name: str) -> type:
+    """The same for a class."""
+
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        raise Unsupported(f"{name}: Strobe has no such operator yet")
+
+    return type(name.rpartition(".")[2], (), {"__init__": __init__, "__doc__": missing_doc})
+
+
+missing_doc = "Not there yet: raises strobe.Unsupported."

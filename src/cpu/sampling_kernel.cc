@@ -1,0 +1,170 @@
+#include "cpu/sampling_kernel.h"
+
+#include "cpu/sampling_select.h"
+
+namespace strobe::cpu::STROBE_ISA {
+namespace {
+
+// The largest value, and whether any token is bad.
+template <class T, bool kLogits>
+bool survey(const TokenRow<T, kLogits>& row, float& largest) {
+  const float kInf = from_bits(0x7f800000u);
+  F32 most = splat(-kInf);
+  I32 good = splat(-1);
+  row.for_each(
+      0, row.size, [&](F32 x, I32 present) __attribute__((always_inline)) {
+        const I32 fine = kLogits ? x < splat(kInf) : (x >= F32{}) & (x <= splat(kernel::kLargestProbability));
+        good &= fine | ~present;
+        most = max(select(present, x, most), most);
+      });
+  largest = reduce_max(most);
+  return any(~good);
+}
+
+template <class Row>
+Kept filter(const SamplingRow& call, const Row& row, float* list) {
+  constexpr bool kLogits = Row::kEndKey >> 31 != 0;
+  const float lowest = Row::from_key(Row::kFirstKey);
+  Kept kept{.threshold = lowest};
+  const Kept everything = kept;
+  if (call.min_p > 0) {
+    const float least = kLogits ? call.min_p : call.min_p * row.largest;
+    (kLogits ? kept.least : kept.threshold) = least;
+  }
+  const auto keep_from = [&](float threshold) {
+    if (threshold > kept.threshold) kept.threshold = threshold;
+  };
+  if (call.top_k > 0) {
+    const auto wanted = static_cast<uint64_t>(call.top_k);
+    const float share = static_cast<float>(call.top_k) / static_cast<float>(row.size);
+    keep_from(threshold_of<false>(row, call.joint ? everything : kept, share, list,
+                                  [=](uint64_t) { return wanted; }));
+  }
+  if (call.top_p < 1)
+    keep_from(threshold_of<true>(row, call.joint ? everything : kept, call.top_p, list, [&](uint64_t all) {
+      const double least = static_cast<double>(call.top_p) * static_cast<double>(all);
+      const auto whole = static_cast<uint64_t>(least);
+      const uint64_t up = whole + (static_cast<double>(whole) < least ? 1 : 0);
+      return up == 0 ? 1 : up > all ? all : up;
+    }));
+  return kept;
+}
+
+// Adds up the kept weights; `blocks` gets those of kBlock tokens each.
+template <class Row>
+uint64_t weigh(const Row& row, const Kept& kept, uint64_t* blocks) {
+  uint64_t all = 0;
+  for (int64_t begin = 0; begin < row.size; begin += kBlock) {
+    WeightSum sum;
+    row.for_each(
+        begin, begin + kBlock < row.size ? begin + kBlock : row.size,
+        [&](F32 x, I32 present) __attribute__((always_inline)) {
+          const I32 counted = present & (x >= splat(kept.threshold));
+          if (!any(counted)) return;
+          sum.add(select(counted & kept.mask(row, x), row.value(x), F32{}));
+        });
+    const uint64_t block = sum.total();
+    blocks[begin / kBlock] = block;
+    all += block;
+  }
+  return all;
+}
+
+// floor(random / 2^64 * range).
+uint64_t scaled_to(uint64_t random, uint64_t range) {
+  return static_cast<uint64_t>((static_cast<unsigned __int128>(random) * range) >> 64);
+}
+
+// The token at `target` of the running sum of the kept weights.
+template <class Row>
+int64_t token_at(const Row& row, const Kept& kept, const uint64_t* blocks, uint64_t target) {
+  int64_t block = 0;
+  for (; target >= blocks[block]; ++block) target -= blocks[block];
+  const int64_t begin = block * kBlock, end = begin + kBlock < row.size ? begin + kBlock : row.size;
+  int64_t token = -1, first = begin;
+  row.for_each(
+      begin, end, [&](F32 x, I32 present) __attribute__((always_inline)) {
+        if (token < 0) {
+          const Weights w = weights_of(select(present & kept.mask(row, x), row.value(x), F32{}));
+          for (int lane = 0; lane < kLanes && token < 0; ++lane) {
+            const auto weight = static_cast<uint64_t>(w.half[lane / kHalfLanes][lane % kHalfLanes]);
+            if (target < weight)
+              token = first + lane;
+            else
+              target -= weight;
+          }
+        }
+        first += kLanes;
+      });
+  return token;
+}
+
+// Writes f(x) for the row's values.
+template <class Out, class Row, class F>
+void write(const Row& row, void* out, F f) {
+  Out* y = static_cast<Out*>(out);
+  int64_t i = 0;
+  for (; i + kLanes <= row.size; i += kLanes) store(y + i, f(load(row.x + i)));
+  if (i < row.size) {
+    const int lanes = static_cast<int>(row.size - i);
+    store_n(y + i, f(load_n(row.x + i, lanes)), lanes);
+  }
+}
+
+// Probabilities of logits are f32.
+template <class T, bool kLogits>
+struct OutputOf {
+  typedef T Type;
+};
+template <class T>
+struct OutputOf<T, true> {
+  typedef float Type;
+};
+
+template <class T, bool kLogits>
+int64_t run(const SamplingRow& call) {
+  TokenRow<T, kLogits> row{static_cast<const T*>(call.input), call.vocab_size, 0, call.factor};
+  bool bad = survey(row, row.largest) || (kLogits && call.factor != call.factor);
+  Kept kept{.threshold = row.from_key(row.kFirstKey)};
+  if (!bad && (call.top_k > 0 || call.top_p < 1 || call.min_p > 0)) {
+    float list[kMostCollected + 2 * kLanes];
+    kept = filter(call, row, list);
+  }
+  if (call.mask) {
+    const float nothing = -from_bits(0x7f800000u);
+    write<T>(row, call.out, [&](F32 x) { return bad ? x : select(kept.mask(row, x), x, splat(nothing)); });
+    return 0;
+  }
+  constexpr int64_t kMostBlocks = (int64_t{1} << 22) / kBlock;
+  uint64_t blocks[kMostBlocks];
+  const uint64_t all = bad ? 0 : weigh(row, kept, blocks);
+  bad |= all == 0;
+  if (call.out == nullptr) return bad ? -1 : token_at(row, kept, blocks, scaled_to(call.random, all));
+  const float scale = bad ? from_bits(0x7fc00000u) : kernel::kUnitWeight / static_cast<float>(all);
+  write<typename OutputOf<T, kLogits>::Type>(row, call.out, [&](F32 x) {
+    return bad ? splat(scale) : select(kept.mask(row, x), row.value(x) * scale, F32{});
+  });
+  return 0;
+}
+
+template <class T>
+int64_t run_of(const SamplingRow& call) {
+  return call.logits ? run<T, true>(call) : run<T, false>(call);
+}
+
+}  // namespace
+
+int64_t sample_row(const SamplingRow& call) {
+  switch (call.dtype) {
+    case Dtype::kF32:
+      return run_of<float>(call);
+    case Dtype::kF16:
+      return run_of<f16_t>(call);
+    case Dtype::kBf16:
+      return run_of<bf16_t>(call);
+    default:
+      return -1;
+  }
+}
+
+}  // namespace strobe::cpu::STROBE_ISA

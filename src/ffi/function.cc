@@ -1,0 +1,133 @@
+#include "ffi/function.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <cstring>
+#include <string>
+
+#include "core/message.h"
+#include "ffi/values.h"
+#include "op/call.h"
+#include "op/validate.h"
+
+namespace strobe::ffi {
+namespace {
+
+using op::Operator;
+using op::Phase;
+
+constexpr std::size_t kMaxArgsBytes = 4096;  // of the largest argument struct
+
+const Operator& find_operator(std::string_view name) {
+  if (const Operator* op = op::registry().find(name)) return *op;
+  std::vector<std::string_view> known;
+  for (const Operator* op : op::registry().all()) known.push_back(op->name);
+  fail(ErrorKind::kInvalidArgument, "unknown operator '{}'; known: {}", name, fmt::join(known, ", "));
+}
+
+std::string_view name(Phase phase) { return phase == Phase::kPlan ? "plan" : "run"; }
+
+// Holds the plan for one call.
+class Occupied {
+ public:
+  Occupied(const Operator& op, SharedPlan& plan) : plan_(plan) {
+    if (plan.busy.exchange(true, std::memory_order_acquire))
+      fail(ErrorKind::kInvalidArgument,
+           "{}: expected one thread at a time for one plan, got a second; give each its own", op.name);
+  }
+  ~Occupied() { plan_.busy.store(false, std::memory_order_release); }
+  Occupied(const Occupied&) = delete;
+  Occupied& operator=(const Occupied&) = delete;
+
+ private:
+  SharedPlan& plan_;
+};
+
+}  // namespace
+
+Backend parse_backend(std::string_view text) {
+  std::vector<std::string_view> known;
+  for (int i = 0; i < kBackendCount; ++i) {
+    if (strobe::name(static_cast<Backend>(i)) == text) return static_cast<Backend>(i);
+    known.push_back(strobe::name(static_cast<Backend>(i)));
+  }
+  fail(ErrorKind::kInvalidArgument, "backend: expected one of {}, got '{}'", fmt::join(known, ", "), text);
+}
+
+Function::Function(std::string_view operator_name, std::span<const std::string_view> arguments,
+                   Backend backend)
+    : op_(&find_operator(operator_name)), backend_(backend), defaults_(op_->make_args()) {
+  if (op_->make_planned != nullptr) {
+    phase_ = Phase::kPlan;
+    plan_ = std::make_shared<SharedPlan>();
+    plan_->planned = op_->make_planned();
+  }
+  bind(arguments);
+}
+
+Function::Function(const Function& plan, std::span<const std::string_view> arguments)
+    : op_(plan.op_), backend_(plan.backend_), defaults_(plan.defaults_), plan_(plan.plan_) {
+  if (plan.phase_ != Phase::kPlan)
+    fail(ErrorKind::kInvalidArgument, "{}: expected a bound plan, got a function without one", op_->name);
+  bind(arguments);
+}
+
+Function::Function(const Operator& op) : op_(&op), defaults_(op.make_args()) {
+  for (const op::Operand& operand : op.operands) slots_.push_back({&operand, nullptr});
+  for (const op::Attribute& attribute : op.attributes) slots_.push_back({nullptr, &attribute});
+}
+
+void Function::bind(std::span<const std::string_view> arguments) {
+  if (op_->args_size > kMaxArgsBytes)
+    throw std::logic_error(fmt::format("arguments of {} need {} bytes", op_->name, op_->args_size));
+  slots_.reserve(arguments.size());
+  for (std::string_view argument : arguments) slots_.push_back(find(argument));
+}
+
+Function::Slot Function::find(std::string_view argument) const {
+  std::vector<std::string_view> known;
+  for (const op::Operand& operand : op_->operands) {
+    if (operand.phase != phase_) continue;
+    if (operand.name == argument) return {&operand, nullptr};
+    known.push_back(operand.name);
+  }
+  for (const op::Attribute& attribute : op_->attributes) {
+    if (attribute.phase != phase_) continue;
+    if (attribute.name == argument) return {nullptr, &attribute};
+    known.push_back(attribute.name);
+  }
+  fail(ErrorKind::kInvalidArgument, "{}: {} has no argument '{}'; known: {}", op_->name, name(phase_),
+       argument, fmt::join(known, ", "));
+}
+
+void Function::call(std::span<const StrobeValue> values, Stream stream) const {
+  if (values.size() > slots_.size())
+    fail(ErrorKind::kInvalidArgument, "{}: expected at most {} arguments, got {}", op_->name, slots_.size(),
+         values.size());
+  alignas(std::max_align_t) std::byte args[kMaxArgsBytes];
+  std::memcpy(args, defaults_.get(), op_->args_size);
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (slots_[i].operand != nullptr)
+      set_operand(*op_, *slots_[i].operand, values[i], args);
+    else
+      set_attribute(*op_, *slots_[i].attribute, values[i], args);
+  }
+  const Launch launch(stream, backend_);
+  if (plan_ == nullptr) return op::call_erased(*op_, args, launch);
+  call_planned(args, launch);
+}
+
+void Function::call_planned(const void* args, const Launch& launch) const {
+  const Occupied occupied(*op_, *plan_);
+  if (phase_ == Phase::kPlan)
+    plan_->planned->plan(args, launch);
+  else
+    plan_->planned->run(args, launch);
+}
+
+std::size_t Function::workspace_bytes() const {
+  return plan_ == nullptr ? 0 : plan_->planned->workspace_bytes();
+}
+
+}  // namespace strobe::ffi

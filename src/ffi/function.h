@@ -1,0 +1,65 @@
+// An operator bound for callers in other languages: names are looked up once, calls are by position.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "op/operator.h"
+#include "strobe/c_api.h"
+
+namespace strobe::ffi {
+
+// The plan that a plan function and its run functions share.
+struct SharedPlan {
+  std::shared_ptr<op::Planned> planned;
+  std::atomic<bool> busy = false;
+};
+
+class Function {
+ public:
+  // Throws Error when there is no such operator or argument, and when the arguments are of both plan and run.
+  Function(std::string_view operator_name, std::span<const std::string_view> arguments, Backend backend);
+  // The run of a plan. Throws Error as above.
+  Function(const Function& plan, std::span<const std::string_view> arguments);
+  // All arguments of a declaration, in its order.
+  explicit Function(const op::Operator& op);
+
+  // Throws Error; allocates nothing otherwise. Values at the end may be left out.
+  void call(std::span<const StrobeValue> values, Stream stream) const;
+
+  std::size_t arity() const { return slots_.size(); }
+  bool plans() const { return phase_ == op::Phase::kPlan; }
+  std::size_t workspace_bytes() const;  // of runs of the current plan
+
+ private:
+  struct Slot {
+    const op::Operand* operand;      // one of the two
+    const op::Attribute* attribute;  // is null
+  };
+  void bind(std::span<const std::string_view> arguments);
+  Slot find(std::string_view argument) const;
+  void call_planned(const void* args, const Launch& launch) const;
+
+  const op::Operator* op_;
+  Backend backend_ = Backend::kAuto;
+  op::Phase phase_ = op::Phase::kRun;
+  std::vector<Slot> slots_;
+  std::shared_ptr<void> defaults_;
+  std::shared_ptr<SharedPlan> plan_;
+};
+
+Backend parse_backend(std::string_view text);
+
+}  // namespace strobe::ffi
+
+// The C interface's handle.
+struct StrobeFunction {
+  template <class... Args>
+  explicit StrobeFunction(const Args&... args) : function(args...) {}
+  const strobe::ffi::Function function;
+  std::atomic<std::int64_t> references = 1;
+};

@@ -1,0 +1,157 @@
+#include <cmath>
+#include <limits>
+
+#include "ops/sampling_cuda.h"
+#include "strobe/sampling.h"
+#include "support/gpu.h"
+
+namespace strobe {
+namespace {
+
+using test::check_on_gpu;
+using test::expect_routine_matches_on_gpu;
+using test::GpuRun;
+using test::Layout;
+
+class CudaSampling : public test::GpuTest {};
+
+constexpr const char* kSamplers[] = {"sampling_from_probs", "sampling_from_logits"};
+
+test::Values rows(const std::string& count, const std::string& vocab, const std::string& dtype) {
+  return {{"num_rows", count}, {"batch_size", count}, {"vocab_size", vocab}, {"dtype", dtype}};
+}
+
+test::Values with(test::Values values, const test::Values& more) {
+  values.insert(values.end(), more.begin(), more.end());
+  return values;
+}
+
+// One block a row, and clusters; whole vectors, single elements.
+TEST_F(CudaSampling, MatchesTheReferenceOverDtypesAndLengths) {
+  for (const char* sampler : kSamplers)
+    for (const auto& [dtype, vocab] : {std::pair("f32", "1"),
+                                       {"f32", "65"},
+                                       {"f32", "1000"},
+                                       {"f32", "8200"},
+                                       {"bf16", "4099"},
+                                       {"bf16", "8200"},
+                                       {"f16", "1000"}})
+      expect_routine_matches_on_gpu(sampler, rows("3", vocab, dtype));
+}
+
+TEST_F(CudaSampling, FiltersMatchTheReference) {
+  for (const char* sampler : kSamplers)
+    for (const auto& [dtype, vocab] : {std::pair("f32", "1000"), {"f32", "8200"}, {"bf16", "8200"}})
+      for (const test::Values& filter : {test::Values{{"top_k", "50"}},
+                                         {{"top_p", "0.9"}},
+                                         {{"min_p", "0.1"}},
+                                         {{"top_k", "100"}, {"top_p", "0.8"}, {"min_p", "0.01"}},
+                                         {{"top_k", "100"}, {"top_p", "0.8"}, {"joint", "true"}}})
+        expect_routine_matches_on_gpu(sampler, with(rows("2", vocab, dtype), filter));
+}
+
+TEST_F(CudaSampling, WrittenRowsMatchTheReference) {
+  for (const char* routine : {"softmax", "renorm_probs", "mask_logits"})
+    for (const auto& [dtype, vocab] : {std::pair("f32", "1000"), {"bf16", "8200"}}) {
+      const test::Values sizes = {{"batch_size", "3"}, {"vocab_size", vocab}, {"dtype", dtype}};
+      expect_routine_matches_on_gpu(routine, sizes);
+      if (routine != std::string_view("softmax"))
+        expect_routine_matches_on_gpu(routine, with(sizes, {{"top_k", "40"}, {"top_p", "0.7"}}));
+      else
+        expect_routine_matches_on_gpu(routine, with(sizes, {{"temperature", "0.5"}}));
+    }
+}
+
+TEST_F(CudaSampling, WorksInPlaceOnStridedViewsAndMisaligned) {
+  for (const char* routine : {"renorm_probs", "mask_logits"}) {
+    const test::Values values = {
+        {"batch_size", "4"}, {"vocab_size", "1000"}, {"dtype", "f32"}, {"top_k", "20"}};
+    expect_routine_matches_on_gpu(routine, values, Layout::kInPlace);
+    expect_routine_matches_on_gpu(routine, values, Layout::kStrided);
+    expect_routine_matches_on_gpu(routine, values, Layout::kDense, GpuRun{.shift = 4});
+  }
+}
+
+// Bad rows, and rows of all kinds of parameters, in tensors; indices beyond the rows; 64-bit samples; seeds
+// and offsets of rows; in a graph.
+TEST_F(CudaSampling, ParametersOfRowsAndBadRows) {
+  constexpr std::int64_t kRows = 8, kVocab = 1000;
+  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+  Tensor probs(Dtype::kF32, {kRows, kVocab});
+  op::Random random(3);
+  for (std::int64_t i = 0; i < probs.view().size(); ++i)
+    probs.as<float>()[i] = static_cast<float>(random.uniform()) / 500;
+  probs.view().at<float>(1, 700) = kNan;
+  probs.view().at<float>(2, 999) = -1e-6f;
+  for (int j = 0; j < kVocab; ++j) probs.view().at<float>(3, j) = 0;
+  std::vector<std::int32_t> indices = {0, 1, 2, 3, 4, 8, -1, 7}, top_k = {1, 2, 3, 4, 0, -7, 5000, 300};
+  std::vector<float> top_p = {1, 0.5f, 1, 1, 0.9f, kNan, 2, -1}, min_p = {0, 0, 0, 0, 0.5f, kNan, 2, 0},
+                     temperature = {1, 0, -1, kNan, 0.5f, 1, 1, 1e30f};
+  std::vector<std::int64_t> seeds = {1, 2, 3, 4, std::int64_t{1} << 62, 6, 7, 8}, offset = {11};
+  const TokenFilter filter = {.top_k_rows = TensorView::of(top_k),
+                              .top_p_rows = TensorView::of(top_p),
+                              .min_p_rows = TensorView::of(min_p)};
+  const RandomNumbers numbers = {.seeds = TensorView::of(seeds), .offsets = TensorView::of(offset)};
+  const Tensor samples(Dtype::kI64, {kRows}), valid(Dtype::kBool, {kRows}), out(Dtype::kF32, {kRows, kVocab});
+  const auto expect_passes = [](const op::CheckResult& result) {
+    EXPECT_TRUE(result.passed) << result.worst;
+  };
+  for (bool graph : {false, true}) {
+    expect_passes(check_on_gpu("sampling_from_probs",
+                               SamplingFromProbsArgs{.probs = probs,
+                                                     .samples = samples,
+                                                     .valid = valid,
+                                                     .indices = TensorView::of(indices),
+                                                     .filter = filter,
+                                                     .random = numbers},
+                               {.graph = graph}));
+    expect_passes(check_on_gpu("sampling_from_logits",
+                               SamplingFromLogitsArgs{.logits = probs,
+                                                      .samples = samples,
+                                                      .valid = valid,
+                                                      .indices = TensorView::of(indices),
+                                                      .filter = filter,
+                                                      .temperature_rows = TensorView::of(temperature),
+                                                      .random = numbers},
+                               {.graph = graph}));
+  }
+  expect_passes(check_on_gpu("renorm_probs", RenormProbsArgs{.probs = probs, .out = out, .filter = filter}));
+  expect_passes(check_on_gpu(
+      "mask_logits",
+      MaskLogitsArgs{
+          .logits = probs, .out = out, .filter = filter, .temperature_rows = TensorView::of(temperature)}));
+  expect_passes(check_on_gpu(
+      "softmax",
+      SoftmaxArgs{.logits = probs, .probs = out, .temperature_rows = TensorView::of(temperature)}));
+}
+
+TEST_F(CudaSampling, AnotherSeedFailsTheCheck) {
+  const op::NamedRoutine routine = op::find_routine("sampling_from_probs");
+  op::Case values(routine.routine.parameters);
+  for (const auto& [name, value] : rows("20", "1000", "f32")) values.set(name, value);
+  op::Random random(1);
+  op::Problem problem = routine.routine.make(*routine.op, values, random);
+  auto& args = *static_cast<SamplingFromProbsArgs*>(problem.args.get());
+  const op::Expected expected = op::expect(*problem.op, &args, problem.axes, 100, random);
+  args.random.seed = 1;
+  test::run_on_gpu(*problem.op, &args, "", {}, [&](Stream stream) { sampling_from_probs(args, stream); });
+  EXPECT_FALSE(op::compare(*problem.op, &args, problem.axes, expected).passed);
+}
+
+// Every column has a lane, and what a block keeps has room.
+TEST(SamplingChoices, CoverTheRow) {
+  for (const cuda::ArchitectureFacts& facts : cuda::kArchitectures)
+    for (Dtype dtype : {Dtype::kF32, Dtype::kBf16})
+      for (int vector : {1, 2, 4, 8})
+        for (std::int64_t vocab : {1, 511, 512, 513, 4095, 4096, 32000, 128256, 151936, 1 << 22}) {
+          if (vector * static_cast<int>(size_of(dtype)) > 16) continue;
+          const op::SamplingChoice choice = op::choose_sampling(
+              {.dtype = dtype, .vocab_size = vocab, .vector = vector}, facts.architecture);
+          EXPECT_GE(std::int64_t{choice.warp_steps} * 512 * choice.cluster * choice.vector, vocab);
+          EXPECT_LT((std::int64_t{choice.warp_steps} - 1) * 512 * choice.cluster * choice.vector, vocab);
+          EXPECT_LE(choice.shared_bytes, facts.shared_bytes_per_block);
+        }
+}
+
+}  // namespace
+}  // namespace strobe

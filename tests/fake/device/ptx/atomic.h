@@ -1,0 +1,15 @@
+// Stands in for kernels/ptx/atomic.h.
+#pragma once
+
+#include "tile/ints.h"
+
+namespace strobe::kernel {
+
+EMULATED uint32_t add_shared(uint32_t* shared, uint32_t value) {
+  emulated::machine->atomic(shared, sizeof *shared);
+  const uint32_t before = *shared;
+  *shared = before + value;
+  return before;
+}
+
+}  // namespace strobe::kernel
