@@ -46,6 +46,19 @@ class GpuBench : public test::GpuTest {
 
 constexpr char kSmallNorm[] = "--routine rmsnorm --num_tokens 3 --hidden 128 ";
 
+TEST_F(GpuBench, PlannedOperatorsRunAndReplay) {
+  for (const char* graph : {"", " --cuda_graph"}) {
+    const Json json =
+        run(std::string("--routine batch_decode_paged --batch_size 2 --kv_len 40 --num_qo_heads 4 "
+                        "--num_kv_heads 2 --head_dim_qk 64 --head_dim_vo 64 --device cuda --refcheck") +
+            graph);
+    const Json& row = json.at("rows").at(0);
+    EXPECT_EQ(row.at("device"), "cuda:0");
+    EXPECT_EQ(row.at("backend"), "cuda/sm80");
+    EXPECT_EQ(row.at("refcheck"), "pass");
+  }
+}
+
 TEST_F(GpuBench, RowsSayWhereTheyRan) {
   const Json json = run(std::string(kSmallNorm) + "--device cuda --refcheck");
   const cuda::DeviceFacts& facts = cuda::device_facts(kGpu);

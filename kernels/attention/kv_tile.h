@@ -38,56 +38,51 @@ class MatrixPlaces {
   SharedAddress place_[4];
 };
 
-// Where the rows of a tile's tokens lie; null: nowhere, they are to become 0.
-template <int kTokens>
+// Where the rows of a group of tokens lie, one for each thread of the block; those of no token lie anywhere
+// in the cache.
+inline constexpr int kGroupTokens = 128;
 struct TokenRows {
-  const char *k[kTokens], *v[kTokens];
+  const char *k[kGroupTokens], *v[kGroupTokens];
 };
 
-// A thread for each of the tile's tokens finds their rows, of a cache that begins at k and v; those from
-// `end` on are not read: what lies there may be a stale NaN, which a weight of 0 would not undo.
-template <int kTokens>
+// Each thread finds the rows of its token, of a cache that begins at k and v.
 STROBE_DEVICE void find_rows(const AttentionParams& params, const AttentionItem& item, const char* k,
-                             const char* v, int32_t first_token, int32_t end, TokenRows<kTokens>& rows) {
+                             const char* v, int32_t first_token, int32_t end, TokenRows& rows) {
   const auto i = static_cast<int32_t>(threadIdx.x);
-  if (i >= kTokens) return;
-  const int32_t token = first_token + i;
-  const bool valid = token < end;
-  rows.k[i] =
-      valid ? k + kv_offset(params, item, token, params.k_stride_page, params.k_stride_token) : nullptr;
-  rows.v[i] =
-      valid ? v + kv_offset(params, item, token, params.v_stride_page, params.v_stride_token) : nullptr;
+  const int32_t token = min(first_token + i, end - 1);
+  rows.k[i] = k + kv_offset(params, item, token, params.k_stride_page, params.k_stride_token);
+  rows.v[i] = v + kv_offset(params, item, token, params.v_stride_page, params.v_stride_token);
 }
 
-// Starts the copies of the first `dims` elements of rows of 16 bits, and makes the others 0.
+// Starts the copies of the first `dims` elements of rows of 16 bits; the others, and rows from `count` on,
+// become 0: what lies behind a request's last token may be a stale NaN, which a weight of 0 would not undo.
 template <int kRows, int kDims, int kThreads>
-STROBE_DEVICE void copy_rows(const char* const (&rows)[kRows], int32_t dims, SharedAddress tile) {
+STROBE_DEVICE void copy_rows(const char* const* rows, int32_t count, int32_t dims, SharedAddress tile) {
   constexpr int kRowChunks = kDims / kChunkDims, kChunks = kRows * kRowChunks;
   static_assert(kChunks % kThreads == 0);
+  const bool whole = count >= kRows && dims == kDims;
 #pragma unroll 2
   for (int i = 0; i < kChunks; i += kThreads) {
     const int32_t index = i + static_cast<int32_t>(threadIdx.x);
     const int32_t row = index / kRowChunks, chunk = index % kRowChunks;
-    const char* from = rows[row];
-    const bool valid = from != nullptr && chunk * kChunkDims < dims;
-    copy_async_or_zero<kChunkBytes>(tile + chunk_place<kDims>(row, chunk),
-                                    from + (valid ? chunk * kChunkBytes : 0), valid);
+    const SharedAddress to = tile + chunk_place<kDims>(row, chunk);
+    const bool valid = whole || (row < count && chunk * kChunkDims < dims);
+    copy_async_or_zero<kChunkBytes>(to, rows[row] + (valid ? chunk * kChunkBytes : 0), valid);
   }
 }
 
 // The same of rows of 8 bits, as they are and one after the other. `dims` is a multiple of 16. A thread's
 // chunks are its own until convert_rows has taken them.
 template <int kRows, int kDims, int kThreads>
-STROBE_DEVICE void copy_fp8_rows(const char* const (&rows)[kRows], int32_t dims, SharedAddress raw) {
+STROBE_DEVICE void copy_fp8_rows(const char* const* rows, int32_t count, int32_t dims, SharedAddress raw) {
   constexpr int kRowChunks = kDims / kChunkBytes, kChunks = kRows * kRowChunks;
   static_assert(kChunks % kThreads == 0);
 #pragma unroll 2
   for (int i = 0; i < kChunks; i += kThreads) {
     const int32_t index = i + static_cast<int32_t>(threadIdx.x);
-    const int32_t offset = index % kRowChunks * kChunkBytes;
-    const char* from = rows[index / kRowChunks];
-    const bool valid = from != nullptr && offset < dims;
-    copy_async_or_zero<kChunkBytes>(raw + index * kChunkBytes, from + (valid ? offset : 0), valid);
+    const int32_t row = index / kRowChunks, offset = index % kRowChunks * kChunkBytes;
+    const bool valid = row < count && offset < dims;
+    copy_async_or_zero<kChunkBytes>(raw + index * kChunkBytes, rows[row] + (valid ? offset : 0), valid);
   }
 }
 
