@@ -28,17 +28,20 @@ constexpr SampleRule kEventSample{20e-6, 16}, kGraphSample{100e-6, 64};
 // One copy of the inputs on the GPU.
 class Instance {
  public:
-  Instance(const op::Problem& problem, Device device)
-      : op_(*problem.op),
-        args_(op::copy_args(*problem.op, problem.args.get())),
-        operands_(*problem.op, args_.get(), device) {}
+  Instance(const op::Problem& problem, Device device, Stream stream)
+      : args_(op::copy_args(*problem.op, problem.args.get())), operands_(*problem.op, args_.get(), device) {
+    problem_.op = problem.op;
+    problem_.args = args_;
+    op::bind_calls(problem_, op::Phase::kRun);
+    if (problem_.plan) problem_.plan(stream);
+  }
 
-  void enqueue(const Launch& launch) const { op::call_erased(op_, args_.get(), launch); }
+  void enqueue(const Launch& launch) const { problem_.run(launch); }
 
  private:
-  const op::Operator& op_;
   std::shared_ptr<void> args_;
   op::DeviceOperands operands_;
+  op::Problem problem_;
 };
 
 class GpuCaseRun {
@@ -106,7 +109,8 @@ class GpuCaseRun {
     const op::Expected expected = op::expect(op, args, problem.axes, kCheckedRows, random);
     {
       const op::DeviceOperands operands(op, args, probe_.device());
-      op::call_erased(op, args, launch(backend));
+      if (problem.plan) problem.plan(launch(backend));
+      problem.run(launch(backend));
       cuda::synchronize(probe_.device(), probe_.stream());
       operands.download();
     }
@@ -142,7 +146,7 @@ class GpuCaseRun {
 
   void add_instances(std::size_t count) {
     while (instances_.size() < count)
-      instances_.push_back(std::make_unique<Instance>(problem_, probe_.device()));
+      instances_.push_back(std::make_unique<Instance>(problem_, probe_.device(), probe_.stream()));
   }
 
   // A group is the instances that a measured time goes through, one call each; with --warm, its calls all go
@@ -188,10 +192,6 @@ class GpuCaseRun {
   std::vector<Row> rows_;                             // one a backend
 };
 
-bool has_backend(const op::Operator& op, Backend backend) {
-  return op.backends[static_cast<std::size_t>(backend)] != nullptr;
-}
-
 }  // namespace
 
 std::string gpu_problem(Device device) {
@@ -208,10 +208,10 @@ std::vector<Backend> gpu_backends(const op::Operator& op, Device device, std::sp
   std::vector<Backend> found;
   for (Backend backend : wanted) {
     for (Backend best : {Backend::kCudaSm90, Backend::kCudaSm80})
-      if (backend == Backend::kAuto && has_backend(op, best) &&
+      if (backend == Backend::kAuto && op.has(best) &&
           (best == Backend::kCudaSm80 || cuda::serves_sm90(device)))
         backend = best;
-    if (backend != Backend::kAuto && has_backend(op, backend) &&
+    if (backend != Backend::kAuto && op.has(backend) &&
         std::find(found.begin(), found.end(), backend) == found.end())
       found.push_back(backend);
   }
