@@ -234,7 +234,6 @@ extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads)
     strobe_attention_f32(const __grid_constant__ strobe::kernel::AttentionParams params) {
   using namespace strobe::kernel;
   extern __shared__ float shared[];
-  let_next_kernel_begin();
   wait_for_kernel_before();
   if (params.counts != nullptr && static_cast<int32_t>(blockIdx.x) >= params.counts->items) return;
   AttentionItem item = params.items[blockIdx.x];

@@ -18,14 +18,17 @@ STROBE_DEVICE int32_t chunk_place(int32_t row, int32_t chunk) {
   return row * (kDims * 2) + ((chunk ^ (row & 7)) * kChunkBytes);
 }
 
-// Where a lane's rows of matrix loads begin. A load takes 16 rows by 16 elements as four matrices, in the
-// order (rows, elements) (0, 0), (8, 0), (0, 8), (8, 8).
-template <int kDims>
+// Where a lane's rows of matrix loads begin. A load takes 16 rows by 16 elements as four matrices, (rows,
+// elements), in the order in which a product takes them from neighbouring registers:
+//   kRowsFirst   (0, 0), (8, 0), (0, 8), (8, 8)   its first operand; transposed, its second
+//   else         (0, 0), (0, 8), (8, 0), (8, 8)   its second operand
+template <int kDims, bool kRowsFirst>
 class MatrixPlaces {
  public:
   STROBE_DEVICE explicit MatrixPlaces(SharedAddress tile) {
     const int32_t lane = static_cast<int32_t>(threadIdx.x) % 32, matrix = lane / 8, r = lane % 8;
-    const int32_t row = matrix % 2 * 8 + r, chunk = matrix / 2;
+    const int32_t row = (kRowsFirst ? matrix % 2 : matrix / 2) * 8 + r;
+    const int32_t chunk = kRowsFirst ? matrix / 2 : matrix % 2;
 #pragma unroll
     for (int i = 0; i < 4; ++i) place_[i] = tile + row * (kDims * 2) + (((2 * i + chunk) ^ r) * kChunkBytes);
   }
