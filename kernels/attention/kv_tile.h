@@ -41,17 +41,17 @@ class MatrixPlaces {
   SharedAddress place_[4];
 };
 
-// Where the rows of a group of tokens lie, one for each thread of the block; those of no token lie anywhere
-// in the cache.
-inline constexpr int kGroupTokens = 128;
+// Where the rows of a group of tokens lie; those of no token lie anywhere in the cache.
+inline constexpr int kGroupTokens = 64;
 struct TokenRows {
   const char *k[kGroupTokens], *v[kGroupTokens];
 };
 
-// Each thread finds the rows of its token, of a cache that begins at k and v.
+// A thread for each token finds its rows, of a cache that begins at k and v.
 STROBE_DEVICE void find_rows(const AttentionParams& params, const AttentionItem& item, const char* k,
                              const char* v, int32_t first_token, int32_t end, TokenRows& rows) {
   const auto i = static_cast<int32_t>(threadIdx.x);
+  if (i >= kGroupTokens) return;
   const int32_t token = min(first_token + i, end - 1);
   rows.k[i] = k + kv_offset(params, item, token, params.k_stride_page, params.k_stride_token);
   rows.v[i] = v + kv_offset(params, item, token, params.v_stride_page, params.v_stride_token);
@@ -64,7 +64,7 @@ STROBE_DEVICE void copy_rows(const char* const* rows, int32_t count, int32_t dim
   constexpr int kRowChunks = kDims / kChunkDims, kChunks = kRows * kRowChunks;
   static_assert(kChunks % kThreads == 0);
   const bool whole = count >= kRows && dims == kDims;
-#pragma unroll 2
+#pragma unroll(kDims > 256 ? 1 : 2)
   for (int i = 0; i < kChunks; i += kThreads) {
     const int32_t index = i + static_cast<int32_t>(threadIdx.x);
     const int32_t row = index / kRowChunks, chunk = index % kRowChunks;

@@ -44,6 +44,8 @@ struct Shared {
   int32_t special[kTileTokens];  // whether a token's v holds NaN or Inf
 };
 
+static_assert(sizeof(Shared) <= kPrefillStaticBytes);
+
 // A lane's rows: [tile][half], row g + 8 half of the tile.
 struct RowStates {
   float reference[kRowTiles][2];  // what exponents are relative to, in units of the scores
