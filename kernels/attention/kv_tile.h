@@ -18,14 +18,17 @@ STROBE_DEVICE int32_t chunk_place(int32_t row, int32_t chunk) {
   return row * (kDims * 2) + ((chunk ^ (row & 7)) * kChunkBytes);
 }
 
-// Where a lane's rows of matrix loads begin. A load takes 16 rows by 16 elements as four matrices, in the
-// order (rows, elements) (0, 0), (8, 0), (0, 8), (8, 8).
-template <int kDims>
+// Where a lane's rows of matrix loads begin. A load takes 16 rows by 16 elements as four matrices, (rows,
+// elements), in the order in which a product takes them from neighbouring registers:
+//   kRowsFirst   (0, 0), (8, 0), (0, 8), (8, 8)   its first operand; transposed, its second
+//   else         (0, 0), (0, 8), (8, 0), (8, 8)   its second operand
+template <int kDims, bool kRowsFirst>
 class MatrixPlaces {
  public:
   STROBE_DEVICE explicit MatrixPlaces(SharedAddress tile) {
     const int32_t lane = static_cast<int32_t>(threadIdx.x) % 32, matrix = lane / 8, r = lane % 8;
-    const int32_t row = matrix % 2 * 8 + r, chunk = matrix / 2;
+    const int32_t row = (kRowsFirst ? matrix % 2 : matrix / 2) * 8 + r;
+    const int32_t chunk = kRowsFirst ? matrix / 2 : matrix % 2;
 #pragma unroll
     for (int i = 0; i < 4; ++i) place_[i] = tile + row * (kDims * 2) + (((2 * i + chunk) ^ r) * kChunkBytes);
   }
@@ -38,17 +41,17 @@ class MatrixPlaces {
   SharedAddress place_[4];
 };
 
-// Where the rows of a group of tokens lie, one for each thread of the block; those of no token lie anywhere
-// in the cache.
-inline constexpr int kGroupTokens = 128;
+// Where the rows of a group of tokens lie; those of no token lie anywhere in the cache.
+inline constexpr int kGroupTokens = 64;
 struct TokenRows {
   const char *k[kGroupTokens], *v[kGroupTokens];
 };
 
-// Each thread finds the rows of its token, of a cache that begins at k and v.
+// A thread for each token finds its rows, of a cache that begins at k and v.
 STROBE_DEVICE void find_rows(const AttentionParams& params, const AttentionItem& item, const char* k,
                              const char* v, int32_t first_token, int32_t end, TokenRows& rows) {
   const auto i = static_cast<int32_t>(threadIdx.x);
+  if (i >= kGroupTokens) return;
   const int32_t token = min(first_token + i, end - 1);
   rows.k[i] = k + kv_offset(params, item, token, params.k_stride_page, params.k_stride_token);
   rows.v[i] = v + kv_offset(params, item, token, params.v_stride_page, params.v_stride_token);
@@ -61,7 +64,7 @@ STROBE_DEVICE void copy_rows(const char* const* rows, int32_t count, int32_t dim
   constexpr int kRowChunks = kDims / kChunkDims, kChunks = kRows * kRowChunks;
   static_assert(kChunks % kThreads == 0);
   const bool whole = count >= kRows && dims == kDims;
-#pragma unroll 2
+#pragma unroll(kDims > 256 ? 1 : 2)
   for (int i = 0; i < kChunks; i += kThreads) {
     const int32_t index = i + static_cast<int32_t>(threadIdx.x);
     const int32_t row = index / kRowChunks, chunk = index % kRowChunks;

@@ -160,16 +160,16 @@ STROBE_DEVICE bool is_masked(const AttentionParams& params, const TileRanges& ra
 
 // The warp's rows to the tokens from `token`, which lie in the stage.
 STROBE_DEVICE void attend_tile(const AttentionParams& params, const Shared& shared, int32_t token,
-                               bool masked, const MatrixPlaces<kTileQk>& q, SharedAddress stage,
-                               RowStates& state, Outputs& out) {
+                               bool masked, const QueryPlaces& q, SharedAddress stage, RowStates& state,
+                               Outputs& out) {
   const float scale = kGeneral ? 1.0f : params.scale_log2;
   Scores scores;
-  multiply_q_k(q, MatrixPlaces<kTileQk>(stage), scores);
+  multiply_q_k(q, KeyPlaces(stage), scores);
   if (kGeneral || masked) mask_scores(params, shared, token, scores);
   follow_maxima(scores, scale, state, out);
   Weights weights;
   weigh(scores, scale, state, weights);
-  multiply_p_v(weights, MatrixPlaces<kTileVo>(stage + kKBytes), out);
+  multiply_p_v(weights, ValuePlaces(stage + kKBytes), out);
   if (masked) add_specials(params, shared, token, out);
 }
 
@@ -183,7 +183,7 @@ STROBE_DEVICE void attend_rows(const AttentionParams& params, char* tiles, Share
   const TileRanges& ranges = shared.ranges;
   const int32_t begin = ranges.block.begin, end = ranges.block.end;
   const int32_t warp = static_cast<int32_t>(threadIdx.x) / kWarpThreads;
-  const MatrixPlaces<kTileQk> q(q_tile + first_row_of_warp() * (kTileQk * 2));
+  const QueryPlaces q(q_tile + first_row_of_warp() * (kTileQk * 2));
   Outputs out;
   RowStates state;
   clear(state, out);
@@ -215,6 +215,7 @@ STROBE_DEVICE void attend_rows(const AttentionParams& params, char* tiles, Share
       copy_tile(params, shared, number + 1, stages);
     }
   }
+  let_next_kernel_begin();
   finish_rows(params, shared, state, out);
   wait_for_copies<0>();
   __syncthreads();
@@ -227,7 +228,6 @@ extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads, strobe::k
   using namespace strobe::kernel;
   extern __shared__ Chunk tiles[];
   __shared__ Shared shared;
-  let_next_kernel_begin();
   wait_for_kernel_before();
   if (params.counts != nullptr && static_cast<int32_t>(blockIdx.x) >= params.counts->items) return;
 #pragma unroll 1

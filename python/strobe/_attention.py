@@ -6,7 +6,7 @@ from typing import Any, Optional, Sequence, Union
 
 from ._dtypes import dtype_name
 from ._errors import Unsupported
-from ._frameworks import framework_of
+from ._frameworks import Framework, framework_of
 from ._native import bind_plan, declaration
 
 Tensor = Any
@@ -72,7 +72,8 @@ class Planned:
 
     RUN = ("q", "k", "v", "out", "lse", "sinks")
 
-    def __init__(self, operator: str, backend: str) -> None:
+    def __init__(self, operator: str, backend: str, framework: Framework) -> None:
+        self._framework = framework
         declared = declaration(operator)
         arguments = [a["name"] for kind in ("operands", "attributes") for a in declared[kind] if a["phase"] == "plan"]
         self._arguments = {name: None for name in arguments}
@@ -80,9 +81,12 @@ class Planned:
         self._given: dict[str, Any] = {}
 
     def plan(self, **given: Any) -> int:
-        """Plans; returns the bytes of workspace. What the operator does not declare must be None."""
+        """Plans, on the caller's current stream; returns the bytes of workspace."""
         self._given = {}
-        workspace_bytes = self._plan(*{**self._arguments, **given}.values())
+        stream = None
+        if given.get("device_type") == "cuda":
+            stream = self._framework.current_stream(given["device_index"])
+        workspace_bytes = self._plan(*{**self._arguments, **given}.values(), stream)
         self._given = given
         return workspace_bytes
 
@@ -144,7 +148,7 @@ class BatchWrapper:
 
     def _make_plan(self, **given: Any) -> int:
         """Plans; arrays may be on a device, from where they are read, which waits for it."""
-        planned = self._native_plan()
+        planned = self._native_plan(given["kv_indptr"])
         for name in ("qo_indptr", "kv_indptr", "kv_indices", "last_page_len", "kv_len", "custom_mask_indptr"):
             array = given.get(name)
             if array is not None:
@@ -156,10 +160,23 @@ class BatchWrapper:
             given["device_type"], given["device_index"] = self._device()
         return planned.plan(kv_layout=self._kv_layout, **given)
 
-    def _native_plan(self) -> Planned:
+    def _native_plan(self, indptr: Tensor) -> Planned:
         if self._planned is None:
-            self._planned = Planned(self._operator, self._native_backend)
+            buffer = indptr if self._float_workspace_buffer is None else self._float_workspace_buffer
+            framework = framework_of(buffer, f"{self._operator}: kv_indptr")
+            self._planned = Planned(self._operator, self._native_backend, framework)
         return self._planned
+
+    def _graph_capacity(self, batch_size: int, query_tokens: int, qo_len: int, kv_tokens: int) -> dict[str, int]:
+        """What plans after a CUDA graph's capture may bring at the most."""
+        if self._device()[0] == "cpu":
+            return {}
+        return {
+            "max_batch_size": batch_size,
+            "max_query_tokens": query_tokens,
+            "max_qo_len": qo_len,
+            "max_kv_tokens": kv_tokens,
+        }
 
     def _check_planned(self) -> Planned:
         if self._planned is None or not self._planned.ready:

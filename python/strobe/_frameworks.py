@@ -27,6 +27,10 @@ class Framework:
         """The caller's current stream, where tvm-ffi does not find it by itself."""
         return None
 
+    def current_stream(self, device_index: int) -> int:
+        """The caller's current stream of a CUDA device, as CUDA's handle."""
+        return self.stream() or 0
+
     def empty(self, shape: Sequence[int], like: Any, dtype: Optional[str] = None) -> Any:
         """A tensor to write into, on the device of `like`, of its dtype or of Strobe's name for another."""
         raise TypeError(f"out: expected one to be given, since {type(like).__name__} tensors cannot be made here")
@@ -56,6 +60,9 @@ class Framework:
 
 class Torch(Framework):
     name = "torch"
+
+    def current_stream(self, device_index: int) -> int:
+        return sys.modules["torch"]._C._cuda_getCurrentRawStream(device_index)
 
     def argument(self, tensor: Any, written: bool, who: str) -> Any:
         if tensor.requires_grad and sys.modules["torch"].is_grad_enabled():

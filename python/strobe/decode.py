@@ -237,13 +237,10 @@ class BatchDecodeWithPagedKVCacheWrapper(BatchWrapper):
                 f"{type(self).__name__}: indices: expected at most {self._max_pages} pages, as many as the buffer given "
                 f"for CUDA graphs, got {pages}"
             )
-        if self._native_plan().takes("max_batch_size"):
-            self._capacity = {
-                "max_batch_size": self._fixed_batch_size,
-                "max_query_tokens": self._fixed_batch_size * q_len_per_req,
-                "max_qo_len": q_len_per_req,
-                "max_kv_tokens": self._max_pages * page_size,
-            }
+        tokens = self._fixed_batch_size * q_len_per_req
+        self._capacity = self._graph_capacity(
+            self._fixed_batch_size, tokens, q_len_per_req, self._max_pages * page_size
+        )
 
     def workspace_size(self, *args: Any, **kwargs: Any) -> tuple[int, int]:
         """Bytes that runs of such a plan use, and 0: Strobe needs no second buffer. Arguments as those of `plan`."""

@@ -107,6 +107,8 @@ class _BatchPrefill(BatchWrapper):
 
     _use_cuda_graph = False
     _fixed_batch_size = 0
+    _max_query_tokens = 0
+    _max_kv = 0  # pages of the buffers for CUDA graphs, or rows of ragged KV in the first plan
 
     @property
     def is_cuda_graph_enabled(self) -> bool:
@@ -140,13 +142,25 @@ class _BatchPrefill(BatchWrapper):
                 raise ValueError(f"{type(self).__name__}: {name}: expected one with use_cuda_graph, got nothing")
         self._fixed_batch_size = int(next(iter(buffers.values())).shape[0]) - 1  # type: ignore[union-attr]
 
-    def _check_batch_size(self, qo_indptr: Tensor) -> None:
+    def _capacity(self, qo_indptr: Any, kv_tokens: int) -> dict[str, int]:
+        """With use_cuda_graph: the batch size of the buffers, the query tokens of the first plan (FlashInfer's rule),
+        and `kv_tokens`."""
+        if not self._use_cuda_graph:
+            return {}
         batch_size = int(qo_indptr.shape[0]) - 1
-        if self._use_cuda_graph and batch_size != self._fixed_batch_size:
+        if batch_size != self._fixed_batch_size:
             raise ValueError(
                 f"{type(self).__name__}: qo_indptr: expected the batch size {self._fixed_batch_size} of the buffers given "
                 f"for CUDA graphs, got {batch_size}"
             )
+        tokens = int(qo_indptr[-1])
+        self._max_query_tokens = self._max_query_tokens or tokens
+        if tokens > self._max_query_tokens:
+            raise ValueError(
+                f"{type(self).__name__}: qo_indptr: expected at most {self._max_query_tokens} query tokens, as many as in "
+                f"the first plan for CUDA graphs, got {tokens}"
+            )
+        return self._graph_capacity(batch_size, self._max_query_tokens, 0, kv_tokens)
 
     def run_return_lse(self, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """`run` with return_lse=True."""
@@ -201,6 +215,7 @@ class BatchPrefillWithPagedKVCacheWrapper(_BatchPrefill):
                 qo_indptr_buf=qo_indptr_buf, paged_kv_indptr_buf=paged_kv_indptr_buf,
                 paged_kv_indices_buf=paged_kv_indices_buf, paged_kv_last_page_len_buf=paged_kv_last_page_len_buf,
             )  # fmt: skip
+            self._max_kv = int(paged_kv_indices_buf.shape[0])  # type: ignore[union-attr]
 
     def plan(
         self,
@@ -252,7 +267,6 @@ class BatchPrefillWithPagedKVCacheWrapper(_BatchPrefill):
             type(self).__name__, prefix_len_ptr=prefix_len_ptr, token_pos_in_items_ptr=token_pos_in_items_ptr,
             max_item_len_ptr=max_item_len_ptr,
         )  # fmt: skip
-        self._check_batch_size(qo_indptr)
         q_dtype, kv_dtype = dtypes(q_data_type, kv_data_type)
         self._out_dtype = out_dtype(o_data_type, q_dtype)
         framework = framework_of(qo_indptr, "batch_attention_paged: qo_indptr")
@@ -283,6 +297,7 @@ class BatchPrefillWithPagedKVCacheWrapper(_BatchPrefill):
             v_scale=1.0,
             **self._mask(custom_mask, packed_custom_mask, causal, bits),
             **options(pos_encoding_mode, window_left, logits_soft_cap, sm_scale, rope_scale, rope_theta),
+            **self._capacity(host[0], self._max_kv * page_size),
         )
 
     def workspace_size(self, *args: Any, **kwargs: Any) -> tuple[int, int]:
@@ -421,11 +436,11 @@ class BatchPrefillWithRaggedKVCacheWrapper(_BatchPrefill):
             type(self).__name__, prefix_len_ptr=prefix_len_ptr, token_pos_in_items_ptr=token_pos_in_items_ptr,
             max_item_len_ptr=max_item_len_ptr, v_indptr=v_indptr, o_indptr=o_indptr,
         )  # fmt: skip
-        self._check_batch_size(qo_indptr)
         q_dtype, kv_dtype = dtypes(q_data_type, kv_data_type)
         self._out_dtype = out_dtype(o_data_type, q_dtype)
         framework = framework_of(qo_indptr, "batch_attention_ragged: qo_indptr")
         qo_indptr, kv_indptr = framework.to_host(qo_indptr), framework.to_host(kv_indptr)
+        self._max_kv = self._max_kv or int(kv_indptr[-1])
         bits: list[int] = []
         if custom_mask is not None or packed_custom_mask is not None:
             bits = [qo_len * kv_len for qo_len, kv_len in zip(_lengths(qo_indptr), _lengths(kv_indptr))]
@@ -444,6 +459,7 @@ class BatchPrefillWithRaggedKVCacheWrapper(_BatchPrefill):
             v_scale=1.0,
             **self._mask(custom_mask, packed_custom_mask, causal, bits),
             **options(pos_encoding_mode, window_left, logits_soft_cap, sm_scale, rope_scale, rope_theta),
+            **self._capacity(qo_indptr, self._max_kv),
         )
 
     def run(

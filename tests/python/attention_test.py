@@ -374,3 +374,19 @@ def test_decode_with_a_shared_prefix():
         pages[1:] - pages[1], batch.indices[pages[1] :], batch.last[1:], HEADS, KV_HEADS, DIM, PAGE, "float32"
     )
     close(shared.forward(batch.q, k[0], v[0], batch.cache), np.concatenate(want), np.float32)
+
+
+def test_prefill_wrappers_for_cuda_graphs_have_fixed_sizes():
+    batch = Batch(np.float32, [9, 5], [3, 2])
+    buffers = np.zeros(3, np.int32), np.zeros(3, np.int32), np.zeros(9, np.int32), np.zeros(2, np.int32)
+    wrapper = strobe.BatchPrefillWithPagedKVCacheWrapper(None, "NHD", True, *buffers)
+    arguments = (batch.indptr, batch.indices, batch.last, HEADS, KV_HEADS, DIM, PAGE)
+    wrapper.plan(batch.qo_indptr, *arguments, q_data_type="float32")
+    close(wrapper.run(batch.q, batch.cache), batch.want()[0], np.float32)
+    assert wrapper.is_cuda_graph_enabled
+    with pytest.raises(ValueError, match="qo_indptr: expected the batch size 2 of the buffers .*, got 1"):
+        wrapper.plan(batch.qo_indptr[:2], batch.indptr[:2], batch.indices, batch.last[:1], *arguments[3:])
+    with pytest.raises(ValueError, match="qo_indptr: expected at most 5 query tokens, .*, got 6"):
+        wrapper.plan(batch.qo_indptr + np.int32([0, 0, 1]), *arguments)
+    with pytest.raises(ValueError, match="qo_indptr_buf: expected one with use_cuda_graph, got nothing"):
+        strobe.BatchPrefillWithRaggedKVCacheWrapper(None, "NHD", True)
