@@ -11,7 +11,7 @@ import argparse
 import sys
 
 from versus import report
-from versus_torch import machine
+from versus_torch import commit_here, machine
 
 
 def arguments(command_line):
@@ -20,6 +20,7 @@ def arguments(command_line):
     parser.add_argument("--libraries", nargs="+", choices=("strobe", "flashinfer"), help="default: all that can be imported")
     parser.add_argument("--repetitions", type=int, default=15, metavar="N", help="timed replays of each (default 15)")
     parser.add_argument("--json", metavar="FILE", help="write results, with all samples, as JSON")
+    parser.add_argument("--commit", default=commit_here(), help="Strobe's, for the results (default: of this checkout)")
     chosen = parser.parse_args(command_line)
     if chosen.repetitions < 1:
         parser.error(f"--repetitions: expected at least 1, got {chosen.repetitions}")
@@ -42,15 +43,16 @@ def main(command_line=None):
     chosen = [case for case in decode.all_cases() if options.cases in case.name]
     if not chosen:
         return f"--cases: no case's name holds '{options.cases}'"
-    facts = machine(torch, libraries)
+    facts = machine(torch, libraries, options.commit)
     print(report.heading(facts))
     results = []
+    command = ["benchmarks/versus_attention.py", *(sys.argv[1:] if command_line is None else command_line)]
     for case in chosen:
         results.append(timing.measure(case, decode.contenders_of(case, libraries), options.repetitions, warm=False))
         print(report.table(results[-1]), flush=True)
         torch.cuda.empty_cache()
         if options.json:
-            report.write_json(options.json, facts, sys.argv[1:] if command_line is None else command_line, results)
+            report.write_json(options.json, facts, command, results)
     wrong = [row for result in results for row in result["rows"] if not row["correct"]]
     return 1 if wrong else 0
 
