@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Strobe's decode attention beside FlashInfer's (paged) and torch's (cuDNN and flash, contiguous), in one process.
 
-    benchmarks/versus_attention.py [--cases PART] [--libraries strobe flashinfer] [--json FILE]
+    benchmarks/versus_attention.py [--cases PART ...] [--libraries strobe flashinfer] [--json FILE]
 
 Graphs of calls over rotating caches, replayed in turns, as benchmarks/versus_torch.py does; TB/s are those of K and V.
 Page tables are random, and so is the data. Outputs are compared with f32 arithmetic of torch.
@@ -16,7 +16,7 @@ from versus_torch import commit_here, machine
 
 def arguments(command_line):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", default="", metavar="PART", help="only cases whose name holds PART")
+    parser.add_argument("--cases", nargs="+", default=[""], metavar="PART", help="only cases whose name holds a PART")
     parser.add_argument("--libraries", nargs="+", choices=("strobe", "flashinfer"), help="default: all that can be imported")
     parser.add_argument("--repetitions", type=int, default=15, metavar="N", help="timed replays of each (default 15)")
     parser.add_argument("--json", metavar="FILE", help="write results, with all samples, as JSON")
@@ -40,9 +40,9 @@ def main(command_line=None):
     libraries, notes = peers.load(options.libraries)
     for note in notes:
         print(note, file=sys.stderr)
-    chosen = [case for case in decode.all_cases() if options.cases in case.name]
+    chosen = [case for case in decode.all_cases() if any(part in case.name for part in options.cases)]
     if not chosen:
-        return f"--cases: no case's name holds '{options.cases}'"
+        return f"--cases: no case's name holds {' or '.join(map(repr, options.cases))}"
     facts = machine(torch, libraries, options.commit)
     print(report.heading(facts))
     results = []

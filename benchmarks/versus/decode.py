@@ -123,7 +123,7 @@ def all_cases():
         Decode("decode B1 kv131072 p16", (131072,)),
         Decode("decode 1x65536 + 63x1024 p16", (65536,) + (1024,) * 63),
         Decode("decode 64 random lengths p16", tuple(lengths)),
-        Decode("decode B64 kv4096 p16 head_dim 64", (4096,) * 64, head_dim=64),
-        Decode("decode B64 kv4096 p16 head_dim 256", (4096,) * 64, head_dim=256),
-        Decode("decode B128 kv4096 p64 e4m3", (4096,) * 128, page_size=64, kv_dtype=e4m3),
+        Decode("decode head_dim 64 B64 kv4096 p16", (4096,) * 64, head_dim=64),
+        Decode("decode head_dim 256 B64 kv4096 p16", (4096,) * 64, head_dim=256),
+        Decode("decode e4m3 B128 kv4096 p64", (4096,) * 128, page_size=64, kv_dtype=e4m3),
     ]
