@@ -26,7 +26,8 @@ class CudaAttentionDecode : public test::GpuTest {};
 template <class T>
 class OnDevice {
  public:
-  explicit OnDevice(std::span<const T> values) : buffer_(kGpu, std::max<std::size_t>(16, values.size_bytes())) {
+  explicit OnDevice(std::span<const T> values)
+      : buffer_(kGpu, std::max<std::size_t>(16, values.size_bytes())) {
     if (!values.empty()) buffer_.upload(std::as_bytes(values));
   }
   explicit OnDevice(const std::vector<T>& values) : OnDevice(std::span<const T>(values)) {}
@@ -70,7 +71,6 @@ class DecodeRun {
              .head_dim_qk = plan.head_dim_qk,
              .head_dim_vo = plan.head_dim_qk,
              .page_size = plan.page_size,
-             .kv_layout = plan.kv_layout,
              .mask = plan.options.mask,
              .window_left = plan.options.window_left,
              .soft_cap = plan.options.logits_soft_cap > 0,
@@ -100,7 +100,8 @@ class DecodeRun {
     const OnDevice<std::int32_t> indices(batch_.kv_indices);
     const OnDevice<kernel::AttentionItem> items(list.items);
     const OnDevice<kernel::AttentionRun> runs(list.runs);
-    const std::size_t rows = static_cast<std::size_t>(list.slots) * static_cast<std::size_t>(list.partial_rows);
+    const std::size_t rows =
+        static_cast<std::size_t>(list.slots) * static_cast<std::size_t>(list.partial_rows);
     const OnDevice<float> partial_out(std::vector<float>(rows * static_cast<std::size_t>(v.shape[3])));
     const OnDevice<float> partial_lse((std::vector<float>(rows)));
     const std::vector<float> slopes = alibi_slopes(shape.num_qo_heads);
@@ -148,7 +149,7 @@ class DecodeRun {
         .window_left = options.window_left,
         .alibi_slopes = shape.alibi ? slopes_device.data() : nullptr,
         .sinks = batch_.run.sinks.given() ? reinterpret_cast<const float*>(sinks.data()) : nullptr,
-        .rope_inv_freq = nullptr,
+        .rope_turns = nullptr,
         .rope_interleave = 0,
         .custom_mask = custom ? reinterpret_cast<const unsigned char*>(mask.data()) : nullptr,
         .custom_mask_indptr = custom ? mask_indptr.data() : nullptr,
@@ -187,9 +188,8 @@ class DecodeRun {
         std::vector<double> sum(static_cast<std::size_t>(shape.head_dim_vo));
         double total = 0;
         for (int part = 0; part < merge.parts; ++part) {
-          const auto place = static_cast<std::size_t>((merge.first_slot + part * merge.slot_stride) *
-                                                          list.partial_rows +
-                                                      row);
+          const auto place = static_cast<std::size_t>(
+              (merge.first_slot + part * merge.slot_stride) * list.partial_rows + row);
           const double weight = std::exp2(static_cast<double>(lses[place]));
           if (weight == 0) continue;
           total += weight;
@@ -216,7 +216,8 @@ class DecodeRun {
 };
 
 void expect_matches(AttentionBatch& batch, const std::string& label) {
-  EXPECT_TRUE(batch.passes_when([](AttentionBatch& b) { DecodeRun(b).run(); })) << label << ": " << batch.worst();
+  EXPECT_TRUE(batch.passes_when([](AttentionBatch& b) { DecodeRun(b).run(); }))
+      << label << ": " << batch.worst();
 }
 
 // Lengths around borders of tiles and pages, none, and one that is split.
@@ -235,15 +236,16 @@ TEST_F(CudaAttentionDecode, MatchesTheReferenceOverDtypesAndHeadDims) {
                                       .page_size = 32,
                                       .dtype = q,
                                       .kv_dtype = kv});
-      expect_matches(batch, std::string(name(q)) + " " + std::string(name(kv)) + " " + std::to_string(head_dim));
+      expect_matches(batch,
+                     std::string(name(q)) + " " + std::string(name(kv)) + " " + std::to_string(head_dim));
     }
 }
 
 TEST_F(CudaAttentionDecode, MatchesTheReferenceOverGroupsAndPages) {
   for (const int group : {1, 4, 7, 8, 11, 16})
     for (const int page_size : {1, 5, 16, 64}) {
-      AttentionBatch batch(kLengths,
-                           {.num_qo_heads = 2 * group, .num_kv_heads = 2, .head_dim = 64, .page_size = page_size});
+      AttentionBatch batch(
+          kLengths, {.num_qo_heads = 2 * group, .num_kv_heads = 2, .head_dim = 64, .page_size = page_size});
       expect_matches(batch, "group " + std::to_string(group) + " page " + std::to_string(page_size));
     }
 }

@@ -7,6 +7,7 @@
 
 #include "cuda/graph.h"
 #include "support/attention_batch.h"
+#include "support/cascade_batch.h"
 #include "support/gpu.h"
 
 namespace strobe {
@@ -293,6 +294,21 @@ TEST_F(CudaAttention, DeterministicBitsDependOnTheRequestAlone) {
     if (round == 0) alone = bits;
     EXPECT_EQ(bits, alone) << "with " << round << " neighbours";
   }
+}
+
+TEST_F(CudaAttention, CascadeEqualsAttentionOverTheConcatenation) {
+  test::CascadeBatch batch;
+  ops::BatchAttentionArgs args{batch.flat.plan, batch.flat.run};
+  MultiLevelCascadeAttention cascade;
+  const op::CheckResult result =
+      test::check_run_on_gpu(ops::batch_attention_operator(true), &args, "cascade", {}, [&](Stream stream) {
+        AttentionPlanArgs common = args.plan;
+        common.device = kGpu;
+        cascade.plan(batch.levels(), common, stream);
+        cascade.run(args.run, stream);
+        cuda::synchronize(kGpu, stream);
+      });
+  EXPECT_TRUE(result.passed) << result.worst;
 }
 
 // One graph serves batches of other lengths, within the capacity.

@@ -143,10 +143,17 @@ TEST(SamplingChoices, CoverTheRow) {
   for (const cuda::ArchitectureFacts& facts : cuda::kArchitectures)
     for (Dtype dtype : {Dtype::kF32, Dtype::kBf16})
       for (int vector : {1, 2, 4, 8})
-        for (std::int64_t vocab : {1, 511, 512, 513, 4095, 4096, 32000, 128256, 151936, 1 << 22}) {
+        for (const auto& [rows, vocab] : std::vector<std::pair<int, int>>{{1, 1},
+                                                                          {7, 511},
+                                                                          {7, 513},
+                                                                          {7, 4096},
+                                                                          {1, 32000},
+                                                                          {256, 32000},
+                                                                          {256, 151936},
+                                                                          {1, 1 << 22}}) {
           if (vector * static_cast<int>(size_of(dtype)) > 16) continue;
           const op::SamplingChoice choice = op::choose_sampling(
-              {.dtype = dtype, .vocab_size = vocab, .vector = vector}, facts.architecture);
+              {.dtype = dtype, .rows = rows, .vocab_size = vocab, .vector = vector}, facts.architecture, 132);
           EXPECT_GE(std::int64_t{choice.warp_steps} * 512 * choice.cluster * choice.vector, vocab);
           EXPECT_LT((std::int64_t{choice.warp_steps} - 1) * 512 * choice.cluster * choice.vector, vocab);
           EXPECT_LE(choice.shared_bytes, facts.shared_bytes_per_block);

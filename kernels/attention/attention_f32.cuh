@@ -26,73 +26,55 @@ STROBE_DEVICE float most_of_lanes(float x) {
   return x;
 }
 
-// Element i of a row of kDtype, turned to `position` if RoPE is on.
-template <Dtype kDtype>
-STROBE_DEVICE float rotated(const AttentionParams& params, const char* row, int32_t i, int32_t position) {
-  const float x = load_float<kDtype>(row + i * size_of(kDtype));
+// Element i of a row, turned to `position` if RoPE is on.
+STROBE_DEVICE float rotated(const AttentionParams& params, const char* row, int32_t i, Dtype dtype,
+                            int32_t position) {
+  const float x = load_float(row, i, dtype);
   if (params.rope_turns == nullptr) return x;
   const int32_t half = params.head_dim_qk / 2;
   const bool first = params.rope_interleave ? i % 2 == 0 : i < half;
   const int32_t distance = params.rope_interleave ? 1 : half;
   const int32_t pair = params.rope_interleave ? i / 2 : first ? i : i - half;
-  const float other = load_float<kDtype>(row + (first ? i + distance : i - distance) * size_of(kDtype));
+  const float other = load_float(row, first ? i + distance : i - distance, dtype);
   const float2 turn = cos_sin_of_turns(
       static_cast<uint32_t>((params.rope_turns[pair] * static_cast<uint64_t>(position)) >> 32));
   return first ? x * turn.x - other * turn.y : x * turn.x + other * turn.y;
 }
 
 // The queries of the rows from `first_row`; those behind the last one are 0.
-template <Dtype kDtype>
 STROBE_DEVICE void load_queries(const AttentionParams& params, const AttentionItem& item, int32_t kv_head,
                                 int32_t first_row, int32_t rows, float* q) {
   const int32_t dims = params.head_dim_qk;
+#pragma unroll 1
   for (int32_t row = static_cast<int32_t>(threadIdx.x) / kWarpThreads; row < kRows; row += kWarps) {
     const ItemRow place(params, item, kv_head, min(first_row + row, rows - 1));
     const char* from = params.q + place.offset(item, params.q_stride_token, params.q_stride_head);
+#pragma unroll 1
     for (int32_t i = static_cast<int32_t>(threadIdx.x) % kWarpThreads; i < dims; i += kWarpThreads)
-      q[row * dims + i] = first_row + row < rows ? rotated<kDtype>(params, from, i, place.position) : 0;
+      q[row * dims + i] = first_row + row < rows
+                              ? rotated(params, from, i, static_cast<Dtype>(params.q_dtype), place.position)
+                              : 0;
   }
 }
 
-// Rows of K (kIsK) or V of `tokens` KV tokens; of the tokens behind them nothing is read.
-template <Dtype kDtype, bool kIsK>
+// Rows of K (is_k) or V of `tokens` KV tokens; of the tokens behind them nothing is read.
 STROBE_DEVICE void load_rows(const AttentionParams& params, const AttentionItem& item, int32_t kv_head,
-                             int32_t first_token, int32_t tokens, float* to, int32_t stride) {
-  const int32_t dims = kIsK ? params.head_dim_qk : params.head_dim_vo;
+                             int32_t first_token, int32_t tokens, bool is_k, float* to, int32_t stride) {
+  const int32_t dims = is_k ? params.head_dim_qk : params.head_dim_vo;
+  const auto dtype = static_cast<Dtype>(params.kv_dtype);
   const char* cache =
-      kIsK ? params.k + kv_head * params.k_stride_head : params.v + kv_head * params.v_stride_head;
+      is_k ? params.k + kv_head * params.k_stride_head : params.v + kv_head * params.v_stride_head;
+#pragma unroll 1
   for (int32_t t = static_cast<int32_t>(threadIdx.x) / kWarpThreads; t < kTokens; t += kWarps) {
     const char* from = cache;
     if (t < tokens)
-      from += kv_offset(params, item, first_token + t, kIsK ? params.k_stride_page : params.v_stride_page,
-                        kIsK ? params.k_stride_token : params.v_stride_token);
-    for (int32_t i = static_cast<int32_t>(threadIdx.x) % kWarpThreads; i < dims; i += kWarpThreads) {
-      float x = 0;
-      if (t < tokens) {
-        if constexpr (kIsK)
-          x = rotated<kDtype>(params, from, i, first_token + t);
-        else
-          x = load_float<kDtype>(from + i * size_of(kDtype));
-      }
-      to[t * stride + i] = x;
-    }
-  }
-}
-
-template <bool kIsK>
-STROBE_DEVICE void load_rows(const AttentionParams& params, const AttentionItem& item, int32_t kv_head,
-                             int32_t first_token, int32_t tokens, float* to, int32_t stride) {
-  switch (static_cast<Dtype>(params.kv_dtype)) {
-    case Dtype::kF32:
-      return load_rows<Dtype::kF32, kIsK>(params, item, kv_head, first_token, tokens, to, stride);
-    case Dtype::kF16:
-      return load_rows<Dtype::kF16, kIsK>(params, item, kv_head, first_token, tokens, to, stride);
-    case Dtype::kBf16:
-      return load_rows<Dtype::kBf16, kIsK>(params, item, kv_head, first_token, tokens, to, stride);
-    case Dtype::kE4m3:
-      return load_rows<Dtype::kE4m3, kIsK>(params, item, kv_head, first_token, tokens, to, stride);
-    default:
-      return load_rows<Dtype::kE5m2, kIsK>(params, item, kv_head, first_token, tokens, to, stride);
+      from += kv_offset(params, item, first_token + t, is_k ? params.k_stride_page : params.v_stride_page,
+                        is_k ? params.k_stride_token : params.v_stride_token);
+#pragma unroll 1
+    for (int32_t i = static_cast<int32_t>(threadIdx.x) % kWarpThreads; i < dims; i += kWarpThreads)
+      to[t * stride + i] = t >= tokens ? 0
+                           : is_k      ? rotated(params, from, i, dtype, first_token + t)
+                                       : load_float(from, i, dtype);
   }
 }
 
@@ -115,8 +97,9 @@ STROBE_DEVICE float logit_of(const AttentionParams& params, const AttentionItem&
   return x * kLog2E;
 }
 
-// Adds the tile's tokens to the softmax; what the tokens weigh is left in `weights`.
-STROBE_DEVICE void score_row(RowState& state, float logit, float* weights) {
+// Adds the tile's tokens to the softmax: this lane's logit becomes what its token weighs.
+STROBE_DEVICE void score_row(RowState& state, float* own) {
+  const float logit = *own;
   const float maximum = fmaxf(state.maximum, most_of_lanes(logit));
   const float reference = maximum == minus_infinity() ? 0.0f : maximum;
   const float weight = logit == minus_infinity() ? 0.0f : exp2f(logit - reference);
@@ -125,28 +108,25 @@ STROBE_DEVICE void score_row(RowState& state, float logit, float* weights) {
   state.sum = state.sum * shrink + sum_of_lanes<kWarpThreads>(weight);
 #pragma unroll
   for (float& x : state.out) x *= shrink;
-  weights[threadIdx.x % kWarpThreads] = weight;
+  *own = weight;
 }
 
+// A row's results from shared memory: its sums of weighted v, the maximum of its logits, the sum of its
+// weights.
 STROBE_DEVICE void finish_row(const AttentionParams& params, const AttentionItem& item, int32_t kv_head,
-                              int32_t row, const ItemRow& place, const RowState& state) {
+                              int32_t row, const float* out, float maximum, float sum) {
   const bool whole = item.slot < 0;
-  const RowEnd end(params, state.maximum, state.sum, place.head, whole);
+  const ItemRow place(params, item, kv_head, row);
+  const RowEnd end(params, maximum, sum, place.head, whole);
   const int32_t lane = static_cast<int32_t>(threadIdx.x) % kWarpThreads;
   const int64_t partial =
       static_cast<int64_t>(item.slot + kv_head - item.kv_head) * params.partial_rows + row;
-  char* out = params.out + place.offset(item, params.out_stride_token, params.out_stride_head);
-  const auto dtype = static_cast<Dtype>(params.out_dtype);
-#pragma unroll
-  for (int j = 0; j < kLaneDims; ++j) {
-    const int32_t i = j * kWarpThreads + lane;
-    if (i >= params.head_dim_vo) break;
-    const float x = state.sum == 0 ? 0 : state.out[j] * end.factor;
-    if (whole)
-      store_float(out + i * size_of(dtype), dtype, x);
-    else
-      params.partial_out[partial * params.head_dim_vo + i] = x;
-  }
+  const auto dtype = whole ? static_cast<Dtype>(params.out_dtype) : Dtype::kF32;
+  char* to = whole ? params.out + place.offset(item, params.out_stride_token, params.out_stride_head)
+                   : reinterpret_cast<char*>(params.partial_out + partial * params.head_dim_vo);
+#pragma unroll 1
+  for (int32_t i = lane; i < params.head_dim_vo; i += kWarpThreads)
+    store_float(to + i * (dtype == Dtype::kF32 ? 4 : 2), dtype, sum == 0 ? 0 : out[i] * end.factor);
   if (lane != 0) return;
   if (!whole)
     params.partial_lse[partial] = end.lse;
@@ -165,13 +145,7 @@ STROBE_DEVICE void attend_rows(const AttentionParams& params, const AttentionIte
   float* tile = weights + kRows * kTokens;
   const int32_t warp_row = static_cast<int32_t>(threadIdx.x) / kWarpThreads * kWarpRows;
   const int32_t lane = static_cast<int32_t>(threadIdx.x) % kWarpThreads;
-  const auto query_dtype = static_cast<Dtype>(params.q_dtype);
-  if (query_dtype == Dtype::kF32)
-    load_queries<Dtype::kF32>(params, item, kv_head, first_row, rows, q);
-  else if (query_dtype == Dtype::kF16)
-    load_queries<Dtype::kF16>(params, item, kv_head, first_row, rows, q);
-  else
-    load_queries<Dtype::kBf16>(params, item, kv_head, first_row, rows, q);
+  load_queries(params, item, kv_head, first_row, rows, q);
   RowState state[kWarpRows];
 #pragma unroll
   for (RowState& row : state) {
@@ -182,43 +156,61 @@ STROBE_DEVICE void attend_rows(const AttentionParams& params, const AttentionIte
   }
   for (int32_t first = item.kv_begin; first < item.kv_end; first += kTokens) {
     const int32_t tokens = min(kTokens, item.kv_end - first);
-    load_rows<true>(params, item, kv_head, first, tokens, tile, stride);
+    load_rows(params, item, kv_head, first, tokens, true, tile, stride);
     __syncthreads();
     float product[kWarpRows] = {};
+#pragma unroll 2
     for (int32_t i = 0; i < dims; ++i) {
       const float k = tile[lane * stride + i];
 #pragma unroll
       for (int row = 0; row < kWarpRows; ++row) product[row] += q[(warp_row + row) * dims + i] * k;
     }
+    float* own = weights + warp_row * kTokens + lane;
 #pragma unroll
+    for (int row = 0; row < kWarpRows; ++row) own[row * kTokens] = product[row];
+#pragma unroll 1
     for (int row = 0; row < kWarpRows; ++row) {
       const ItemRow place(params, item, kv_head, min(first_row + warp_row + row, rows - 1));
-      score_row(state[row], logit_of(params, item, place, first + lane, product[row]),
-                weights + (warp_row + row) * kTokens);
+      own[row * kTokens] = logit_of(params, item, place, first + lane, own[row * kTokens]);
+    }
+#pragma unroll
+    for (int row = 0; row < kWarpRows; ++row) score_row(state[row], own + row * kTokens);
+    __syncthreads();
+    load_rows(params, item, kv_head, first, tokens, false, tile, stride);
+    __syncthreads();
+#pragma unroll 1
+    for (int32_t t = 0; t < tokens; ++t) {
+      float weight[kWarpRows];
+#pragma unroll
+      for (int row = 0; row < kWarpRows; ++row) weight[row] = weights[(warp_row + row) * kTokens + t];
+#pragma unroll
+      for (int j = 0; j < kLaneDims; ++j) {
+        if (j * kWarpThreads >= out_dims) break;
+        const float v = j * kWarpThreads + lane < out_dims ? tile[t * stride + j * kWarpThreads + lane] : 0;
+#pragma unroll
+        for (int row = 0; row < kWarpRows; ++row)  // a token that is masked may hold anything, NaN too
+          if (weight[row] != 0) state[row].out[j] += weight[row] * v;
+      }
     }
     __syncthreads();
-    load_rows<false>(params, item, kv_head, first, tokens, tile, stride);
-    __syncthreads();
-    for (int32_t t = 0; t < tokens; ++t)
-#pragma unroll
-      for (int row = 0; row < kWarpRows; ++row) {
-        const float weight = weights[(warp_row + row) * kTokens + t];
-        if (weight == 0) continue;  // a token that is masked may hold anything, NaN too
-#pragma unroll
-        for (int j = 0; j < kLaneDims; ++j) {
-          const int32_t i = j * kWarpThreads + lane;
-          if (j * kWarpThreads >= out_dims) break;
-          if (i < out_dims) state[row].out[j] += weight * tile[t * stride + i];
-        }
-      }
-    __syncthreads();
   }
+  // Through shared memory: a loop over registers would be long code.
 #pragma unroll
   for (int row = 0; row < kWarpRows; ++row) {
-    const int32_t number = first_row + warp_row + row;
-    if (number < rows)
-      finish_row(params, item, kv_head, number, ItemRow(params, item, kv_head, number), state[row]);
+    float* to = tile + (warp_row + row) * out_dims;
+#pragma unroll
+    for (int j = 0; j < kLaneDims; ++j)
+      if (j * kWarpThreads + lane < out_dims) to[j * kWarpThreads + lane] = state[row].out[j];
+    if (lane == 0) {
+      weights[(warp_row + row) * 2] = state[row].maximum;
+      weights[(warp_row + row) * 2 + 1] = state[row].sum;
+    }
   }
+  __syncthreads();
+#pragma unroll 1
+  for (int32_t row = warp_row; row < warp_row + kWarpRows && first_row + row < rows; ++row)
+    finish_row(params, item, kv_head, first_row + row, tile + row * out_dims, weights[row * 2],
+               weights[row * 2 + 1]);
   __syncthreads();
 }
 
@@ -234,7 +226,6 @@ extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads)
     strobe_attention_f32(const __grid_constant__ strobe::kernel::AttentionParams params) {
   using namespace strobe::kernel;
   extern __shared__ float shared[];
-  let_next_kernel_begin();
   wait_for_kernel_before();
   if (params.counts != nullptr && static_cast<int32_t>(blockIdx.x) >= params.counts->items) return;
   AttentionItem item = params.items[blockIdx.x];

@@ -54,7 +54,7 @@ STROBE_DEVICE void decode_run(const AttentionParams& p, char* shared) {
   RowState state;
   int slot = 0;
   for (int next = run.begin;; ++next) {
-    if constexpr (kGeneral) mask.start_item(p, item);
+    if constexpr (kGeneral) mask.start_item(item);
     state.clear();
     int token = item.kv_begin + warp_part() * kTileRows;
     const bool worked = token < item.kv_end;

@@ -84,11 +84,13 @@ class TileCursor {
     const int lane = lane_of_warp();
     const int first_row = lane / Row::kCopyLanes, first_chunk = lane % Row::kCopyLanes;
     const int rows_left = range_.kv_end - token_;
-    const char* tile = head + page_ * page_stride + in_page_ * token_stride;
+    const int64_t step = Row::kCopyRows * token_stride;
+    const char* next = head + page_ * page_stride + (in_page_ + first_row) * token_stride;
 #pragma unroll
     for (int r = 0; r < kTileRows; r += Row::kCopyRows) {
       const int row = r + first_row;
-      const char* from = tile + row * token_stride;
+      const char* from = next;
+      next += step;
       if constexpr (kRowPages)
         from = head + __shfl_sync(0xffffffff, page_, row) * page_stride +
                __shfl_sync(0xffffffff, in_page_, row) * token_stride;

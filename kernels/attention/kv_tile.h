@@ -18,14 +18,17 @@ STROBE_DEVICE int32_t chunk_place(int32_t row, int32_t chunk) {
   return row * (kDims * 2) + ((chunk ^ (row & 7)) * kChunkBytes);
 }
 
-// Where a lane's rows of matrix loads begin. A load takes 16 rows by 16 elements as four matrices, in the
-// order (rows, elements) (0, 0), (8, 0), (0, 8), (8, 8).
-template <int kDims>
+// Where a lane's rows of matrix loads begin. A load takes 16 rows by 16 elements as four matrices, (rows,
+// elements), in the order in which a product takes them from neighbouring registers:
+//   kRowsFirst   (0, 0), (8, 0), (0, 8), (8, 8)   its first operand; transposed, its second
+//   else         (0, 0), (0, 8), (8, 0), (8, 8)   its second operand
+template <int kDims, bool kRowsFirst>
 class MatrixPlaces {
  public:
   STROBE_DEVICE explicit MatrixPlaces(SharedAddress tile) {
     const int32_t lane = static_cast<int32_t>(threadIdx.x) % 32, matrix = lane / 8, r = lane % 8;
-    const int32_t row = matrix % 2 * 8 + r, chunk = matrix / 2;
+    const int32_t row = (kRowsFirst ? matrix % 2 : matrix / 2) * 8 + r;
+    const int32_t chunk = kRowsFirst ? matrix / 2 : matrix % 2;
 #pragma unroll
     for (int i = 0; i < 4; ++i) place_[i] = tile + row * (kDims * 2) + (((2 * i + chunk) ^ r) * kChunkBytes);
   }
@@ -38,56 +41,51 @@ class MatrixPlaces {
   SharedAddress place_[4];
 };
 
-// Where the rows of a tile's tokens lie; null: nowhere, they are to become 0.
-template <int kTokens>
+// Where the rows of a group of tokens lie; those of no token lie anywhere in the cache.
+inline constexpr int kGroupTokens = 64;
 struct TokenRows {
-  const char *k[kTokens], *v[kTokens];
+  const char *k[kGroupTokens], *v[kGroupTokens];
 };
 
-// A thread for each of the tile's tokens finds their rows, of a cache that begins at k and v; those from
-// `end` on are not read: what lies there may be a stale NaN, which a weight of 0 would not undo.
-template <int kTokens>
+// A thread for each token finds its rows, of a cache that begins at k and v.
 STROBE_DEVICE void find_rows(const AttentionParams& params, const AttentionItem& item, const char* k,
-                             const char* v, int32_t first_token, int32_t end, TokenRows<kTokens>& rows) {
+                             const char* v, int32_t first_token, int32_t end, TokenRows& rows) {
   const auto i = static_cast<int32_t>(threadIdx.x);
-  if (i >= kTokens) return;
-  const int32_t token = first_token + i;
-  const bool valid = token < end;
-  rows.k[i] =
-      valid ? k + kv_offset(params, item, token, params.k_stride_page, params.k_stride_token) : nullptr;
-  rows.v[i] =
-      valid ? v + kv_offset(params, item, token, params.v_stride_page, params.v_stride_token) : nullptr;
+  if (i >= kGroupTokens) return;
+  const int32_t token = min(first_token + i, end - 1);
+  rows.k[i] = k + kv_offset(params, item, token, params.k_stride_page, params.k_stride_token);
+  rows.v[i] = v + kv_offset(params, item, token, params.v_stride_page, params.v_stride_token);
 }
 
-// Starts the copies of the first `dims` elements of rows of 16 bits, and makes the others 0.
+// Starts the copies of the first `dims` elements of rows of 16 bits; the others, and rows from `count` on,
+// become 0: what lies behind a request's last token may be a stale NaN, which a weight of 0 would not undo.
 template <int kRows, int kDims, int kThreads>
-STROBE_DEVICE void copy_rows(const char* const (&rows)[kRows], int32_t dims, SharedAddress tile) {
+STROBE_DEVICE void copy_rows(const char* const* rows, int32_t count, int32_t dims, SharedAddress tile) {
   constexpr int kRowChunks = kDims / kChunkDims, kChunks = kRows * kRowChunks;
   static_assert(kChunks % kThreads == 0);
-#pragma unroll 2
+  const bool whole = count >= kRows && dims == kDims;
+#pragma unroll(kDims > 256 ? 1 : 2)
   for (int i = 0; i < kChunks; i += kThreads) {
     const int32_t index = i + static_cast<int32_t>(threadIdx.x);
     const int32_t row = index / kRowChunks, chunk = index % kRowChunks;
-    const char* from = rows[row];
-    const bool valid = from != nullptr && chunk * kChunkDims < dims;
-    copy_async_or_zero<kChunkBytes>(tile + chunk_place<kDims>(row, chunk),
-                                    from + (valid ? chunk * kChunkBytes : 0), valid);
+    const SharedAddress to = tile + chunk_place<kDims>(row, chunk);
+    const bool valid = whole || (row < count && chunk * kChunkDims < dims);
+    copy_async_or_zero<kChunkBytes>(to, rows[row] + (valid ? chunk * kChunkBytes : 0), valid);
   }
 }
 
 // The same of rows of 8 bits, as they are and one after the other. `dims` is a multiple of 16. A thread's
 // chunks are its own until convert_rows has taken them.
 template <int kRows, int kDims, int kThreads>
-STROBE_DEVICE void copy_fp8_rows(const char* const (&rows)[kRows], int32_t dims, SharedAddress raw) {
+STROBE_DEVICE void copy_fp8_rows(const char* const* rows, int32_t count, int32_t dims, SharedAddress raw) {
   constexpr int kRowChunks = kDims / kChunkBytes, kChunks = kRows * kRowChunks;
   static_assert(kChunks % kThreads == 0);
 #pragma unroll 2
   for (int i = 0; i < kChunks; i += kThreads) {
     const int32_t index = i + static_cast<int32_t>(threadIdx.x);
-    const int32_t offset = index % kRowChunks * kChunkBytes;
-    const char* from = rows[index / kRowChunks];
-    const bool valid = from != nullptr && offset < dims;
-    copy_async_or_zero<kChunkBytes>(raw + index * kChunkBytes, from + (valid ? offset : 0), valid);
+    const int32_t row = index / kRowChunks, offset = index % kRowChunks * kChunkBytes;
+    const bool valid = row < count && offset < dims;
+    copy_async_or_zero<kChunkBytes>(raw + index * kChunkBytes, rows[row] + (valid ? offset : 0), valid);
   }
 }
 

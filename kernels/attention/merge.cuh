@@ -13,36 +13,72 @@ namespace strobe::kernel {
 constexpr int kThreads = 128, kWarps = 4, kMostDims = 512, kAhead = 8, kLaneDims = 4;
 constexpr int kPassDims = kWarpThreads * kLaneDims;
 
+// The largest of all partials; each lane looks at some.
 STROBE_DEVICE float highest_of(const float* lse, int64_t stride, int32_t parts) {
   float highest = minus_infinity();
-  for (int32_t part = 0; part < parts; ++part) highest = fmaxf(highest, lse[part * stride]);
+  for (int32_t part = static_cast<int32_t>(threadIdx.x) % kWarpThreads; part < parts; part += kWarpThreads)
+    highest = fmaxf(highest, lse[part * stride]);
+#pragma unroll
+  for (int distance = 1; distance < kWarpThreads; distance *= 2)
+    highest = fmaxf(highest, __shfl_xor_sync(0xffffffff, highest, distance));
   return highest;
 }
 
-// This warp's share of the weighted sum of the partials' elements, and of the weights.
-STROBE_DEVICE void add_parts(const float* out, int64_t out_stride, const float* lse, int64_t lse_stride,
-                             int32_t parts, float highest, bool has_elements, float (&sum)[kLaneDims],
-                             float& total) {
-  for (int32_t first = static_cast<int32_t>(threadIdx.x) / kWarpThreads; first < parts;
-       first += kWarps * kAhead) {
-    float weight[kAhead];
-    Access<16> x[kAhead];
+// kAhead of this warp's partials, on their way together.
+struct Batch {
+  float lse[kAhead];
+  Access<16> x[kAhead];
+
+  STROBE_DEVICE void load_parts(const float* out, int64_t out_stride, const float* lse_of_parts,
+                                int64_t lse_stride, int32_t first, int32_t parts, bool has_elements) {
 #pragma unroll
     for (int i = 0; i < kAhead; ++i) {
       const int32_t part = first + i * kWarps;
-      const float its = part < parts ? lse[part * lse_stride] : minus_infinity();
-      // The elements of an empty partial may be anything: even 0 times them could be NaN.
-      weight[i] = its == minus_infinity() ? 0.0f : exp2f(its - highest);
       x[i] = {};
-      if (its != minus_infinity() && has_elements) x[i] = load<16>(out + part * out_stride);
-    }
-#pragma unroll
-    for (int i = 0; i < kAhead; ++i) {
-      total += weight[i];
-#pragma unroll
-      for (int j = 0; j < kLaneDims; ++j) sum[j] += weight[i] * float_of(x[i].word[j]);
+      lse[i] = minus_infinity();
+      if (part < parts && has_elements) x[i] = load<16>(out + part * out_stride);
+      if (part < parts) lse[i] = lse_of_parts[part * lse_stride];
     }
   }
+  // The elements of an empty partial may be anything: even 0 times them could be NaN.
+  STROBE_DEVICE void add_to(float (&sum)[kLaneDims], float& total, float highest) const {
+#pragma unroll
+    for (int i = 0; i < kAhead; ++i) {
+      if (lse[i] == minus_infinity()) continue;
+      const float weight = exp2f(lse[i] - highest);
+      total += weight;
+#pragma unroll
+      for (int j = 0; j < kLaneDims; ++j) sum[j] += weight * float_of(x[i].word[j]);
+    }
+  }
+};
+
+// This warp's share of the weighted sum of the partials' elements, and of the weights. Returns the largest
+// log-sum-exp, for which nothing waits but the weights.
+STROBE_DEVICE float add_parts(const float* out, int64_t out_stride, const float* lse, int64_t lse_stride,
+                              int32_t parts, bool has_elements, float (&sum)[kLaneDims], float& total) {
+  Batch batch;
+  int32_t first = static_cast<int32_t>(threadIdx.x) / kWarpThreads;
+  batch.load_parts(out, out_stride, lse, lse_stride, first, parts, has_elements);
+  const float highest = highest_of(lse, lse_stride, parts);
+  for (;;) {
+    batch.add_to(sum, total, highest);
+    first += kWarps * kAhead;
+    if (first >= parts) return highest;
+    batch.load_parts(out, out_stride, lse, lse_stride, first, parts, has_elements);
+  }
+}
+
+STROBE_DEVICE AttentionMerge load_merge(const AttentionMerge* merge) {
+  const auto first = load_settled<16>(merge), second = load_settled<16>(&merge->slot_stride);
+  const auto number = [](uint32_t word) { return static_cast<int32_t>(word); };
+  return {.kv_head = number(first.word[0]),
+          .q_row = number(first.word[1]),
+          .q_tokens = number(first.word[2]),
+          .first_slot = number(first.word[3]),
+          .slot_stride = number(second.word[0]),
+          .parts = number(second.word[1]),
+          .unused = {}};
 }
 
 }  // namespace strobe::kernel
@@ -51,10 +87,11 @@ extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads)
     strobe_attention_merge(const __grid_constant__ strobe::kernel::AttentionParams params) {
   using namespace strobe::kernel;
   __shared__ float sums[kWarps][kPassDims], totals[kWarps];
-  let_next_kernel_begin();
+  // The plan was copied before; the partials come from the kernel before.
+  const bool used = params.counts == nullptr || blockIdx.x < load_settled<4>(&params.counts->merges).word[0];
+  const AttentionMerge merge = used ? load_merge(params.merges + blockIdx.x) : AttentionMerge{};
   wait_for_kernel_before();
-  if (params.counts != nullptr && static_cast<int32_t>(blockIdx.x) >= params.counts->merges) return;
-  const AttentionMerge merge = params.merges[blockIdx.x];
+  let_next_kernel_begin();
   const auto row = static_cast<int32_t>(blockIdx.z), group = static_cast<int32_t>(params.group.value);
   if (row >= merge.q_tokens * group) return;
   const int32_t token = static_cast<int32_t>(quotient(row, params.group));
@@ -64,7 +101,6 @@ extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads)
   const int64_t slot_rows = static_cast<int64_t>(merge.slot_stride) * params.partial_rows;
   const int64_t first = (merge.first_slot + static_cast<int64_t>(blockIdx.y)) * params.partial_rows + row;
   const float* lse = params.partial_lse + first;
-  const float highest = highest_of(lse, slot_rows, merge.parts);
   const int32_t warp = static_cast<int32_t>(threadIdx.x) / kWarpThreads;
   const int32_t column = static_cast<int32_t>(threadIdx.x) % kWarpThreads * kLaneDims;
   const auto dtype = static_cast<Dtype>(params.out_dtype);
@@ -72,8 +108,9 @@ extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads)
   for (int32_t pass = 0; pass < params.head_dim_vo; pass += kPassDims) {
     float sum[kLaneDims] = {}, total = 0;
     const bool has_elements = pass + column < params.head_dim_vo;
-    add_parts(params.partial_out + first * params.head_dim_vo + pass + column, slot_rows * params.head_dim_vo,
-              lse, slot_rows, merge.parts, highest, has_elements, sum, total);
+    const float highest =
+        add_parts(params.partial_out + first * params.head_dim_vo + pass + column,
+                  slot_rows * params.head_dim_vo, lse, slot_rows, merge.parts, has_elements, sum, total);
 #pragma unroll
     for (int j = 0; j < kLaneDims; ++j) sums[warp][column + j] = sum[j];
     if (column == 0) totals[warp] = total;

@@ -40,21 +40,29 @@ STROBE_DEVICE void copy_queries(const AttentionParams& params, const Shared& sha
   }
 }
 
-STROBE_DEVICE void find_tile(const AttentionParams& params, Shared& shared, int32_t token, int32_t odd) {
+constexpr int kGroupTiles = kGroupTokens / kTileTokens;
+
+// The rows of the tokens of a group of tiles.
+STROBE_DEVICE void find_group(const AttentionParams& params, Shared& shared, int32_t group) {
+  const TokenRange& tokens = shared.ranges.block;
   find_rows(params, shared.item, params.k + kv_head_of_block() * params.k_stride_head,
-            params.v + kv_head_of_block() * params.v_stride_head + first_dim_of_block() * kCacheBytes, token,
-            shared.ranges.block.end, shared.tokens[odd]);
+            params.v + kv_head_of_block() * params.v_stride_head + first_dim_of_block() * kCacheBytes,
+            tokens.begin + group * kGroupTokens, tokens.end, shared.tokens[group % 2]);
 }
 
-STROBE_DEVICE void copy_tile(const AttentionParams& params, const Shared& shared, int32_t odd,
+STROBE_DEVICE void copy_tile(const AttentionParams& params, const Shared& shared, int32_t number,
                              SharedAddress to) {
-  const TokenRows<kTileTokens>& rows = shared.tokens[odd];
+  const TokenRange& tokens = shared.ranges.block;
+  const int32_t count = tokens.end - tokens.begin - number * kTileTokens;
+  const TokenRows& group = shared.tokens[number / kGroupTiles % 2];
+  const char* const* k = group.k + number % kGroupTiles * kTileTokens;
+  const char* const* v = group.v + number % kGroupTiles * kTileTokens;
   if constexpr (kFp8) {
-    copy_fp8_rows<kTileTokens, kTileQk, kThreads>(rows.k, params.head_dim_qk, to);
-    copy_fp8_rows<kTileTokens, kTileVo, kThreads>(rows.v, dims_of_block(params), to + kKBytes / 2);
+    copy_fp8_rows<kTileTokens, kTileQk, kThreads>(k, count, params.head_dim_qk, to);
+    copy_fp8_rows<kTileTokens, kTileVo, kThreads>(v, count, dims_of_block(params), to + kKBytes / 2);
   } else {
-    copy_rows<kTileTokens, kTileQk, kThreads>(rows.k, params.head_dim_qk, to);
-    copy_rows<kTileTokens, kTileVo, kThreads>(rows.v, dims_of_block(params), to + kKBytes);
+    copy_rows<kTileTokens, kTileQk, kThreads>(k, count, params.head_dim_qk, to);
+    copy_rows<kTileTokens, kTileVo, kThreads>(v, count, dims_of_block(params), to + kKBytes);
   }
   end_copy_group();
 }
@@ -152,16 +160,16 @@ STROBE_DEVICE bool is_masked(const AttentionParams& params, const TileRanges& ra
 
 // The warp's rows to the tokens from `token`, which lie in the stage.
 STROBE_DEVICE void attend_tile(const AttentionParams& params, const Shared& shared, int32_t token,
-                               bool masked, const MatrixPlaces<kTileQk>& q, SharedAddress stage,
-                               RowStates& state, Outputs& out) {
+                               bool masked, const QueryPlaces& q, SharedAddress stage, RowStates& state,
+                               Outputs& out) {
   const float scale = kGeneral ? 1.0f : params.scale_log2;
   Scores scores;
-  multiply_q_k(q, MatrixPlaces<kTileQk>(stage), scores);
+  multiply_q_k(q, KeyPlaces(stage), scores);
   if (kGeneral || masked) mask_scores(params, shared, token, scores);
   follow_maxima(scores, scale, state, out);
   Weights weights;
   weigh(scores, scale, state, weights);
-  multiply_p_v(weights, MatrixPlaces<kTileVo>(stage + kKBytes), out);
+  multiply_p_v(weights, ValuePlaces(stage + kKBytes), out);
   if (masked) add_specials(params, shared, token, out);
 }
 
@@ -175,38 +183,39 @@ STROBE_DEVICE void attend_rows(const AttentionParams& params, char* tiles, Share
   const TileRanges& ranges = shared.ranges;
   const int32_t begin = ranges.block.begin, end = ranges.block.end;
   const int32_t warp = static_cast<int32_t>(threadIdx.x) / kWarpThreads;
-  find_tile(params, shared, begin, 0);
-  find_tile(params, shared, begin + kTileTokens, 1);
-  __syncthreads();
-  copy_tile(params, shared, 0, kFp8 ? raw : stages);
-  const MatrixPlaces<kTileQk> q(q_tile + first_row_of_warp() * (kTileQk * 2));
+  const QueryPlaces q(q_tile + first_row_of_warp() * (kTileQk * 2));
   Outputs out;
   RowStates state;
   clear(state, out);
-  int32_t odd = 0;  // the number of the tile, modulo 2
+  if (begin < end) {
+    find_group(params, shared, 0);
+    __syncthreads();
+    copy_tile(params, shared, 0, kFp8 ? raw : stages);
+  }
 #pragma unroll 1
-  for (int32_t token = begin; token < end; token += kTileTokens, odd ^= 1) {
-    const int32_t stage = kStages > 1 ? odd * kStageBytes : 0;
+  for (int32_t number = 0, token = begin; token < end; ++number, token += kTileTokens) {
+    const int32_t stage = kStages > 1 ? number % 2 * kStageBytes : 0;
     const bool masked = is_masked(params, ranges, token);
     wait_for_copies<0>();
     if constexpr (kFp8) {
       if constexpr (kStages == 1) __syncthreads();
       convert_tile(params, tiles + (raw - q_tile), tiles + kQBytes + stage);
     }
+    if (number % kGroupTiles == kGroupTiles - 2) find_group(params, shared, number / kGroupTiles + 1);
     __syncthreads();
     if constexpr (kFp8)
-      copy_tile(params, shared, odd ^ 1, raw);
+      copy_tile(params, shared, number + 1, raw);
     else if constexpr (kStages > 1)
-      copy_tile(params, shared, odd ^ 1, stages + (kStageBytes - stage));
-    find_tile(params, shared, token + 2 * kTileTokens, odd);
+      copy_tile(params, shared, number + 1, stages + (kStageBytes - stage));
     if (masked) take_out_specials(tiles + kQBytes + stage + kKBytes, shared.special);
     if (token < ranges.warp[warp].end && token + kTileTokens > ranges.warp[warp].begin)
       attend_tile(params, shared, token, masked, q, stages + stage, state, out);
     if constexpr (!kFp8 && kStages == 1) {
       __syncthreads();
-      copy_tile(params, shared, odd ^ 1, stages);
+      copy_tile(params, shared, number + 1, stages);
     }
   }
+  let_next_kernel_begin();
   finish_rows(params, shared, state, out);
   wait_for_copies<0>();
   __syncthreads();
@@ -219,7 +228,6 @@ extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads, strobe::k
   using namespace strobe::kernel;
   extern __shared__ Chunk tiles[];
   __shared__ Shared shared;
-  let_next_kernel_begin();
   wait_for_kernel_before();
   if (params.counts != nullptr && static_cast<int32_t>(blockIdx.x) >= params.counts->items) return;
 #pragma unroll 1

@@ -18,4 +18,7 @@ STROBE_DEVICE constexpr int prefill_shared_bytes(int tile_rows, int tile_qk, int
   return 2 * tile_rows * tile_qk + 2 * prefill_stages(tile_qk, fp8) * tile + (fp8 ? tile : 0);
 }
 
+// At most so much static shared memory comes to that.
+inline constexpr int kPrefillStaticBytes = 3 * 1024;
+
 }  // namespace strobe::kernel

@@ -21,6 +21,9 @@ constexpr int kTokenGroups = kTileTokens / 8, kVoGroups = kTileVo / 8;
 // Weights may grow to 2^kSlack before the maximum follows; 16-bit floats keep their precision there.
 constexpr float kSlack = 8.0f;
 
+using QueryPlaces = MatrixPlaces<kTileQk, true>;
+using KeyPlaces = MatrixPlaces<kTileQk, false>;
+using ValuePlaces = MatrixPlaces<kTileVo, true>;
 using Scores = float[kRowTiles][kTokenGroups][4];
 using Weights = uint32_t[kRowTiles][kTileTokens / 16][4];  // as operands
 using Outputs = float[kRowTiles][kVoGroups][4];
@@ -37,9 +40,11 @@ struct Shared {
   int32_t rows;       // of the item
   int32_t first_row;  // of those that the block is at
   TileRanges ranges;
-  TokenRows<kTileTokens> tokens[2];  // of the tiles of even and of odd number
-  int32_t special[kTileTokens];      // whether a token's v holds NaN or Inf
+  TokenRows tokens[2];           // of the groups of tiles of even and of odd number
+  int32_t special[kTileTokens];  // whether a token's v holds NaN or Inf
 };
+
+static_assert(sizeof(Shared) <= kPrefillStaticBytes);
 
 // A lane's rows: [tile][half], row g + 8 half of the tile.
 struct RowStates {
@@ -90,16 +95,9 @@ STROBE_DEVICE void clear(RowStates& state, Outputs& out) {
   }
 }
 
-STROBE_DEVICE void multiply_q_k(const MatrixPlaces<kTileQk>& q, const MatrixPlaces<kTileQk>& k,
-                                Scores& scores) {
-#pragma unroll
-  for (int t = 0; t < kRowTiles; ++t)
-#pragma unroll
-    for (int n = 0; n < kTokenGroups; ++n)
-#pragma unroll
-      for (int i = 0; i < 4; ++i) scores[t][n][i] = 0;
-        // Four steps of 16 elements are a panel; unrolling all of the largest heads would take too many
-        // registers.
+STROBE_DEVICE void multiply_q_k(const QueryPlaces& q, const KeyPlaces& k, Scores& scores) {
+  // Four steps of 16 elements are a panel; unrolling all of the largest heads would take too many
+  // registers.
 #pragma unroll(kTileQk > 256 ? 1 : 4)
   for (int panel = 0; panel < kTileQk / 64; ++panel)
 #pragma unroll
@@ -113,14 +111,19 @@ STROBE_DEVICE void multiply_q_k(const MatrixPlaces<kTileQk>& q, const MatrixPlac
         load_matrices(tokens, k.at(n * 8, panel, step));
 #pragma unroll
         for (int t = 0; t < kRowTiles; ++t) {
-          mma_16x8x16<kType>(scores[t][n], rows[t], tokens[0], tokens[2]);
-          mma_16x8x16<kType>(scores[t][n + 1], rows[t], tokens[1], tokens[3]);
+          if (panel == 0 && step == 0) {
+            mma_16x8x16_first<kType>(scores[t][n], rows[t], tokens[0], tokens[1]);
+            mma_16x8x16_first<kType>(scores[t][n + 1], rows[t], tokens[2], tokens[3]);
+          } else {
+            mma_16x8x16<kType>(scores[t][n], rows[t], tokens[0], tokens[1]);
+            mma_16x8x16<kType>(scores[t][n + 1], rows[t], tokens[2], tokens[3]);
+          }
         }
       }
     }
 }
 
-STROBE_DEVICE void multiply_p_v(const Weights& weights, const MatrixPlaces<kTileVo>& v, Outputs& out) {
+STROBE_DEVICE void multiply_p_v(const Weights& weights, const ValuePlaces& v, Outputs& out) {
 #pragma unroll
   for (int step = 0; step < kTileTokens / 16; ++step)
 #pragma unroll

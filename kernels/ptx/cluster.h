@@ -44,4 +44,22 @@ STROBE_DEVICE T load_of_rank(const T* shared, uint32_t rank) {
   return value;
 }
 
+// Writes it there.
+template <class T>
+STROBE_DEVICE void store_of_rank(T* shared, uint32_t rank, T value) {
+  static_assert(sizeof(T) == 4 || sizeof(T) == 8);
+#if __CUDA_ARCH__ >= 900
+  uint32_t address;
+  asm("mapa.shared::cluster.u32 %0, %1, %2;"
+      : "=r"(address)
+      : "r"(static_cast<uint32_t>(__cvta_generic_to_shared(shared))), "r"(rank));
+  if constexpr (sizeof(T) == 4)
+    asm volatile("st.shared::cluster.u32 [%0], %1;" ::"r"(address), "r"(__builtin_bit_cast(uint32_t, value))
+                 : "memory");
+  else
+    asm volatile("st.shared::cluster.u64 [%0], %1;" ::"r"(address), "l"(__builtin_bit_cast(uint64_t, value))
+                 : "memory");
+#endif
+}
+
 }  // namespace strobe::kernel

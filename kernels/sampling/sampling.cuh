@@ -71,26 +71,26 @@ STROBE_DEVICE float largest_of(const Columns& columns, Shared& shared) {
       largest = fmaxf(largest, x[i]);
     }
   });
-  if (any_bad) add_shared(&shared.published.bad, 1);
+  if (any_bad) add_shared(&shared.bad, 1);
 #pragma unroll
   for (int distance = 16; distance > 0; distance /= 2)
     largest = fmaxf(largest, __shfl_xor_sync(0xffffffff, largest, distance));
   if (lane_of_thread() == 0) shared.warp_largest[warp_of_thread()] = largest;
   __syncthreads();
-  if (threadIdx.x == 0) {
-    for (int warp = 1; warp < kWarps; ++warp) largest = fmaxf(largest, shared.warp_largest[warp]);
-    shared.published.largest = largest;
+  if (threadIdx.x < kCluster) {
+    for (int warp = 0; warp < kWarps; ++warp) largest = fmaxf(largest, shared.warp_largest[warp]);
+    tell(shared.rank_largest[cluster_rank()], threadIdx.x, largest);
+    tell(shared.rank_bad[cluster_rank()], threadIdx.x, shared.bad);
   }
   wait_for_all();
-  for (uint32_t rank = 0; rank < kCluster; ++rank)
-    largest = fmaxf(largest, of_block(shared.published.largest, rank));
+  for (uint32_t rank = 0; rank < kCluster; ++rank) largest = fmaxf(largest, shared.rank_largest[rank]);
   return largest;
 }
 
 // Whether any token of the row is bad, after a pass that has looked at them and a barrier of the cluster.
 STROBE_DEVICE bool is_bad(const Shared& shared) {
   uint32_t count = 0;
-  for (uint32_t rank = 0; rank < kCluster; ++rank) count += of_block(shared.published.bad, rank);
+  for (uint32_t rank = 0; rank < kCluster; ++rank) count += shared.rank_bad[rank];
   return count != 0;
 }
 
@@ -112,18 +112,20 @@ STROBE_DEVICE Kept weigh(const Columns& columns, Shared& shared, const Row& row,
       if (keeps(x[i])) sum += row.weight(x[i]);
     }
   });
-  if (any_bad) add_shared(&shared.published.bad, 1);
+  if (any_bad) add_shared(&shared.bad, 1);
   sum = sum_to_last_lane(sum);
   if (lane_of_thread() == 0) shared.warp[warp_of_thread()] = sum;
   __syncthreads();
   Kept kept;
-  for (int warp = 0; warp < kWarps; ++warp) kept.own += shared.warp[warp];
-  if (threadIdx.x == 0) shared.published.weight = kept.own;
+  kept.own = sum_of_warps(shared);
+  if (threadIdx.x < kCluster) {
+    tell(shared.rank_weight[cluster_rank()], threadIdx.x, kept.own);
+    tell(shared.rank_bad[cluster_rank()], threadIdx.x, shared.bad);
+  }
   wait_for_all();
   for (uint32_t rank = 0; rank < kCluster; ++rank) {
-    const uint64_t weight = of_block(shared.published.weight, rank);
-    kept.all += weight;
-    if (rank < cluster_rank()) kept.before += weight;
+    kept.all += shared.rank_weight[rank];
+    if (rank < cluster_rank()) kept.before += shared.rank_weight[rank];
   }
   return kept;
 }
@@ -221,8 +223,6 @@ STROBE_DEVICE void work(const SamplingParams& params, const Columns& columns, Sh
   }
 }
 
-STROBE_DEVICE uint32_t key_of(float x) { return kLogits ? key_of_logit(x) : key_of_prob(x); }
-
 }  // namespace strobe::kernel
 
 extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads, 2)
@@ -237,16 +237,17 @@ extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads, 2)
     if (cluster_rank() == 0 && threadIdx.x == 0) put_sample(params, number, 0, false);
     return;
   }
-  const Columns columns(params, params.input + source * params.input_stride,
-                        reinterpret_cast<ColumnVector*>(block_memory + 1));
+  const Columns columns(
+      params, params.input + source * params.input_stride,
+      reinterpret_cast<ColumnVector*>(reinterpret_cast<char*>(block_memory) + kSamplingSharedBytes));
   if (threadIdx.x == 0) {
-    shared.published.bad = 0;
+    shared.bad = 0;
     if constexpr (kTask == TokenTask::kSample)
       shared.random = random_bits(at_row(params.seed, number), at_row(params.offset, number),
                                   params.seed.per_row ? 0 : static_cast<uint32_t>(number), 0);
   }
   columns.fetch();
-  __syncthreads();
+  wait_for_all();  // all blocks of the cluster have begun
   Row row(params, number);
   if (kLogits || row.min_p > 0) {
     row.largest = largest_of(columns, shared);
@@ -254,7 +255,7 @@ extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads, 2)
   }
   Selection selection;
   const auto reaches_least = [&](float x) { return row.least == 0 || row.value(x) >= row.least; };
-  const auto keeps = [&](float x) { return key_of(x) >= selection.threshold && reaches_least(x); };
+  const auto keeps = [&](float x) { return x >= selection.threshold && reaches_least(x); };
   if (row.top_k > 0 && row.top_k < params.vocab_size)
     selection.keep_count(columns, shared, static_cast<uint64_t>(row.top_k),
                          [&](float x) { return params.joint || reaches_least(x); });
@@ -264,5 +265,4 @@ extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads, 2)
         [&](float x) { return row.weight(x); });
   let_next_kernel_begin();
   work(params, columns, shared, row, number, keeps);
-  wait_for_all();  // nobody ends while others read its shared memory
 }

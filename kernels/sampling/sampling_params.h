@@ -19,6 +19,9 @@ struct RowNumber {
   int32_t per_row;  // numbers[row] rather than numbers[0]
 };
 
+// What a block needs of shared memory in front of the columns that it keeps: at most this.
+inline constexpr int kSamplingSharedBytes = 16800;
+
 struct SamplingParams {
   const char* input;                 // rows of probabilities or logits
   char* out;                         // rows, of kRenorm and kMask

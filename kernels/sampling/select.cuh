@@ -20,25 +20,24 @@ constexpr int kSumThreads = kBlockBins < kThreads ? kBlockBins : kThreads;
 constexpr int kThreadBins = kBlockBins / kSumThreads;
 // Bits that are 0 in every key.
 constexpr int kZeroBits = kInput == Dtype::kF32 ? 0 : kInput == Dtype::kF16 ? 13 : 16;
-constexpr int kKeyBits = (kSource == TokenSource::kLogits ? 32 : 31) - kZeroBits;
 
-// What the other blocks of the cluster read.
-struct Published {
-  uint64_t part;   // of a histogram
-  uint64_t above;  // what lies above the bin that was found,
-  uint32_t found;  // and the bin
-  float largest;
-  uint64_t weight;  // of the block's kept tokens
-  uint32_t bad;     // whether any token of the block is bad
-};
-
+// The shared memory of a block, in front of the columns that it keeps.
 struct alignas(16) Shared {
   uint32_t low[kBins], high[kBins];  // words of the bins
   uint64_t warp[kWarps];
   float warp_largest[kWarps];
   uint64_t random;
-  Published published;
+  uint32_t bad;  // threads that have seen a bad token
+  // What the blocks of the cluster tell each other, by rank:
+  uint32_t rank_bad[kCluster];
+  uint64_t rank_part[kCluster];    // of a histogram
+  uint64_t rank_weight[kCluster];  // of the kept tokens
+  float rank_largest[kCluster];
+  uint32_t found;  // the bin in which the wanted amount is reached,
+  uint64_t above;  // and what lies above it
 };
+
+static_assert(sizeof(Shared) <= kSamplingSharedBytes);
 
 STROBE_DEVICE void wait_for_all() {
   if constexpr (kCluster > 1)
@@ -47,12 +46,17 @@ STROBE_DEVICE void wait_for_all() {
     __syncthreads();
 }
 
+// Writes to the same place of all blocks, or of that of `rank`.
 template <class T>
-STROBE_DEVICE T of_block(const T& shared, uint32_t rank) {
+STROBE_DEVICE void tell(T& shared, uint32_t rank, T value) {
   if constexpr (kCluster > 1)
-    return load_of_rank(&shared, rank);
+    store_of_rank(&shared, rank, value);
   else
-    return shared;
+    shared = value;
+}
+template <class T>
+STROBE_DEVICE void tell_all(T& shared, T value) {
+  for (uint32_t rank = 0; rank < kCluster; ++rank) tell(shared, rank, value);
 }
 
 STROBE_DEVICE uint64_t down(uint64_t x, int distance) {
@@ -81,7 +85,8 @@ STROBE_DEVICE uint64_t sum_to_last_lane(uint64_t x) {
   return x;
 }
 
-// The sum of x over the threads from this one to the last. All threads of the block call it.
+// The sum of x over the threads from this one to the last; shared.warp has the sums of the warps. All threads
+// of the block call it.
 STROBE_DEVICE uint64_t sum_to_last_thread(uint64_t x, Shared& shared) {
   x = sum_to_last_lane(x);
   if (lane_of_thread() == 0) shared.warp[warp_of_thread()] = x;
@@ -92,89 +97,118 @@ STROBE_DEVICE uint64_t sum_to_last_thread(uint64_t x, Shared& shared) {
   return x;
 }
 
+STROBE_DEVICE uint64_t sum_of_warps(const Shared& shared) {
+  uint64_t sum = 0;
+#pragma unroll
+  for (int warp = 0; warp < kWarps; ++warp) sum += shared.warp[warp];
+  return sum;
+}
+
+// Numbers in the order of the values, of kBits bits. By weight, probabilities below 2^-63 are one: they weigh
+// nothing, and bins of 1/32 of an octave in the first round keep threads off each other's.
+template <bool kWeight>
+struct Keys {
+  static constexpr bool kLogits = kSource == TokenSource::kLogits;
+  static constexpr uint32_t kFirst = kWeight && !kLogits ? 64u << 23 : 0;
+  static constexpr int kBits = (kLogits ? 32 : kWeight ? 29 : 31) - kZeroBits;
+
+  static STROBE_DEVICE uint32_t of(float x) {
+    if constexpr (kLogits) return key_of_logit(x) >> kZeroBits;
+    const uint32_t key = key_of_prob(x);
+    return (key > kFirst ? key - kFirst : 0) >> kZeroBits;
+  }
+  static STROBE_DEVICE float value(uint32_t key) {
+    const uint32_t bits = (key << kZeroBits) + kFirst;
+    return kLogits ? float_at(bits >> 31 != 0 ? bits & 0x7fffffffu : ~bits) : float_at(bits);
+  }
+};
+
 class Selection {
  public:
-  uint32_t threshold = 0;  // tokens with keys >= it are kept
+  float threshold = -float_at(0x7f800000);  // tokens of values >= it are kept
 
-  // Lowers the number of tokens that can be kept to those of the `wanted` largest keys among the tokens that
-  // `eligible(column, value)` lets through, and their ties.
+  // Drops tokens below the `wanted`-th largest of those that `eligible(value)` lets through.
   template <class Eligible>
   STROBE_DEVICE void keep_count(const Columns& columns, Shared& shared, uint64_t wanted, Eligible eligible) {
-    keep(
+    keep<false>(
         columns, shared, eligible, [](float) { return uint64_t{1}; }, [=](uint64_t) { return wanted; });
   }
 
-  // The same by weight: those of the largest keys that have `top_p` of all eligible weight.
+  // Drops tokens below the largest that have `top_p` of all eligible weight.
   template <class Eligible, class Weight>
   STROBE_DEVICE void keep_weight(const Columns& columns, Shared& shared, float top_p, Eligible eligible,
                                  Weight weight) {
-    keep(columns, shared, eligible, weight, [=](uint64_t all) { return least_weight(top_p, all); });
+    keep<true>(columns, shared, eligible, weight, [=](uint64_t all) { return least_weight(top_p, all); });
   }
 
  private:
-  template <class Eligible, class Amount, class Wanted>
+  template <bool kWeight, class Eligible, class Amount, class Wanted>
   STROBE_DEVICE void keep(const Columns& columns, Shared& shared, Eligible eligible, Amount amount,
                           Wanted wanted_of) {
     uint32_t prefix = 0;
     uint64_t above = 0, wanted = 0;
 #pragma unroll 1
-    for (int shift = kKeyBits; shift > 0;) {
+    for (int shift = Keys<kWeight>::kBits; shift > 0;) {
+      const bool first = shift == Keys<kWeight>::kBits;
       const int bits = shift < kRoundBits ? shift : kRoundBits, low = shift - bits;
       for (int bin = static_cast<int>(threadIdx.x); bin < kBins; bin += kThreads)
         shared.low[bin] = shared.high[bin] = 0;
       __syncthreads();
-      columns.for_each([&](int, int, const float(&values)[kVector]) {
+      columns.for_each([&](int, int, const float(&x)[kVector]) {
+        uint32_t bin[kVector];
+        uint64_t more[kVector];
 #pragma unroll
         for (int i = 0; i < kVector; ++i) {
-          const uint32_t key = key_of(values[i]) >> kZeroBits;
-          if (shift < kKeyBits && key >> shift != prefix) continue;
-          if (eligible(values[i])) add(shared, key >> low & ((1u << bits) - 1), amount(values[i]));
+          const uint32_t key = Keys<kWeight>::of(x[i]);
+          bin[i] = key >> low & ((1u << bits) - 1);
+          more[i] = (first || key >> shift == prefix) && eligible(x[i]) ? amount(x[i]) : 0;
         }
+        add<kWeight>(shared, bin, more);
       });
       wait_for_all();
-      uint64_t bin_sum[kThreadBins], all = 0;
-      const uint64_t own = sum_of_bins(shared, bin_sum);
+      uint64_t bin_sum[kThreadBins];
+      const uint64_t own = sum_of_bins<kWeight>(shared, bin_sum);
       const uint64_t to_last = sum_to_last_thread(own, shared);
-      if (threadIdx.x == 0) shared.published.part = to_last;
+      if (threadIdx.x < kCluster) tell(shared.rank_part[cluster_rank()], threadIdx.x, sum_of_warps(shared));
       wait_for_all();
       // Parts of larger ranks have larger keys.
-      uint64_t of_larger = 0;
+      uint64_t all = 0, of_larger = 0;
+#pragma unroll
       for (uint32_t rank = 0; rank < kCluster; ++rank) {
-        const uint64_t part = of_block(shared.published.part, rank);
-        all += part;
-        if (rank > cluster_rank()) of_larger += part;
+        all += shared.rank_part[rank];
+        if (rank > cluster_rank()) of_larger += shared.rank_part[rank];
       }
-      if (shift == kKeyBits) wanted = wanted_of(all);
+      if (first) wanted = wanted_of(all);
       if (above + all < wanted) return;  // in the first round, if at all
-      publish(shared, bin_sum, above + of_larger + to_last - own, wanted);
+      find_bin(shared, bin_sum, above + of_larger + to_last - own, wanted);
       wait_for_all();
-      for (uint32_t rank = 0; rank < kCluster; ++rank) {
-        const uint32_t found = of_block(shared.published.found, rank);
-        if (found == kNothing) continue;
-        above = of_block(shared.published.above, rank);
-        prefix = prefix << bits | found;
-      }
+      above = shared.above;
+      prefix = prefix << bits | shared.found;
       shift = low;
     }
-    const uint32_t least = prefix << kZeroBits;
-    threshold = least > threshold ? least : threshold;
+    threshold = fmaxf(threshold, Keys<kWeight>::value(prefix));
   }
 
-  static constexpr uint32_t kNothing = 0xffffffff;
-
-  static STROBE_DEVICE uint32_t key_of(float value) {
-    return kSource == TokenSource::kLogits ? key_of_logit(value) : key_of_prob(value);
-  }
-
-  static STROBE_DEVICE void add(Shared& shared, uint32_t bin, uint64_t amount) {
-    const auto low = static_cast<uint32_t>(amount);
-    if (amount == 0) return;
-    const uint32_t before = add_shared(&shared.low[bin], low);
-    const uint32_t high = static_cast<uint32_t>(amount >> 32) + (before + low < low ? 1 : 0);
-    if (high != 0) add_shared(&shared.high[bin], high);
+  // A sum that leaves the low word is rare: large weights are few.
+  template <bool kWeight>
+  static STROBE_DEVICE void add(Shared& shared, const uint32_t (&bin)[kVector],
+                                const uint64_t (&more)[kVector]) {
+    uint32_t before[kVector];
+#pragma unroll
+    for (int i = 0; i < kVector; ++i)
+      if (more[i] != 0) before[i] = add_shared(&shared.low[bin[i]], static_cast<uint32_t>(more[i]));
+    if constexpr (kWeight)
+#pragma unroll
+      for (int i = 0; i < kVector; ++i) {
+        if (more[i] == 0) continue;
+        const auto low = static_cast<uint32_t>(more[i]), high = static_cast<uint32_t>(more[i] >> 32);
+        const uint32_t with_carry = high + (before[i] + low < low ? 1 : 0);
+        if (with_carry != 0) add_shared(&shared.high[bin[i]], with_carry);
+      }
   }
 
   // Of this thread's bins, over the cluster.
+  template <bool kWeight>
   static STROBE_DEVICE uint64_t sum_of_bins(const Shared& shared, uint64_t (&sum)[kThreadBins]) {
     uint64_t all = 0;
 #pragma unroll
@@ -182,25 +216,32 @@ class Selection {
       sum[i] = 0;
       if (threadIdx.x >= kSumThreads) continue;
       const int bin = first_bin() + i;
-      for (uint32_t rank = 0; rank < kCluster; ++rank)
-        sum[i] += of_block(shared.low[bin], rank) | static_cast<uint64_t>(of_block(shared.high[bin], rank))
-                                                        << 32;
+#pragma unroll
+      for (uint32_t rank = 0; rank < kCluster; ++rank) {
+        sum[i] += of_rank(shared.low[bin], rank);
+        if constexpr (kWeight) sum[i] += static_cast<uint64_t>(of_rank(shared.high[bin], rank)) << 32;
+      }
       all += sum[i];
     }
     return all;
   }
 
-  // `larger` is what lies in the bins behind this thread's.
-  static STROBE_DEVICE void publish(Shared& shared, const uint64_t (&sum)[kThreadBins], uint64_t larger,
-                                    uint64_t wanted) {
-    if (threadIdx.x == 0) shared.published.found = kNothing;
-    __syncthreads();
+  static STROBE_DEVICE uint32_t of_rank(const uint32_t& shared, uint32_t rank) {
+    if constexpr (kCluster > 1)
+      return load_of_rank(&shared, rank);
+    else
+      return shared;
+  }
+
+  // `larger` is what lies in the bins behind this thread's. One thread of the cluster finds the bin.
+  static STROBE_DEVICE void find_bin(Shared& shared, const uint64_t (&sum)[kThreadBins], uint64_t larger,
+                                     uint64_t wanted) {
     if (threadIdx.x >= kSumThreads) return;
 #pragma unroll
     for (int i = kThreadBins - 1; i >= 0; --i) {
       if (larger < wanted && larger + sum[i] >= wanted) {
-        shared.published.found = static_cast<uint32_t>(first_bin() + i);
-        shared.published.above = larger;
+        tell_all(shared.found, static_cast<uint32_t>(first_bin() + i));
+        tell_all(shared.above, larger);
       }
       larger += sum[i];
     }

@@ -33,6 +33,14 @@ STROBE_DEVICE float load_float(const char* address) {
   }
 }
 
+// Of any float format: small code rather than fast.
+STROBE_DEVICE float load_float(const char* row, int32_t i, Dtype dtype) {
+  if (dtype == Dtype::kF32) return load_float<Dtype::kF32>(row + 4 * i);
+  if (dtype == Dtype::kF16) return load_float<Dtype::kF16>(row + 2 * i);
+  if (dtype == Dtype::kBf16) return load_float<Dtype::kBf16>(row + 2 * i);
+  return dtype == Dtype::kE4m3 ? load_float<Dtype::kE4m3>(row + i) : load_float<Dtype::kE5m2>(row + i);
+}
+
 // f32, f16 or bf16.
 STROBE_DEVICE void store_float(char* address, Dtype dtype, float value) {
   if (dtype == Dtype::kF32)

@@ -5,16 +5,23 @@
 namespace strobe::cpu::STROBE_ISA {
 namespace {
 
+// The lanes that hold good tokens.
+template <class T, bool kLogits>
+STROBE_INLINE I32 good_lanes(const TokenRow<T, kLogits>&, F32 x) {
+  if constexpr (kLogits)
+    return x < splat(from_bits(0x7f800000u));
+  else
+    return (x >= F32{}) & (x <= splat(kernel::kLargestProbability));
+}
+
 // The largest value, and whether any token is bad.
 template <class T, bool kLogits>
 bool survey(const TokenRow<T, kLogits>& row, float& largest) {
-  const float kInf = from_bits(0x7f800000u);
-  F32 most = splat(-kInf);
+  F32 most = splat(-from_bits(0x7f800000u));
   I32 good = splat(-1);
   row.for_each(
       0, row.size, [&](F32 x, I32 present) __attribute__((always_inline)) {
-        const I32 fine = kLogits ? x < splat(kInf) : (x >= F32{}) & (x <= splat(kernel::kLargestProbability));
-        good &= fine | ~present;
+        good &= good_lanes(row, x) | ~present;
         most = max(select(present, x, most), most);
       });
   largest = reduce_max(most);
@@ -50,24 +57,25 @@ Kept filter(const SamplingRow& call, const Row& row, float* list) {
   return kept;
 }
 
-// Adds up the kept weights; `blocks` gets those of kBlock tokens each.
+// Adds up the kept weights, 0 of a bad row; `blocks` gets those of kBlock tokens each.
 template <class Row>
 uint64_t weigh(const Row& row, const Kept& kept, uint64_t* blocks) {
   uint64_t all = 0;
+  I32 good = splat(-1);
   for (int64_t begin = 0; begin < row.size; begin += kBlock) {
     WeightSum sum;
     row.for_each(
         begin, begin + kBlock < row.size ? begin + kBlock : row.size,
         [&](F32 x, I32 present) __attribute__((always_inline)) {
+          good &= good_lanes(row, x) | ~present;
           const I32 counted = present & (x >= splat(kept.threshold));
-          if (!any(counted)) return;
-          sum.add(select(counted & kept.mask(row, x), row.value(x), F32{}));
+          if (any(counted)) sum.add(weights_of(row.value(x)), counted & kept.mask(row, x));
         });
     const uint64_t block = sum.total();
     blocks[begin / kBlock] = block;
     all += block;
   }
-  return all;
+  return any(~good) ? 0 : all;
 }
 
 // floor(random / 2^64 * range).
@@ -85,9 +93,10 @@ int64_t token_at(const Row& row, const Kept& kept, const uint64_t* blocks, uint6
   row.for_each(
       begin, end, [&](F32 x, I32 present) __attribute__((always_inline)) {
         if (token < 0) {
-          const Weights w = weights_of(select(present & kept.mask(row, x), row.value(x), F32{}));
+          const Weights w = weights_of(row.value(x));
+          const I32 counted = present & kept.mask(row, x);
           for (int lane = 0; lane < kLanes && token < 0; ++lane) {
-            const auto weight = static_cast<uint64_t>(w.half[lane / kHalfLanes][lane % kHalfLanes]);
+            const uint64_t weight = counted[lane] != 0 ? weight_of_lane(w, lane) : 0;
             if (target < weight)
               token = first + lane;
             else
@@ -124,7 +133,8 @@ struct OutputOf<T, true> {
 template <class T, bool kLogits>
 int64_t run(const SamplingRow& call) {
   TokenRow<T, kLogits> row{static_cast<const T*>(call.input), call.vocab_size, 0, call.factor};
-  bool bad = survey(row, row.largest) || (kLogits && call.factor != call.factor);
+  bool bad = kLogits && call.factor != call.factor;
+  if (kLogits || call.min_p > 0) bad |= survey(row, row.largest);
   Kept kept{.threshold = row.from_key(row.kFirstKey)};
   if (!bad && (call.top_k > 0 || call.top_p < 1 || call.min_p > 0)) {
     float list[kMostCollected + 2 * kLanes];

@@ -29,47 +29,38 @@ STROBE_INLINE F32 exponential(F32 x, float largest, float factor) {
   return select(whole >= splat(-126.0f), power * scale, F32{});
 }
 
-// Half of a vector as doubles.
-typedef double F64 __attribute__((vector_size(4 * kLanes)));
-typedef float HalfF32 __attribute__((vector_size(2 * kLanes)));
-#if defined(STROBE_SIMD_AVX512)
-typedef LaneList<0, 1, 2, 3, 4, 5, 6, 7> HalfLanes;
-#elif defined(STROBE_SIMD_AVX2)
-typedef LaneList<0, 1, 2, 3> HalfLanes;
-#else
-typedef LaneList<0, 1> HalfLanes;
-#endif
-inline constexpr int kHalfLanes = kLanes / 2;
-
-template <int kFirst, int... kLane>
-STROBE_INLINE F64 half(F32 x, LaneList<kLane...>) {
-  return __builtin_convertvector((HalfF32)__builtin_shufflevector(x, x, (kFirst + kLane)...), F64);
-}
-
-// The weights of values as whole numbers: adding 2^52 leaves no bits for a fraction.
+// The weights of values up to 2, in two numbers: high * 2^20 + low. What is left of a product behind the high
+// one is exact, so that the low one's rounding (1.5 * 2^23 leaves no bits for a fraction) is that of the
+// whole.
 struct Weights {
-  F64 half[2];
+  I32 high, low;
 };
 STROBE_INLINE Weights weights_of(F32 values) {
-  const F32 scaled = values * kernel::kUnitWeight;
-  Weights w{{half<0>(scaled, HalfLanes{}), half<kHalfLanes>(scaled, HalfLanes{})}};
-  for (F64& x : w.half) x = (x + 0x1p52) - 0x1p52;
-  return w;
+  static_assert(kernel::kUnitWeight == 0x1p40f);
+  const F32 scaled = values * 0x1p20f;
+  const I32 high = to_i32(scaled);
+  const F32 rest = (scaled - to_f32(high)) * 0x1p20f + 12582912.0f;
+  return {high, (I32)(bits(rest) - bits(splat(12582912.0f)))};
+}
+STROBE_INLINE uint64_t weight_of_lane(const Weights& w, int lane) {
+  return (static_cast<uint64_t>(w.high[lane]) << 20) + static_cast<uint64_t>(w.low[lane]);
 }
 
-// Sums of weights: exact for up to kBlock tokens of weight 2^41 at most, which stay below 2^52.
+// Sums of weights over a block of tokens: a lane adds up to 256 of them.
 inline constexpr int64_t kBlock = 1024;
 struct WeightSum {
-  F64 sum[2] = {};
-  __attribute__((always_inline)) void add(F32 values) {
-    const Weights w = weights_of(values);
-    for (int i = 0; i < 2; ++i) sum[i] += w.half[i];
+  Weights sum = {};
+  __attribute__((always_inline)) void add(const Weights& w, I32 counted) {
+    sum.high += w.high & counted;
+    sum.low += w.low & counted;
   }
   __attribute__((always_inline)) uint64_t total() const {
-    const F64 both = sum[0] + sum[1];
-    double all = 0;
-    for (int i = 0; i < kHalfLanes; ++i) all += both[i];
-    return static_cast<uint64_t>(all);
+    uint64_t high = 0, low = 0;
+    for (int lane = 0; lane < kLanes; ++lane) {
+      high += static_cast<uint32_t>(sum.high[lane]);
+      low += static_cast<uint32_t>(sum.low[lane]);
+    }
+    return (high << 20) + low;
   }
 };
 

@@ -10,7 +10,8 @@
 
 namespace strobe::cpu::STROBE_ISA {
 
-// A row of T, whose values are themselves or, of logits, the exponentials.
+// A row of T, whose values are themselves or, of logits, the exponentials. Values above what a good row may
+// have are cut there, so that sums of a bad row are sums, too.
 template <class T, bool kLogits>
 struct TokenRow {
   const T* x;
@@ -21,7 +22,7 @@ struct TokenRow {
     if constexpr (kLogits)
       return exponential(x, largest, factor);
     else
-      return x;
+      return min(splat(kernel::kLargestProbability), x);
   }
   static uint32_t key_of(float x) { return kLogits ? key_of_logit(x) : bits(x + 0.0f); }
   static float from_key(uint32_t key) { return kLogits ? logit_of_key(key) : from_bits(key); }
@@ -73,10 +74,10 @@ static __attribute__((noinline)) Measure measure(const Row& row, const Kept& eli
           const I32 counted = present & eligible.mask(row, x);
           const I32 is_low = counted & (x >= splat(low)), is_high = counted & (x >= splat(high));
           if constexpr (kWeight) {
-            const F32 value = row.value(x);
-            all.add(select(counted, value, F32{}));
-            from_low.add(select(is_low, value, F32{}));
-            from_high.add(select(is_high, value, F32{}));
+            const Weights w = weights_of(row.value(x));
+            all.add(w, counted);
+            from_low.add(w, is_low);
+            from_high.add(w, is_high);
           } else {
             counts[0] -= counted;
             counts[1] -= is_low;
@@ -116,11 +117,10 @@ static __attribute__((noinline)) float narrow_down(const Row& row, float* list, 
     for (int64_t i = 0; i < count; i += kLanes) {
       const int lanes = count - i < kLanes ? static_cast<int>(count - i) : kLanes;
       const F32 x = load_n(list + i, lanes);
-      Weights w;
+      Weights w = {};
       if constexpr (kWeight) w = weights_of(row.value(x));
       for (int lane = 0; lane < lanes; ++lane) {
-        const double amount = kWeight ? w.half[lane / kHalfLanes][lane % kHalfLanes] : 1;
-        bins[(Row::key_of(x[lane]) - low) >> shift] += static_cast<uint64_t>(amount);
+        bins[(Row::key_of(x[lane]) - low) >> shift] += kWeight ? weight_of_lane(w, lane) : 1;
       }
     }
     uint32_t bin = (1u << bits) - 1;

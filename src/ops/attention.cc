@@ -452,7 +452,7 @@ void BatchAttention::plan(const AttentionPlanArgs& plan, const Launch& launch) {
   op::select_backend(op, plan.device, launch.backend);
   std::unique_ptr<op::CallDump> dump;
   if (log::level() > 0) [[unlikely]] {
-    op::log_call(op, &state.args, op::Phase::kPlan, state.backend());
+    op::log_call(op, &state.args, op::Phase::kPlan, state.backend(), launch.stream);
     dump = op::CallDump::begin(op, &state.args, op::Phase::kPlan, state.backend());
   }
 
@@ -517,11 +517,11 @@ void BatchAttention::run(const AttentionRunArgs& run, const Launch& launch) {
   };
   if (log::level() == 0) [[likely]]
     return run_backend();
-  op::log_call(op, &state.args, op::Phase::kRun, state.backend());
+  const std::uint64_t number = op::log_call(op, &state.args, op::Phase::kRun, state.backend(), launch.stream);
   const State::PlannedArgs planned(state);
   const auto dump = op::CallDump::begin(op, &planned.args, op::Phase::kRun, state.backend(), launch.stream);
   run_backend();
-  op::log_result(op, &state.args, op::Phase::kRun);
+  op::log_result(op, &state.args, op::Phase::kRun, number, launch.stream);
   if (dump != nullptr) dump->complete();
 }
 

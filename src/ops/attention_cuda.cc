@@ -49,7 +49,7 @@ constexpr jit::Constant kConstants[] = {{"kType", kDtypeType, kTypes, print_dtyp
 struct Tile {
   int qk, vo;
 };
-constexpr Tile kTiles[] = {{64, 64}, {128, 128}, {192, 128}, {256, 256}, {512, 256}};
+constexpr Tile kTiles[] = {{64, 64}, {128, 128}, {192, 128}, {256, 256}, {512, 128}};
 
 constexpr int kMostFp8Dims = 256;  // beyond, the tiles do not fit the shared memory of every architecture
 
@@ -59,12 +59,26 @@ Tile tile_of(int head_dim_qk, int head_dim_vo) {
   return kTiles[std::size(kTiles) - 1];
 }
 
+// Whether the registers hold 128 rows.
+constexpr bool takes_many_rows(int tile_qk, bool general) { return tile_qk <= (general ? 128 : 192); }
+
+constexpr bool fits_every_architecture(int rows, const Tile& tile, bool fp8) {
+  return std::all_of(cuda::kArchitectures.begin(), cuda::kArchitectures.end(), [&](const auto& facts) {
+    return kernel::prefill_shared_bytes(rows, tile.qk, tile.vo, fp8) + kernel::kPrefillStaticBytes <=
+           facts.shared_bytes_per_block;
+  });
+}
+static_assert(std::all_of(std::begin(kTiles), std::end(kTiles), [](const Tile& tile) {
+  const int rows = takes_many_rows(tile.qk, false) ? 128 : 64;
+  return fits_every_architecture(rows, tile, false) &&
+         (tile.qk > kMostFp8Dims || fits_every_architecture(rows, tile, true));
+}));
+
 bool valid(jit::Values values, cuda::Architecture) {
   const bool tile = std::any_of(std::begin(kTiles), std::end(kTiles),
                                 [&](const Tile& it) { return it.qk == values[kQk] && it.vo == values[kVo]; });
-  // The registers hold 128 rows of no more.
-  const bool many_rows = values[kVo] <= 128 && !(values[kQk] == 192 && values[kGeneral]);
-  return tile && (values[kRows] == 64 || many_rows) && (values[kQk] <= kMostFp8Dims || !values[kFp8]);
+  return tile && (values[kRows] == 64 || takes_many_rows(values[kQk], values[kGeneral] != 0)) &&
+         (values[kQk] <= kMostFp8Dims || !values[kFp8]);
 }
 
 jit::LaunchFacts launch_facts(jit::Values values, cuda::Architecture) {
@@ -113,7 +127,7 @@ bool is_general(const AttentionCudaShape& shape) {
 // length where a result must not depend on the others'.
 int tile_rows(const AttentionCudaShape& shape) {
   const Tile tile = tile_of(shape.head_dim_qk, shape.head_dim_vo);
-  if (tile.vo > 128 || tile.qk > 128 && is_general(shape)) return 64;
+  if (!takes_many_rows(tile.qk, is_general(shape))) return 64;
   return shape.max_qo_len * shape.group() > 64 || shape.deterministic ? 128 : 64;
 }
 

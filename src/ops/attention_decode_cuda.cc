@@ -180,6 +180,8 @@ bool serves_decode(const AttentionCudaShape& shape, int qo_len, cuda::Architectu
 DecodeChoice choose_decode(const AttentionCudaShape& shape, std::span<const plan::AttentionRequest> requests,
                            const Gpu& gpu) {
   int qo_len = shape.fixed ? shape.max_qo_len : 1;
+  // Requests of more query tokens go to the generic kernel.
+  while (qo_len > 1 && !serves_decode(shape, qo_len, gpu.architecture)) --qo_len;
   if (!shape.fixed)
     for (const plan::AttentionRequest& request : requests) qo_len = std::max(qo_len, request.qo_len);
   DecodeChoice choice;

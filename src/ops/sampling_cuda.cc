@@ -14,14 +14,13 @@ using kernel::TokenTask;
 enum { kInput, kSource, kTask, kVector, kCluster };
 
 constexpr int kThreads = 512, kWarps = kThreads / 32;
-constexpr int kSharedBytes = 16640;  // sizeof(Shared) of kernels/sampling/select.cuh
 constexpr int kSources[] = {static_cast<int>(TokenSource::kProbs), static_cast<int>(TokenSource::kLogits)};
 constexpr int kTasks[] = {static_cast<int>(TokenTask::kSample), static_cast<int>(TokenTask::kRenorm),
                           static_cast<int>(TokenTask::kMask)};
 constexpr int kVectors[] = {1, 4, 8};
-constexpr int kClusters[] = {1, 8};
-// Rows below this have one block: the others' help would cost more than it brings.
-constexpr std::int64_t kLeastClusterColumns = 4096;
+constexpr int kClusters[] = {1, 2, 4, 8};
+constexpr std::int64_t kLeastBlockColumns = 2048;  // with fewer the others' help costs more than it brings
+constexpr int kSmBlocks = 2;                       // that the kernel is compiled for
 
 std::string print_source(int value) {
   constexpr std::string_view kNames[] = {"kProbs", "kLogits"};
@@ -102,17 +101,38 @@ kernel::SamplingParams params_of(const SamplingCall& call, const SamplingChoice&
 
 }  // namespace
 
-SamplingChoice choose_sampling(const SamplingShape& shape, cuda::Architecture architecture) {
-  const cuda::ArchitectureFacts& facts = cuda::facts(architecture);
-  SamplingChoice choice{.vector = shape.vector == widest_vector(shape.dtype) ? shape.vector : 1};
-  choice.cluster = facts.has_tma && shape.vocab_size >= kLeastClusterColumns ? 8 : 1;
+namespace {
+
+// A row over `cluster` blocks.
+SamplingChoice cut(const SamplingShape& shape, int cluster, const cuda::ArchitectureFacts& facts) {
+  SamplingChoice choice{.vector = shape.vector == widest_vector(shape.dtype) ? shape.vector : 1,
+                        .cluster = cluster};
   const std::int64_t step_columns = std::int64_t{choice.cluster} * kThreads * choice.vector;
   choice.warp_steps = static_cast<int>(ceil_div(shape.vocab_size, step_columns));
   const int vector_bytes = std::max(4, choice.vector * static_cast<int>(size_of(shape.dtype)));
   const std::int64_t row_bytes = std::int64_t{choice.warp_steps} * kThreads * vector_bytes;
-  choice.keeps_row = kSharedBytes + row_bytes <= facts.shared_bytes_per_block;
-  choice.shared_bytes = kSharedBytes + (choice.keeps_row ? static_cast<int>(row_bytes) : 0);
+  choice.keeps_row = kernel::kSamplingSharedBytes + row_bytes <= facts.shared_bytes_per_block;
+  choice.shared_bytes = kernel::kSamplingSharedBytes + (choice.keeps_row ? static_cast<int>(row_bytes) : 0);
   return choice;
+}
+
+// Whether an SM holds as many such blocks, with their columns, as the kernel is compiled for.
+bool fills_sm(const SamplingChoice& choice, const cuda::ArchitectureFacts& facts) {
+  return choice.keeps_row && kSmBlocks * (choice.shared_bytes + cuda::kKiB) <= facts.shared_bytes_per_sm;
+}
+
+}  // namespace
+
+// Few rows: as many blocks to a row as find enough to do. More rows than that fills the GPU with: fewer, as
+// long as their columns stay in shared memory.
+SamplingChoice choose_sampling(const SamplingShape& shape, cuda::Architecture architecture, int sm_count) {
+  const cuda::ArchitectureFacts& facts = cuda::facts(architecture);
+  int cluster = facts.has_tma ? kClusters[std::size(kClusters) - 1] : 1;
+  while (cluster > 1 && shape.vocab_size < cluster * kLeastBlockColumns) cluster /= 2;
+  while (cluster > 1 && shape.rows * cluster > kSmBlocks * sm_count &&
+         fills_sm(cut(shape, cluster / 2, facts), facts))
+    cluster /= 2;
+  return cut(shape, cluster, facts);
 }
 
 void run_sampling_cuda(const SamplingCall& call, const Launch& launch) {
@@ -121,9 +141,11 @@ void run_sampling_cuda(const SamplingCall& call, const Launch& launch) {
   VectorWidth width(widest_vector(call.input.dtype));
   width.extent(call.vocab_size()).rows(call.input);
   if (call.out != nullptr) width.rows(*call.out);
-  const SamplingChoice choice = choose_sampling(
-      {.dtype = call.input.dtype, .vocab_size = call.vocab_size(), .vector = width.elements()},
-      gpu.architecture);
+  const SamplingChoice choice = choose_sampling({.dtype = call.input.dtype,
+                                                 .rows = call.rows(),
+                                                 .vocab_size = call.vocab_size(),
+                                                 .vector = width.elements()},
+                                                gpu.architecture, gpu.sm_count);
   if (call.rows() > kMaxRows / choice.cluster)
     fail(ErrorKind::kUnsupported, "{}: {} rows on a GPU, at most {} are possible", call.op_name, call.rows(),
          kMaxRows / choice.cluster);

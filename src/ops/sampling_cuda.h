@@ -10,7 +10,7 @@ namespace strobe::op {
 
 struct SamplingShape {
   Dtype dtype = Dtype::kF32;
-  std::int64_t vocab_size = 0;
+  std::int64_t rows = 0, vocab_size = 0;
   int vector = 1;  // elements that an access may have
 };
 
@@ -21,6 +21,6 @@ struct SamplingChoice {
   int shared_bytes = 0;
 };
 
-SamplingChoice choose_sampling(const SamplingShape& shape, cuda::Architecture architecture);
+SamplingChoice choose_sampling(const SamplingShape& shape, cuda::Architecture architecture, int sm_count);
 
 }  // namespace strobe::op

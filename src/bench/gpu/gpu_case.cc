@@ -23,7 +23,11 @@ struct SampleRule {
   double seconds;
   int most;
 };
-constexpr SampleRule kEventSample{20e-6, 16}, kGraphSample{100e-6, 64};
+constexpr SampleRule kEventSample{20e-6, 16}, kGraphSample{100e-6, 64}, kCuptiSample{0, 1};
+
+const SampleRule& rule_of(GpuClock clock) {
+  return clock == GpuClock::kEvents ? kEventSample : clock == GpuClock::kGraph ? kGraphSample : kCuptiSample;
+}
 
 // One copy of the inputs on the GPU.
 class Instance {
@@ -85,8 +89,8 @@ class GpuCaseRun {
             [&](int done, int calls) {
               progress.show(progress_text(position, rows_.front(), fmt::format("{}/{}", done, calls)));
             }};
-    EventTimer timer(probe_, calls_);
-    Measurement measurement = measure(measure_options(), subject, timer);
+    const std::unique_ptr<Timer> timer = make_timer();
+    Measurement measurement = measure(measure_options(), subject, *timer);
     take_limits();
     for (std::size_t i = 0; i < rows_.size(); ++i) {
       rows_[i].timing = std::move(measurement.variants[i]);
@@ -129,9 +133,14 @@ class GpuCaseRun {
         const double seconds = timer.stop();
         if (round > 0) fastest = std::min(fastest, seconds);
       }
-    const SampleRule rule = options_.cuda_graph ? kGraphSample : kEventSample;
+    const SampleRule& rule = rule_of(options_.gpu_clock);
     const double calls = std::ceil(rule.seconds / std::max(fastest, 1e-9));
     calls_ = static_cast<int>(std::clamp<double>(calls, 1, rule.most));
+  }
+
+  std::unique_ptr<Timer> make_timer() const {
+    if (options_.gpu_clock == GpuClock::kCupti) return std::make_unique<CuptiTimer>(probe_);
+    return std::make_unique<EventTimer>(probe_, calls_);
   }
 
   // A budget is of calls, a sample holds several.
@@ -154,7 +163,7 @@ class GpuCaseRun {
   void add_groups(int groups) {
     if (options_.measure.cold)
       add_instances(static_cast<std::size_t>(groups) * static_cast<std::size_t>(calls_));
-    if (!options_.cuda_graph) return;
+    if (options_.gpu_clock != GpuClock::kGraph) return;
     for (auto group = static_cast<int>(graphs_.size() / backends_.size()); group < groups; ++group)
       for (Backend backend : backends_)
         graphs_.push_back(std::make_unique<cuda::Graph>(probe_.device(), probe_.stream(),
@@ -171,7 +180,7 @@ class GpuCaseRun {
 
   void enqueue_group(int variant, int group) const {
     const auto number = static_cast<std::size_t>(variant);
-    if (!options_.cuda_graph) return enqueue_calls(backends_[number], group);
+    if (options_.gpu_clock != GpuClock::kGraph) return enqueue_calls(backends_[number], group);
     graphs_[static_cast<std::size_t>(group) * backends_.size() + number]->launch(probe_.stream());
   }
 

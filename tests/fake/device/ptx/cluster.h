@@ -15,4 +15,11 @@ EMULATED T load_of_rank(const T* shared, uint32_t rank) {
   return *theirs;
 }
 
+template <class T>
+EMULATED void store_of_rank(T* shared, uint32_t rank, T value) {
+  auto* theirs = const_cast<T*>(static_cast<const T*>(emulated::machine->of_rank(shared, rank)));
+  emulated::machine->access(theirs, sizeof(T), sizeof(T), true);
+  *theirs = value;
+}
+
 }  // namespace strobe::kernel

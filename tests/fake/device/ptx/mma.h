@@ -45,4 +45,10 @@ EMULATED void mma_16x8x16(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, ui
   emulated::machine->meet(0xffffffff, &operands, multiply_matrices<kDtype>);
 }
 
+template <Dtype kDtype>
+EMULATED void mma_16x8x16_first(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+  for (float& x : d) x = 0;
+  mma_16x8x16<kDtype>(d, a, b0, b1);
+}
+
 }  // namespace strobe::kernel
