@@ -14,7 +14,7 @@
 namespace strobe::kernel {
 
 constexpr int kThreads = 512, kWarps = kThreads / 32;
-constexpr int kBatch = 8 / kVector;  // vectors of a lane that are loaded together
+constexpr int kBatch = kVector == 1 ? 4 : 8 / kVector;  // vectors of a lane that are loaded together
 
 using ColumnVector = Vector<kInput, kVector>;
 

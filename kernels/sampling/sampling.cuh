@@ -108,7 +108,7 @@ STROBE_DEVICE Kept weigh(const Columns& columns, Shared& shared, const Row& row,
   columns.for_each([&](int, int, const float(&x)[kVector]) {
 #pragma unroll
     for (int i = 0; i < kVector; ++i) {
-      any_bad |= bad(x[i]);
+      if constexpr (!kLogits) any_bad |= bad(x[i]);  // logits have been looked at
       if (keeps(x[i])) sum += row.weight(x[i]);
     }
   });
