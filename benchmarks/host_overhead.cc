@@ -10,6 +10,7 @@
 #include "cuda/device_buffer.h"
 #include "cuda/driver.h"
 #include "op/random.h"
+#include "ops/limits_cuda.h"
 #include "strobe/strobe.h"
 
 namespace {
@@ -88,16 +89,32 @@ void rmsnorm_of_one_token(benchmark::State& state) {
 }
 BENCHMARK(rmsnorm_of_one_token);
 
-// A call whose kernel is in the kernel map, from C++ until the launch is enqueued. The queue is drained,
-// untimed, before it is so full that a launch waits for the GPU.
-void rmsnorm_launch_on_gpu(benchmark::State& state) {
+constexpr strobe::Device kGpu{strobe::DeviceType::kCuda, 0};
+
+// Seconds of a launch on the host, until it is enqueued. The queue is drained, untimed, before it is so full
+// that a launch waits for the GPU.
+template <class F>
+void time_launches(benchmark::State& state, F launch) {
   using Clock = std::chrono::steady_clock;
-  constexpr strobe::Device kGpu{strobe::DeviceType::kCuda, 0};
   constexpr int kLaunches = 128;
-  if (const std::string& problem = strobe::cuda::driver_status().problem; !problem.empty()) {
-    state.SkipWithError(problem.c_str());
-    return;
+  for (auto _ : state) {
+    const Clock::time_point start = Clock::now();
+    for (int i = 0; i < kLaunches; ++i) launch();
+    state.SetIterationTime(std::chrono::duration<double>(Clock::now() - start).count() / kLaunches);
+    strobe::cuda::synchronize(kGpu, {});
   }
+}
+
+bool skipped_without_gpu(benchmark::State& state) {
+  const std::string& problem = strobe::cuda::driver_status().problem;
+  if (!problem.empty()) state.SkipWithError(problem.c_str());
+  return !problem.empty();
+}
+
+// A call whose kernel is in the kernel map.
+void rmsnorm_launch_on_gpu(benchmark::State& state) {
+  if (skipped_without_gpu(state)) return;
+  const strobe::cuda::ContextGuard context(kGpu.index);  // as most callers have it
   const strobe::Tensor host(strobe::Dtype::kBf16, {1, 64}), host_weight(strobe::Dtype::kBf16, {64});
   const strobe::cuda::DeviceBuffer x_bytes(kGpu, 128), weight_bytes(kGpu, 128), y_bytes(kGpu, 128);
   TensorView x = host, y = host, weight = host_weight;
@@ -105,26 +122,19 @@ void rmsnorm_launch_on_gpu(benchmark::State& state) {
   y.data = y_bytes.data();
   weight.data = weight_bytes.data();
   x.device = y.device = weight.device = kGpu;
-  for (auto _ : state) {
-    const Clock::time_point start = Clock::now();
-    for (int i = 0; i < kLaunches; ++i) strobe::rmsnorm({.input = x, .weight = weight, .out = y});
-    state.SetIterationTime(std::chrono::duration<double>(Clock::now() - start).count() / kLaunches);
-    strobe::cuda::synchronize(kGpu, {});
-  }
+  time_launches(state, [&] { strobe::rmsnorm({.input = x, .weight = weight, .out = y}); });
 }
-// Most callers have the device's context current; without one, a call makes it so and restores.
-void rmsnorm_launch_on_gpu_within_context(benchmark::State& state) {
-  if (strobe::cuda::driver_status().problem.empty()) {
-    const strobe::cuda::ContextGuard context(0);
-    rmsnorm_launch_on_gpu(state);
-  } else {
-    rmsnorm_launch_on_gpu(state);
-  }
-}
-BENCHMARK(rmsnorm_launch_on_gpu_within_context)
-    ->UseManualTime()
-    ->Iterations(2000)
-    ->Unit(benchmark::kMicrosecond);
 BENCHMARK(rmsnorm_launch_on_gpu)->UseManualTime()->Iterations(2000)->Unit(benchmark::kMicrosecond);
+
+// The driver's part of that: a kernel that does nothing, through the kernel map and the launcher alone.
+void launch_alone_on_gpu(benchmark::State& state) {
+  if (skipped_without_gpu(state)) return;
+  const strobe::cuda::ContextGuard context(kGpu.index);
+  const strobe::cuda::DeviceBuffer memory(kGpu, static_cast<std::size_t>(strobe::op::read_granularity()));
+  time_launches(state, [&] {
+    strobe::op::launch_read(kGpu, {}, memory.data(), strobe::op::read_granularity(), 0, memory.data());
+  });
+}
+BENCHMARK(launch_alone_on_gpu)->UseManualTime()->Iterations(2000)->Unit(benchmark::kMicrosecond);
 
 }  // namespace

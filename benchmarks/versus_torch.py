@@ -12,10 +12,20 @@ Outputs are compared with f32 arithmetic of torch. Contenders that cannot be imp
 
 import argparse
 import datetime
+import pathlib
 import platform
+import subprocess
 import sys
 
 from versus import report
+
+
+def commit_here():
+    git = ["git", "-C", str(pathlib.Path(__file__).resolve().parent), "rev-parse", "--short", "HEAD"]
+    try:
+        return subprocess.run(git, capture_output=True, check=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
 
 
 def arguments(command_line):
@@ -26,13 +36,14 @@ def arguments(command_line):
     parser.add_argument("--repetitions", type=int, default=21, metavar="N", help="timed replays of each (default 21)")
     parser.add_argument("--warm", action="store_true", help="use the same tensors in every call")
     parser.add_argument("--json", metavar="FILE", help="write results, with all samples, as JSON")
+    parser.add_argument("--commit", default=commit_here(), help="Strobe's, for the results (default: of this checkout)")
     chosen = parser.parse_args(command_line)
     if chosen.repetitions < 1:
         parser.error(f"--repetitions: expected at least 1, got {chosen.repetitions}")
     return chosen
 
 
-def machine(torch, peers):
+def machine(torch, peers, commit):
     device = torch.cuda.get_device_properties(0)
     versions = {name: getattr(module, "__version__", "unknown") for name, module in peers.items()}
     return {
@@ -40,6 +51,7 @@ def machine(torch, peers):
         "gpu": device.name,
         "sm_count": device.multi_processor_count,
         "l2_bytes": device.L2_cache_size,
+        "commit": commit,
         "python": platform.python_version(),
         "versions": {"torch": torch.__version__, "cuda": torch.version.cuda, **versions},
     }
@@ -61,15 +73,16 @@ def main(command_line=None):
     chosen = [case for case in cases.all_cases() if options.cases in case.name]
     if not chosen:
         return f"--cases: no case's name holds '{options.cases}'"
-    facts = machine(torch, found)
+    facts = machine(torch, found, options.commit)
     print(report.heading(facts))
     results = []
+    words = sys.argv[1:] if command_line is None else command_line
     for case in chosen:
         contenders = peers.contenders_of(case, found, options.contenders)
         results.append(timing.measure(case, contenders, options.repetitions, options.warm))
         print(report.table(results[-1]), flush=True)
         if options.json:
-            report.write_json(options.json, facts, sys.argv[1:] if command_line is None else command_line, results)
+            report.write_json(options.json, facts, words, results)
     wrong = [row for result in results for row in result["rows"] if not row["correct"]]
     return 1 if wrong else 0
 

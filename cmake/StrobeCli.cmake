@@ -20,7 +20,7 @@ add_custom_target(strobe_build_commit
     COMMENT "Looking up the commit" VERBATIM)
 
 add_library(strobe_bench STATIC
-    src/bench/backends.cc src/bench/case_line.cc src/bench/case_problem.cc src/bench/gpu/gpu_case.cc src/bench/gpu/gpu_probe.cc src/bench/gpu/matrix_product.cc
+    src/bench/backends.cc src/bench/case_line.cc src/bench/case_problem.cc src/bench/gpu/gpu_case.cc src/bench/gpu/gpu_probe.cc src/bench/gpu/kernel_recorder.cc src/bench/gpu/matrix_product.cc
     src/bench/flashinfer/flags.cc src/bench/flashinfer/output.cc
     src/bench/flashinfer/translate.cc src/bench/json_report.cc src/bench/limit_probe.cc src/bench/limits.cc src/bench/machine.cc src/bench/measure.cc
     src/bench/output_file.cc src/bench/progress.cc src/bench/rehearse.cc src/bench/result_file.cc src/bench/roofline.cc src/bench/rotation.cc

@@ -6,7 +6,7 @@
     performance_table.py FILE.json  # prints the table of a result file of `strobe bench --json`
 
 A part stands between `<!-- measured: KIND FILE [REGEX…] -->` and `<!-- measured: end -->`. Kinds: `suite` (command, machine,
-date, commit, limits and a table of the rows whose routine and flags match one of the expressions), `workload`, `goals`.
+date, commit, limits and a table of the rows whose routine and flags match one of the expressions), `workload`, `goals`, `versus`.
 """
 
 import difflib
@@ -106,7 +106,24 @@ def goals_part(file):
     return lines
 
 
-KINDS = {"suite": suite_part, "workload": workload_part, "goals": goals_part}
+def versus_part(file):
+    """The cases of benchmarks/versus_torch.py: who takes how long."""
+    report = load(file)
+    machine = report["machine"]
+    names = {"strobe": "Strobe", "flashinfer": "FlashInfer", "torch": "torch eager", "compile": "torch.compile"}
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if name != "strobe")
+    lines = [f"{machine['gpu']}, {versions}, {machine['date'][:10]}, commit {machine['commit']}. All bf16 but for the e4m3 results; times are microseconds (median).",
+             "", "```", report["command"], "```", "",
+             "| case | " + " | ".join(names.values()) + " | Strobe, TB/s | of copy |", "|---|" + "---:|" * (len(names) + 2)]
+    for case in report["cases"]:
+        rows = {row["contender"]: row for row in case["rows"]}
+        times = [f"{rows[name]['median_us']:.1f}" if name in rows else "–" for name in names]
+        own = rows["strobe"]
+        lines.append(f"| {case['case']} | {' | '.join(times)} | {own['tb_s']:.2f} | {own['of_copy']:.2f} |")
+    return lines
+
+
+KINDS = {"suite": suite_part, "workload": workload_part, "goals": goals_part, "versus": versus_part}
 
 
 def regenerated(document):

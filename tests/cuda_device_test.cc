@@ -114,7 +114,7 @@ class CudaDevice : public ::testing::Test {
     const auto binary = jit::Compiler(settings).obtain(variant);
     EXPECT_TRUE(binary->entry.record.facts.clean()) << binary->entry.record.log;
     const jit::LaunchFacts launch = variant.source->launch_facts(variant.constants(), variant.architecture);
-    return load_kernel(binary->entry.cubin,
+    return load_kernel(binary->entry.code,
                        {.name = describe(variant),
                         .entry = "strobe_" + std::string(variant.source->name),
                         .threads = launch.threads,

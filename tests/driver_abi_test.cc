@@ -1,12 +1,14 @@
 // Our declarations of the driver's and NVRTC's interface against NVIDIA's own headers; built where they are.
 #include <cublasLt.h>
 #include <cuda.h>
+#include <cupti.h>
 #include <gtest/gtest.h>
 
 #include <cstddef>
 #include <cstring>
 
 #include "bench/gpu/cublas_lt.h"
+#include "bench/gpu/cupti.h"
 #include "cuda/driver_api.h"
 
 namespace strobe::cuda {
@@ -65,6 +67,23 @@ TEST(DriverAbi, CublasLtIsNvidias) {
   EXPECT_EQ(int{cublas_lt::kTransA}, CUBLASLT_MATMUL_DESC_TRANSA);
   EXPECT_EQ(int{cublas_lt::kTransposed}, CUBLAS_OP_T);
   EXPECT_EQ(int{cublas_lt::kMaxWorkspaceBytes}, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES);
+}
+
+// The fields that we read have kept their places over all versions of the record.
+template <class Theirs>
+constexpr bool kSameBeginning = offsetof(bench::cupti::KernelRecord, kind) == offsetof(Theirs, kind) &&
+                                offsetof(bench::cupti::KernelRecord, start) == offsetof(Theirs, start) &&
+                                offsetof(bench::cupti::KernelRecord, end) == offsetof(Theirs, end) &&
+                                sizeof(bench::cupti::KernelRecord) <= sizeof(Theirs);
+
+TEST(DriverAbi, CuptiIsNvidias) {
+  static_assert(kSameBeginning<CUpti_ActivityKernel4> && kSameBeginning<CUpti_ActivityKernel5>);
+  static_assert(kSameBeginning<CUpti_ActivityKernel8> && kSameBeginning<CUpti_ActivityKernel9>);
+#if CUPTI_API_VERSION >= 130000
+  static_assert(kSameBeginning<CUpti_ActivityKernel10>);
+#endif
+  EXPECT_EQ(int{bench::cupti::kSuccess}, CUPTI_SUCCESS);
+  EXPECT_EQ(int{bench::cupti::kConcurrentKernel}, CUPTI_ACTIVITY_KIND_CONCURRENT_KERNEL);
 }
 
 TEST(DriverAbi, TensorMapEnumerationsHaveNvidiasValues) {

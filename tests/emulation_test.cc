@@ -36,8 +36,12 @@ constexpr char kPrologue[] = R"(
 #include "ptx/async_copy.h"
 #include "ptx/atomic.h"
 #include "ptx/cluster.h"
+#include "ptx/convert.h"
 #include "ptx/dependency.h"
+#include "ptx/exponent.h"
+#include "ptx/matrix.h"
 #include "ptx/memory.h"
+#include "ptx/mma.h"
 #include "ptx/shuffle.h"
 struct Params { const float* in; float* out; int count; };
 using namespace strobe::kernel;
@@ -149,6 +153,110 @@ TEST(Emulation, AsynchronousCopiesArriveWhenTheyAreWaitedFor) {
     __syncthreads();
     params.out[i] = values[127 - i];)"),
             reversed());
+}
+
+TEST(Emulation, CopiesOfZeros) {
+  EXPECT_EQ(run(R"(
+    alignas(16) __shared__ float values[128];
+    if (i < 32) copy_async_or_zero<16>(shared_address(values + 4 * i), params.in + 4 * i, i < 16);
+    end_copy_group();
+    wait_for_copies<0>();
+    __syncthreads();
+    params.out[i] = values[i] + 1;)")[64],
+            1.0f);
+}
+
+TEST(Emulation, BarriersOfAWarp) {
+  std::vector<float> swapped = run(R"(
+    __shared__ float values[128];
+    for (int round = 0; round < 3; ++round) {
+      values[i] = params.in[i] + round;
+      __syncwarp();
+      params.out[i] = values[i ^ 31];
+      __syncwarp();
+    })");
+  for (int i = 0; i < kThreads; ++i)
+    EXPECT_EQ(swapped[static_cast<std::size_t>(i)], static_cast<float>((i ^ 31) + 2));
+}
+
+TEST(Emulation, LanesThatAskAndVote) {
+  const std::vector<float> out = run(R"(
+    params.out[i] = __shfl_sync(0xffffffff, i, 5) + (__any_sync(0xffffffff, i == 40) ? 1000 : 0);)");
+  EXPECT_EQ(out[0], 5.0f);
+  EXPECT_EQ(out[32], 1037.0f);
+}
+
+// D = A B^T of 16 x 16 and 8 x 16 small integers, brought from shared memory as the tensor cores take them.
+TEST(Emulation, ProductsOfMatrices) {
+  for (const char* dtype : {"Dtype::kF16", "Dtype::kBf16"}) {
+    const std::string body = std::string(R"(
+      alignas(16) __shared__ unsigned short a[16][8 * 2 + 8], b[8][16 + 8];
+      const auto value = [](int row, int k) { return (row * 7 + k * 3) % 11 - 5; };
+      constexpr Dtype kType = )") +
+                             dtype + R"(;
+      const auto half = [](int x) {
+        return static_cast<unsigned short>(pair_of<kType>(static_cast<float>(x), 0.0f));
+      };
+      for (int j = i; j < 256; j += 128) a[j / 16][j % 16] = half(value(j / 16, j % 16));
+      b[i / 16][i % 16] = half(value(i / 16 + 3, i % 16));
+      __syncthreads();
+      uint32_t of_a[4], of_b[4];
+      load_matrices(of_a, shared_address(&a[i % 16][i / 16 % 2 * 8]));
+      load_matrices(of_b, shared_address(&b[i % 8][i / 8 % 2 * 8]));
+      float d[4] = {};
+      mma_16x8x16<kType>(d, of_a, of_b[0], of_b[1]);
+      if (i < 32)
+        for (int j = 0; j < 4; ++j) params.out[(i / 4 + j / 2 * 8) * 8 + i % 4 * 2 + j % 2] = d[j];)";
+    const std::vector<float> out = run(body);
+    const auto value = [](int row, int k) { return (row * 7 + k * 3) % 11 - 5; };
+    for (int row = 0; row < 16; ++row)
+      for (int column = 0; column < 8; ++column) {
+        int sum = 0;
+        for (int k = 0; k < 16; ++k) sum += value(row, k) * value(column + 3, k);
+        EXPECT_EQ(out[static_cast<std::size_t>(row * 8 + column)], static_cast<float>(sum)) << row << column;
+      }
+  }
+}
+
+// Element [r][c] of matrix m is 64 m + 8 r + c.
+TEST(Emulation, TransposedMatrices) {
+  const std::vector<float> out = run(R"(
+    alignas(16) __shared__ unsigned short values[256];
+    for (int j = i; j < 256; j += 128) values[j] = j;
+    __syncthreads();
+    uint32_t of_matrix[4];
+    load_matrices_transposed(of_matrix, shared_address(values + i % 32 * 8));
+    const uint32_t back = transpose_matrix(of_matrix[3]);
+    if (i < 32) params.out[2 * i] = of_matrix[2] >> 16, params.out[2 * i + 1] = back & 0xffff;)");
+  for (int lane = 0; lane < 32; ++lane) {
+    const int g = lane / 4, c = lane % 4;
+    EXPECT_EQ(out[static_cast<std::size_t>(2 * lane)], static_cast<float>(128 + (2 * c + 1) * 8 + g));
+    EXPECT_EQ(out[static_cast<std::size_t>(2 * lane + 1)], static_cast<float>(192 + g * 8 + 2 * c));
+  }
+}
+
+TEST(EmulationFault, AMissingBarrierOfAWarp) {
+  EXPECT_THAT(fault_of(R"(
+    __shared__ float values[128];
+    for (int round = 0; round < 3; ++round) {
+      values[i] = params.in[i] + round;
+      __syncwarp();
+      params.out[i] = values[i ^ 31];
+    })"),
+              HasSubstr("with no barrier between"));
+}
+TEST(EmulationFault, ABarrierOfAWarpOrdersNoOtherWarp) {
+  EXPECT_THAT(fault_of(R"(
+    __shared__ float values[128];
+    values[i] = params.in[i];
+    __syncwarp();
+    params.out[i] = values[127 - i];)"),
+              AnyOf(HasSubstr("with no barrier between"), HasSubstr("nobody has written")));
+}
+TEST(EmulationFault, LanesThatDoNotActTogether) {
+  EXPECT_THAT(
+      fault_of("params.out[i] = i % 2 ? __any_sync(0xffffffff, true) : __shfl_sync(0xffffffff, i, 3);"),
+      HasSubstr("disagree on what they do together"));
 }
 
 // Each block of four writes what its neighbour has read.
@@ -380,7 +488,7 @@ TEST(Emulation, GraphsReplayTheirLaunches) {
 TEST(Emulation, DiagnosticsOfTheCompiler) {
   const jit::NvrtcOutput output = compile(std::string(kPrologue) + "  params.out[i] = nonsense;\n}\n");
   EXPECT_FALSE(output.compiled);
-  EXPECT_THAT(output.log, HasSubstr("test.cu:12:19: error: 'nonsense' was not declared"));
+  EXPECT_THAT(output.log, HasSubstr("test.cu:16:19: error: 'nonsense' was not declared"));
 }
 
 TEST(Emulation, TwoKernelsDoNotShareTheirSharedMemory) {

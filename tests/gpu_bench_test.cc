@@ -6,8 +6,10 @@
 #include <cstdlib>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 
+#include "bench/gpu/kernel_recorder.h"
 #include "bench/gpu/matrix_product.h"
 #include "bench/result_file.h"
 #include "cuda/device.h"
@@ -44,6 +46,19 @@ class GpuBench : public test::GpuTest {
 
 constexpr char kSmallNorm[] = "--routine rmsnorm --num_tokens 3 --hidden 128 ";
 
+TEST_F(GpuBench, PlannedOperatorsRunAndReplay) {
+  for (const char* graph : {"", " --cuda_graph"}) {
+    const Json json =
+        run(std::string("--routine batch_decode_paged --batch_size 2 --kv_len 40 --num_qo_heads 4 "
+                        "--num_kv_heads 2 --head_dim_qk 64 --head_dim_vo 64 --device cuda --refcheck") +
+            graph);
+    const Json& row = json.at("rows").at(0);
+    EXPECT_EQ(row.at("device"), "cuda:0");
+    EXPECT_EQ(row.at("backend"), "cuda/sm80");
+    EXPECT_EQ(row.at("refcheck"), "pass");
+  }
+}
+
 TEST_F(GpuBench, RowsSayWhereTheyRan) {
   const Json json = run(std::string(kSmallNorm) + "--device cuda --refcheck");
   const cuda::DeviceFacts& facts = cuda::device_facts(kGpu);
@@ -66,21 +81,25 @@ TEST_F(GpuBench, RowsSayWhereTheyRan) {
   EXPECT_THAT(row.at("repro").get<std::string>(), HasSubstr("--device cuda:0 --backends cuda/sm80 "));
 }
 
-// A stand-in for cuBLASLt, which multiplies nothing.
-class StandInCublasLt {
+// A value of an environment variable while it lives.
+class Environment {
  public:
-  explicit StandInCublasLt(const char* mode, const char* library = STROBE_FAKE_CUBLASLT) {
-    if (const char* value = std::getenv("STROBE_CUBLASLT"); value != nullptr) before_ = value;
-    ::setenv("STROBE_CUBLASLT", library, 1);
-    ::setenv("FAKE_CUBLASLT", mode, 1);
+  Environment(const char* name, const char* value) : name_(name) {
+    if (const char* before = std::getenv(name); before != nullptr) before_ = before;
+    ::setenv(name, value, 1);
   }
-  ~StandInCublasLt() {
-    before_.empty() ? ::unsetenv("STROBE_CUBLASLT") : ::setenv("STROBE_CUBLASLT", before_.c_str(), 1);
-    ::unsetenv("FAKE_CUBLASLT");
-  }
+  ~Environment() { before_ ? ::setenv(name_, before_->c_str(), 1) : ::unsetenv(name_); }
 
  private:
-  std::string before_;
+  const char* name_;
+  std::optional<std::string> before_;
+};
+
+// A stand-in for cuBLASLt, which multiplies nothing.
+struct StandInCublasLt {
+  explicit StandInCublasLt(const char* mode, const char* library = STROBE_FAKE_CUBLASLT)
+      : library("STROBE_CUBLASLT", library), mode("FAKE_CUBLASLT", mode) {}
+  Environment library, mode;
 };
 
 TEST_F(GpuBench, MatrixPeaksStandBesideTheOtherLimits) {
@@ -113,6 +132,38 @@ TEST_F(GpuBench, WhatCublasLtCannotDoIsNotMeasured) {
               HasSubstr("STROBE_CUBLASLT: nothing to load in '/no/such/file'"));
 }
 
+// The library is loaded once a process: each of these in its own, as ctest runs them.
+class GpuBenchCupti : public GpuBench {};
+
+TEST_F(GpuBenchCupti, TimesKernelsFromTheFirstBeginToTheLastEnd) {
+  const Environment library("STROBE_CUPTI", STROBE_FAKE_CUPTI);
+  if (!bench::cupti_problem().empty()) GTEST_SKIP() << "loaded otherwise before: " << bench::cupti_problem();
+  const Json row = run(std::string(kSmallNorm) + "--device cuda --timing cupti").at("rows").at(0);
+  EXPECT_EQ(row.at("timed_by"), "cupti");
+  EXPECT_EQ(row.at("calls_per_sample"), 1);
+  EXPECT_DOUBLE_EQ(row.at("median_ms").get<double>(), 2.5e-3);
+  EXPECT_THAT(row.at("repro").get<std::string>(), HasSubstr("--timing cupti"));
+  const Environment silent("FAKE_CUPTI", "silent");
+  EXPECT_THAT(test::strobe("bench " + std::string(kSmallNorm) + "--device cuda --use_cupti").err,
+              HasSubstr("CUPTI has recorded no kernel of a call"));
+  const Environment busy("FAKE_CUPTI", "busy");
+  EXPECT_THAT(test::strobe("bench " + std::string(kSmallNorm) + "--device cuda --timing cupti").err,
+              AllOf(HasSubstr("CUPTI: cuptiActivityEnable"), HasSubstr("MULTIPLE_SUBSCRIBERS")));
+}
+
+TEST_F(GpuBenchCupti, IsAskedForOrTakenWhereItIs) {
+  const Environment library("STROBE_CUPTI", "none");
+  if (bench::cupti_problem().empty()) GTEST_SKIP() << "CUPTI was loaded before";
+  const Outcome asked = test::strobe("bench " + std::string(kSmallNorm) + "--device cuda --timing cupti");
+  EXPECT_EQ(asked.status, 1);
+  EXPECT_THAT(asked.err, HasSubstr("--timing cupti: STROBE_CUPTI is none"));
+  const Json row = run(std::string(kSmallNorm) + "--device cuda --use_cupti").at("rows").at(0);
+  EXPECT_EQ(row.at("timed_by"), "events");
+  EXPECT_THAT(outcome_.err, HasSubstr("--use_cupti changes nothing: STROBE_CUPTI is none; events are used"));
+  EXPECT_THAT(test::strobe("bench " + std::string(kSmallNorm) + "--device cuda --timing clock").err,
+              HasSubstr("--timing"));
+}
+
 TEST_F(GpuBench, ColdCallsRotateAndWarmOnesDoNot) {
   const auto instances = [&](const char* flags) {
     const Json row = run(std::string(kSmallNorm) + flags).at("rows").at(0);
@@ -129,7 +180,7 @@ TEST_F(GpuBench, GraphsAreReplayed) {
   const Json row = run(std::string(kSmallNorm) + "--device cuda:0 --cuda_graph --refcheck").at("rows").at(0);
   EXPECT_EQ(row.at("timed_by"), "graph");
   EXPECT_EQ(row.at("refcheck"), "pass");
-  EXPECT_THAT(row.at("repro").get<std::string>(), HasSubstr("--cuda_graph"));
+  EXPECT_THAT(row.at("repro").get<std::string>(), HasSubstr("--timing graph"));
 }
 
 TEST_F(GpuBench, CpuAndGpuInOneRunAndItsPage) {

@@ -93,7 +93,7 @@ TEST_F(JitCache, CompilesOnceAndFindsItAgain) {
   EXPECT_TRUE(first->compiled);
   const auto second = obtain();
   EXPECT_FALSE(second->compiled);
-  EXPECT_EQ(second->entry.cubin, first->entry.cubin);
+  EXPECT_EQ(second->entry.code, first->entry.code);
   EXPECT_EQ(second->entry.record.facts.registers, 17);
   EXPECT_EQ(second->entry.record.description, "tiny(kFactor = 2, kWide = false) for sm_90a");
   EXPECT_EQ(content(files_with(".cu").at(0)), translation_unit(tiny(2)));
@@ -219,7 +219,7 @@ TEST_F(JitCache, DamagedEntriesAreCompiledAgainAndReported) {
     CompilerSettings settings = tiny_settings(folder.path(), said);
     const auto binary = Compiler(settings).obtain(tiny(2));
     EXPECT_TRUE(binary->compiled) << damage.content.size();
-    EXPECT_EQ(binary->entry.cubin, good_cubin);
+    EXPECT_EQ(binary->entry.code, good_cubin);
     EXPECT_THAT(said.text(), HasSubstr("the entry is not used"));
     EXPECT_EQ(content(cubin), good_cubin) << "it is whole again";
     EXPECT_FALSE(obtain()->compiled);
@@ -260,15 +260,15 @@ TEST_F(JitCache, CodeOfAnotherCompilerVersionServesWhereItMay) {
   Cache store = cache();
   Entry older;
   older.record.name = {"tiny", Compiler(tiny_settings("", messages)).source_key(tiny(2)), 12000};
-  older.cubin = "older";
-  older.record.cubin_sha256 = sha256_hex("older");
+  older.code = "older";
+  older.record.code_sha256 = sha256_hex("older");
   ASSERT_EQ(store.publish(older), "");
-  EXPECT_EQ(obtain()->entry.cubin, "older");
-  EXPECT_EQ(obtain(2, {.newest_nvrtc = 12999})->entry.cubin, "older");
+  EXPECT_EQ(obtain()->entry.code, "older");
+  EXPECT_EQ(obtain(2, {.newest_nvrtc = 12999})->entry.code, "older");
   EXPECT_TRUE(obtain(2, {.newest_nvrtc = 11999})->compiled) << "a driver of CUDA 11 cannot load it";
   EXPECT_EQ(store.versions("tiny", older.record.name.source_key), (std::vector<int>{13000, 12000}));
-  EXPECT_NE(obtain()->entry.cubin, "older") << "the newest that may serve is taken";
-  EXPECT_EQ(obtain(2, {.newest_nvrtc = 12999})->entry.cubin, "older");
+  EXPECT_NE(obtain()->entry.code, "older") << "the newest that may serve is taken";
+  EXPECT_EQ(obtain(2, {.newest_nvrtc = 12999})->entry.code, "older");
 }
 
 TEST_F(JitCache, WarmUpWantsTheCompilerAtHand) {

@@ -154,7 +154,7 @@ TEST_F(JitCompiler, ThreadsShareOneCompile) {
       });
   }
   EXPECT_EQ(compiles(), 1u);
-  for (const auto& binary : binaries) EXPECT_EQ(binary->entry.cubin, binaries[0]->entry.cubin);
+  for (const auto& binary : binaries) EXPECT_EQ(binary->entry.code, binaries[0]->entry.code);
 }
 
 TEST_F(JitCompiler, ThreadsShareAFailureAndTheNextCallTriesAgain) {
@@ -397,10 +397,10 @@ TEST_F(JitNvrtc, CompilesForEveryArchitectureWithACleanLog) {
     const auto binary = compiler.obtain(tiny(3, true, facts.architecture));
     EXPECT_TRUE(binary->entry.record.facts.clean()) << binary->entry.record.log;
     EXPECT_GT(binary->entry.record.facts.registers, 0) << binary->entry.record.log;
-    EXPECT_EQ(binary->entry.cubin.substr(0, 4),
+    EXPECT_EQ(binary->entry.code.substr(0, 4),
               "\x7f"
               "ELF");
-    EXPECT_NE(binary->entry.cubin.find("strobe_tiny"), std::string::npos);
+    EXPECT_NE(binary->entry.code.find("strobe_tiny"), std::string::npos);
   }
 }
 
@@ -410,7 +410,7 @@ TEST_F(JitNvrtc, CompilesToTheSameBytesEveryTime) {
   TemporaryFolder other;
   CompilerSettings elsewhere = real();
   elsewhere.cache_directory = other.path();
-  EXPECT_EQ(Compiler(elsewhere).obtain(tiny(2))->entry.cubin, first->entry.cubin);
+  EXPECT_EQ(Compiler(elsewhere).obtain(tiny(2))->entry.code, first->entry.code);
 }
 
 TEST_F(JitNvrtc, DebugInformationNamesTheKeptFiles) {
@@ -419,8 +419,8 @@ TEST_F(JitNvrtc, DebugInformationNamesTheKeptFiles) {
     debug.debug = level;
     const auto binary = Compiler(debug).obtain(tiny(2));
     // A line table holds folders and names apart.
-    EXPECT_NE(binary->entry.cubin.find(folder.path() + "/headers-"), std::string::npos);
-    EXPECT_NE(binary->entry.cubin.find("tiny.cuh"), std::string::npos);
+    EXPECT_NE(binary->entry.code.find(folder.path() + "/headers-"), std::string::npos);
+    EXPECT_NE(binary->entry.code.find("tiny.cuh"), std::string::npos);
   }
 }
 

@@ -64,7 +64,7 @@ TEST_F(JitPack, BringsTheEntriesToAnotherCache) {
   Compiler there(settings);
   Compiler here(tiny_settings(source.path(), messages));
   for (const int factor : {2, 3})
-    EXPECT_EQ(there.obtain(tiny(factor))->entry.cubin, here.obtain(tiny(factor))->entry.cubin);
+    EXPECT_EQ(there.obtain(tiny(factor))->entry.code, here.obtain(tiny(factor))->entry.code);
   EXPECT_EQ(unpack(cache, archive), 2u) << "again is no error";
   EXPECT_EQ(pack(cache, cache.entries()), archive) << "the same entries make the same pack";
 }

@@ -254,6 +254,14 @@ TEST(Page, ShowsFailedAndSkippedChecks) {
                   HasSubstr("<dd>0 <span>of 1</span>"), HasSubstr("1 were not checked")));
 }
 
+TEST(Page, ShowsCallsFarFromTheOthers) {
+  Json calm = row_json("rmsnorm", 1, 0.02), disturbed = row_json("rope", 1, 0.02);
+  disturbed["outliers"] = 2;
+  const std::string page = page_of(result_json({calm, disturbed}));
+  EXPECT_EQ(count(page, "30 on 4 copies of the inputs"), 2u);
+  EXPECT_EQ(count(page, "of the inputs, 2 lie far from the others"), 1u);
+}
+
 TEST(Page, ShowsAWorkloadStepByStep) {
   const Json json = recorded("azure-conv.json");
   const std::string page = page_of(json);

@@ -8,6 +8,7 @@
 #include <tuple>
 
 #include "op/random.h"
+#include "plan/device_work_list.h"
 
 namespace strobe::plan {
 namespace {
@@ -185,6 +186,85 @@ TEST(WorkList, EmptyBatchAndEmptyRequests) {
   const WorkList list = work_list(batch, {.causal = true});
   ASSERT_EQ(list.items.size(), 1u);
   EXPECT_EQ(list.items[0].kv_end, 0);
+}
+
+WorkListOptions gpu_options(bool deterministic) {
+  return {.num_kv_heads = 4,
+          .group_size = 3,
+          .workers = 264,
+          .causal = true,
+          .deterministic = deterministic,
+          .item_rows = 128,
+          .heads_together = 1,
+          .items_per_worker = 1,
+          .many_rows_shares = 2};
+}
+
+std::vector<AttentionRequest> requests_of(const Batch& batch) {
+  std::vector<AttentionRequest> requests;
+  for (std::size_t r = 0; r < batch.kv_len.size(); ++r)
+    requests.push_back({.request = static_cast<std::int32_t>(r),
+                        .q_row = batch.qo_indptr[r],
+                        .qo_len = batch.qo_indptr[r + 1] - batch.qo_indptr[r],
+                        .kv_base = 1000 * static_cast<std::int32_t>(r),
+                        .kv_len = batch.kv_len[r]});
+  return requests;
+}
+
+// A grid sized by the capacity has a block for every item of every batch within it.
+TEST(DeviceWorkList, StaysWithinItsCapacity) {
+  op::Random random(5);
+  DeviceListMaker maker;
+  DeviceWorkList list;
+  for (int round = 0; round < 60; ++round) {
+    const Batch batch = random_batch(random, 1 + round % 20);
+    BatchCapacity capacity{
+        .requests = static_cast<std::int64_t>(batch.kv_len.size()),
+        .query_tokens = batch.qo_indptr.back(),
+        .qo_len = 0,
+        .kv_tokens = std::accumulate(batch.kv_len.begin(), batch.kv_len.end(), std::int64_t{0})};
+    const std::vector<AttentionRequest> requests = requests_of(batch);
+    for (const AttentionRequest& request : requests)
+      capacity.qo_len = std::max<std::int64_t>(capacity.qo_len, request.qo_len);
+    for (bool deterministic : {false, true}) {
+      const WorkListOptions options = gpu_options(deterministic);
+      maker.make(requests, options, list);
+      const ListCapacity most = list_capacity(capacity, options);
+      EXPECT_LE(static_cast<std::int64_t>(list.items.size()), most.items);
+      EXPECT_LE(static_cast<std::int64_t>(list.merges.size()), most.merges);
+      EXPECT_LE(list.slots, most.slots);
+    }
+  }
+}
+
+// Each KV head's partials have slots of their own, and each merge names those of its rows in order.
+TEST(DeviceWorkList, MergesNameTheSlotsOfTheirItems) {
+  Batch batch;
+  batch.add(1, 9000);
+  batch.add(40, 5000);
+  DeviceListMaker maker;
+  DeviceWorkList list;
+  const WorkListOptions options = gpu_options(true);
+  maker.make(requests_of(batch), options, list);
+  ASSERT_FALSE(list.merges.empty());
+  std::vector<int> used(static_cast<std::size_t>(list.slots));
+  for (const kernel::AttentionMerge& merge : list.merges) {
+    std::int32_t end = -1;
+    for (std::int32_t part = 0; part < merge.parts; ++part) {
+      const std::int32_t slot = merge.first_slot + part * merge.slot_stride;
+      for (std::int32_t head = 0; head < options.num_kv_heads; ++head)
+        ++used[static_cast<std::size_t>(slot + head)];
+      const auto item = std::find_if(list.items.begin(), list.items.end(),
+                                     [&](const kernel::AttentionItem& it) { return it.slot == slot; });
+      ASSERT_NE(item, list.items.end());
+      EXPECT_EQ(item->q_row, merge.q_row);
+      EXPECT_EQ(item->q_tokens, merge.q_tokens);
+      EXPECT_LE(item->q_tokens * options.group_size, list.partial_rows);
+      if (part > 0) EXPECT_EQ(item->kv_begin, end);
+      end = item->kv_end;
+    }
+  }
+  EXPECT_TRUE(std::all_of(used.begin(), used.end(), [](int uses) { return uses == 1; }));
 }
 
 }  // namespace

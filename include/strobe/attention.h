@@ -12,8 +12,8 @@
 //
 // An empty A gives out = 0 and lse = -inf (with a sink: out = 0, lse = sink * log2 e).
 //
-// Sums are kept in f32. Where the machine has bf16 dot products and Q is bf16, probabilities are rounded to
-// bf16 before they meet V.
+// Sums are kept in f32. Where the machine multiplies matrices of Q's 16-bit dtype (tensor cores, bf16 dot
+// products), probabilities are rounded to that dtype before they meet V.
 //
 // NaN and Inf: those in q and in the k and v rows of A propagate as IEEE arithmetic; k and v rows outside A
 // never matter, whatever they hold. Memory beyond kv_len (the unused end of a last page) is never read.
@@ -58,6 +58,8 @@ struct AttentionOptions {
   // number of threads or the order of execution. Without it a long request may be split differently in
   // another company. (Results never depend on the order of execution.)
   bool deterministic = false;
+
+  friend bool operator==(const AttentionOptions&, const AttentionOptions&) = default;
 };
 
 // The slopes of Press, Smith and Lewis, "Train Short, Test Long", 2021, for any number of heads: with n the
@@ -97,6 +99,18 @@ struct SingleDecodeArgs {
 };
 STROBE_API void single_decode(const SingleDecodeArgs& args, const Launch& launch = {});
 
+// What the plans of one BatchAttention may bring at the most, for runs that a CUDA graph records once and
+// replays after other plans. All 0: nothing is declared.
+struct AttentionCapacity {
+  int max_batch_size = 0;
+  int max_query_tokens = 0;        // of all requests
+  int max_qo_len = 0;              // of one request; 0: max_query_tokens
+  std::int64_t max_kv_tokens = 0;  // of all requests; paged: in whole pages
+
+  bool declared() const { return max_batch_size > 0; }
+  friend bool operator==(const AttentionCapacity&, const AttentionCapacity&) = default;
+};
+
 // What `BatchAttention::plan` needs to know: who attends to which KV rows, and the shapes that `run` will
 // bring. Index arrays are i32 in host memory; plan copies them.
 struct AttentionPlanArgs {
@@ -119,6 +133,12 @@ struct AttentionPlanArgs {
   Dtype q_dtype = Dtype::kBf16;
   Dtype kv_dtype = Dtype::kBf16;
   AttentionOptions options;
+
+  Device device;  // where the tensors of `run` will be; custom_mask and alibi_slopes are there
+  // GPU only.
+  AttentionCapacity capacity;
+  TensorView workspace;  // u8 [workspace_bytes] for partial results, not copied; optional: without one the
+                         // object has its own
 };
 
 struct AttentionRunArgs {
@@ -141,6 +161,11 @@ struct AttentionRunArgs {
 // `plan` turns shapes and indices into a work list and sizes the workspace exactly; it may be called again
 // and again and keeps its memory. `run` allocates nothing, takes no lock and may be called any number of
 // times after one plan. One object serves one thread at a time; different objects are independent.
+//
+// On a GPU (`device`), plan enqueues one copy on its stream, and run launches on the same stream; neither
+// waits for the GPU. `run` may be captured in a CUDA graph: with a declared capacity, later plans change what
+// its replays do; without one, they are errors. A replay reads what the last plan has copied: order the two
+// by their stream.
 //
 // Errors (Error, kInvalidArgument): anything that contradicts the shapes above; num_qo_heads not a multiple
 // of num_kv_heads; head dimensions other than multiples of 8 up to 512; indptr that does not start at 0 or

@@ -1,7 +1,7 @@
 // Copies from global to shared memory that run beside the thread that issues them (cp.async).
 #pragma once
 
-#include "tile/ints.h"
+#include "ptx/shared_address.h"
 
 namespace strobe::kernel {
 
@@ -13,6 +13,19 @@ STROBE_DEVICE void copy_async(void* shared, const void* global) {
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(global) : "memory");
   else
     asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" ::"r"(to), "l"(global), "n"(kBytes) : "memory");
+}
+
+// The same, or kBytes zero bytes where not `valid`: `global` is then not read.
+template <int kBytes>
+STROBE_DEVICE void copy_async_or_zero(SharedAddress shared, const void* global, bool valid) {
+  const int from_global = valid ? kBytes : 0;
+  if constexpr (kBytes == 16)
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared), "l"(global), "r"(from_global)
+                 : "memory");
+  else
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(shared), "l"(global), "n"(kBytes),
+                 "r"(from_global)
+                 : "memory");
 }
 
 // The copies that this thread has issued since its last group become a group.

@@ -2,6 +2,7 @@
 // of a word, its first element lowest.
 #pragma once
 
+#include "ptx/half.h"
 #include "tile/dtype.h"
 #include "tile/ints.h"
 
@@ -60,6 +61,38 @@ STROBE_DEVICE uint32_t pair_of(float first, float second) {
 #endif
   }
   return pair;
+}
+
+// Two e4m3 or e5m2, which are the upper bytes of the halves of `raised`, as a pair of f16.
+template <Dtype kDtype>
+STROBE_DEVICE uint32_t f16_pair_of(uint32_t raised) {
+  if constexpr (kDtype == Dtype::kE5m2) return raised;
+  // Sign, a 0, exponent, mantissa: 2^-8 of the value, as f16 has the larger bias.
+  const uint32_t small = (raised & 0x80008000) | ((raised & 0x7f007f00) >> 1);
+  const uint32_t pair = multiply_f16(small, 0x5c005c00);
+  // NaN has become 480, 0x5f80, which is more than any other value.
+  const uint32_t nan = ((pair & 0x7fff7fff) + 0x20802080) & 0x80008000;
+  return pair | (nan - (nan >> 15));
+}
+
+template <Dtype kDtype>
+STROBE_DEVICE void f16_pairs_by_bits(uint32_t four, uint32_t& first, uint32_t& second) {
+  first = f16_pair_of<kDtype>(__byte_perm(four, 0, 0x1404));
+  second = f16_pair_of<kDtype>(__byte_perm(four, 0, 0x3424));
+}
+
+// Four e4m3 or e5m2 as two pairs of f16: exactly; NaN stays NaN.
+template <Dtype kDtype>
+STROBE_DEVICE void f16_pairs_of(uint32_t four, uint32_t& first, uint32_t& second) {
+#if __CUDA_ARCH__ >= 890
+  if constexpr (kDtype == Dtype::kE4m3) {
+    asm("{ .reg .b16 a, b; mov.b32 {a, b}, %2; cvt.rn.f16x2.e4m3x2 %0, a; cvt.rn.f16x2.e4m3x2 %1, b; }"
+        : "=r"(first), "=r"(second)
+        : "r"(four));
+    return;
+  }
+#endif
+  f16_pairs_by_bits<kDtype>(four, first, second);
 }
 
 // A pair of f16 or bf16 as two f32.

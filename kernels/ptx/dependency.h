@@ -2,6 +2,7 @@
 // front of it in the stream has ended.
 #pragma once
 
+#include "ptx/memory.h"
 #include "tile/ints.h"
 
 namespace strobe::kernel {
@@ -20,6 +21,13 @@ STROBE_DEVICE void let_next_kernel_begin() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 #endif
+}
+
+// May stand before the wait: a load of what no kernel has written that lets the next one begin early (a plan
+// that was copied to the device, say). 4, 8 or 16 bytes.
+template <int kBytes>
+STROBE_DEVICE Access<kBytes> load_settled(const void* address) {
+  return load<kBytes>(address);
 }
 
 }  // namespace strobe::kernel

@@ -11,7 +11,7 @@ namespace strobe::kernel {
 
 template <int kBytes>
 STROBE_DEVICE uint32_t bits_at(const char* address) {
-  return load<Reuse::kNone, kBytes>(address).word[0];
+  return load<kBytes>(address).word[0];
 }
 
 STROBE_DEVICE float f16_value(uint32_t bits) {
@@ -46,7 +46,7 @@ STROBE_DEVICE double value_at(const char* address, Dtype dtype) {
     case Dtype::kI32:
       return static_cast<int32_t>(bits_at<4>(address));
     case Dtype::kI64: {
-      const auto words = load<Reuse::kNone, 8>(address);
+      const auto words = load<8>(address);
       return static_cast<double>(
           static_cast<int64_t>(static_cast<uint64_t>(words.word[1]) << 32 | words.word[0]));
     }

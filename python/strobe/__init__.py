@@ -7,10 +7,24 @@ came. `strobe.ops` has every operator of the library in its own terms.
 
 from __future__ import annotations
 
-from . import activation, cascade, norm, ops, page, quantization, rope
+from . import activation, attention, cascade, decode, norm, ops, page, prefill, quantization, rope
 from ._errors import Unsupported
 from .activation import gelu_and_mul, gelu_tanh_and_mul, silu_and_mul
-from .cascade import merge_state, merge_state_in_place, merge_states
+from .attention import BatchAttention, BatchAttentionWithAttentionSinkWrapper
+from .cascade import (
+    BatchDecodeWithSharedPrefixPagedKVCacheWrapper,
+    BatchPrefillWithSharedPrefixPagedKVCacheWrapper,
+    MultiLevelCascadeAttentionWrapper,
+    merge_state,
+    merge_state_in_place,
+    merge_states,
+)
+from .decode import (
+    BatchDecodeWithPagedKVCacheWrapper,
+    CUDAGraphBatchDecodeWithPagedKVCacheWrapper,
+    fast_decode_plan,
+    single_decode_with_kv_cache,
+)
 from .norm import (
     fused_add_rmsnorm,
     fused_add_rmsnorm_quant,
@@ -22,6 +36,12 @@ from .norm import (
     rmsnorm_quant,
 )
 from .page import append_paged_kv_cache, append_paged_mla_kv_cache, get_batch_indices_positions, get_seq_lens
+from .prefill import (
+    BatchPrefillWithPagedKVCacheWrapper,
+    BatchPrefillWithRaggedKVCacheWrapper,
+    single_prefill_with_kv_cache,
+    single_prefill_with_kv_cache_return_lse,
+)
 from .quantization import packbits, segment_packbits
 from .rope import (
     apply_llama31_rope,

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any, Callable, NoReturn
 
 
+_MISSING = "Not there yet: raises strobe.Unsupported."
+
+
 class Unsupported(NotImplementedError):
     """A valid request that nothing in this build of Strobe serves. The message says what there is."""
 
@@ -16,7 +19,8 @@ def unsupported(name: str) -> Callable[..., NoReturn]:
         raise Unsupported(f"{name}: Strobe has no such operator yet")
 
     missing.__name__ = missing.__qualname__ = name.rpartition(".")[2]
-    missing.__doc__ = "Not there yet: raises strobe.Unsupported."
+    missing.__doc__ = _MISSING
+    missing.missing = True  # type: ignore[attr-defined]
     return missing
 
 
@@ -26,7 +30,4 @@ def unsupported_class(name: str) -> type:
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
         raise Unsupported(f"{name}: Strobe has no such operator yet")
 
-    return type(name.rpartition(".")[2], (), {"__init__": __init__, "__doc__": missing_doc})
-
-
-missing_doc = "Not there yet: raises strobe.Unsupported."
+    return type(name.rpartition(".")[2], (), {"__init__": __init__, "__doc__": _MISSING, "missing": True})

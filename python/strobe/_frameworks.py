@@ -27,9 +27,16 @@ class Framework:
         """The caller's current stream, where tvm-ffi does not find it by itself."""
         return None
 
+    def current_stream(self, device_index: int) -> int:
+        """The caller's current stream of a CUDA device, as CUDA's handle."""
+        return self.stream() or 0
+
     def empty(self, shape: Sequence[int], like: Any, dtype: Optional[str] = None) -> Any:
         """A tensor to write into, on the device of `like`, of its dtype or of Strobe's name for another."""
         raise TypeError(f"out: expected one to be given, since {type(like).__name__} tensors cannot be made here")
+
+    def empty_like(self, tensor: Any) -> Any:
+        return self.empty(tensor.shape, tensor)
 
     def from_list(self, values: Sequence[int], like: Any) -> Any:
         """Whole numbers as int32, on the device of `like`."""
@@ -43,12 +50,19 @@ class Framework:
         """The same values in host memory, waiting for the device if that is where they are."""
         return tensor
 
+    def copy(self, tensor: Any) -> Any:
+        """The same values in memory that nobody else changes."""
+        return tensor
+
     def on_cuda(self, tensor: Any) -> bool:
         return tensor.__dlpack_device__()[0] == 2
 
 
 class Torch(Framework):
     name = "torch"
+
+    def current_stream(self, device_index: int) -> int:
+        return sys.modules["torch"]._C._cuda_getCurrentRawStream(device_index)
 
     def argument(self, tensor: Any, written: bool, who: str) -> Any:
         if tensor.requires_grad and sys.modules["torch"].is_grad_enabled():
@@ -64,12 +78,18 @@ class Torch(Framework):
         torch = sys.modules["torch"]
         return torch.empty(shape, dtype=getattr(torch, full_name(dtype)), device=like.device)
 
+    def empty_like(self, tensor: Any) -> Any:
+        return sys.modules["torch"].empty_like(tensor)
+
     def from_list(self, values: Sequence[int], like: Any) -> Any:
         torch = sys.modules["torch"]
         return torch.tensor(values, dtype=torch.int32, device=like.device)
 
     def to_host(self, tensor: Any) -> Any:
         return tensor.cpu()
+
+    def copy(self, tensor: Any) -> Any:
+        return tensor.clone()
 
     def on_cuda(self, tensor: Any) -> bool:
         return tensor.is_cuda
@@ -118,6 +138,9 @@ class Numpy(Framework):
 
     def from_list(self, values: Sequence[int], like: Any) -> Any:
         return sys.modules["numpy"].array(values, dtype="int32")
+
+    def copy(self, tensor: Any) -> Any:
+        return tensor.copy()
 
     def on_cuda(self, tensor: Any) -> bool:
         return False

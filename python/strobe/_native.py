@@ -62,7 +62,7 @@ _is_grad_enabled: Callable[[], bool] = _no_grad_mode
 
 
 def _prepare(operator: str, arguments: Sequence[str], written: frozenset[str], values: tuple) -> list:
-    """The values as tvm-ffi takes them, and at the end the stream if tvm-ffi would not find it."""
+    """The values as tvm-ffi takes them, and at the end the stream if it is given or tvm-ffi would not find it."""
     global _is_grad_enabled
     prepared = []
     stream: Optional[int] = None
@@ -75,7 +75,9 @@ def _prepare(operator: str, arguments: Sequence[str], written: frozenset[str], v
             value = framework.argument(value, name in written, f"{operator}: {name}")
             stream = stream or framework.stream()
         prepared.append(value)
-    if stream is not None and len(values) == len(arguments):
+    if len(values) > len(arguments):  # the caller says the stream
+        prepared.append(values[-1])
+    elif stream is not None:
         prepared.append(stream)
     return prepared
 
@@ -93,7 +95,7 @@ class _Binding:
         self.native = module()["strobe_function"](handle)
 
     def call(self) -> Callable[..., Any]:
-        """The function as Python calls it: positional arguments, all of them."""
+        """The function as Python calls it: positional arguments, all of them; one more is the stream."""
         native, positions, direct = self.native, self.tensor_positions, _direct
         operator, arguments, written = self.operator, self.arguments, self.written
         first = positions[0] if positions else 0

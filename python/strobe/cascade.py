@@ -8,10 +8,14 @@ the state over all their keys:
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any, Optional, Sequence
 
+from ._attention import refuse
 from ._frameworks import framework_of
+from ._kv import split_cache
 from ._native import Calls
+from .decode import BatchDecodeWithPagedKVCacheWrapper
+from .prefill import BatchPrefillWithPagedKVCacheWrapper, single_prefill_with_kv_cache_return_lse
 
 Tensor = Any
 
@@ -67,3 +71,199 @@ def merge_states(v: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
     s_merged = framework.empty((tokens, heads), v, "f32")
     _calls.merge_states(v, s, v_merged, s_merged)
     return framework.result(v_merged), framework.result(s_merged)
+
+
+class MultiLevelCascadeAttentionWrapper:
+    """Attention of requests that share prefixes, over one paged KV cache (Ye et al., Cascade Inference, 2024).
+
+    At every level the entries partition the same query rows: at level 0 one entry may hold the rows of all requests
+    with one common prefix; at the last level each entry is a request with the KV that it shares with nobody. Each
+    level is attended to by itself, and the states are merged. A causal mask holds at the last level.
+
+    >>> import numpy as np
+    >>> i32 = np.int32
+    >>> wrapper = MultiLevelCascadeAttentionWrapper(2, np.empty(1, np.uint8))
+    >>> wrapper.plan(
+    ...     [i32([0, 2]), i32([0, 1, 2])], [i32([0, 2]), i32([0, 1, 2])], [i32([0, 1]), i32([2, 3])],
+    ...     [i32([4]), i32([1, 2])], 2, 1, 64, page_size=4, q_data_type="float32",
+    ... )
+    >>> cache = np.arange(4, dtype=np.float32).reshape(4, 1, 1, 1, 1) * np.ones((4, 2, 4, 1, 64), np.float32)
+    >>> print(wrapper.run(np.zeros((2, 2, 64), np.float32), cache)[:, 0, 0])
+    [0.6666667 1.       ]
+    """
+
+    def __init__(
+        self,
+        num_levels: int,
+        float_workspace_buffer: Optional[Tensor],
+        kv_layout: str = "NHD",
+        use_cuda_graph: bool = False,
+        qo_indptr_buf_arr: Optional[Sequence[Tensor]] = None,
+        paged_kv_indptr_buf_arr: Optional[Sequence[Tensor]] = None,
+        paged_kv_indices_buf_arr: Optional[Sequence[Tensor]] = None,
+        paged_kv_last_page_len_buf_arr: Optional[Sequence[Tensor]] = None,
+    ) -> None:
+        def buffers(level: int) -> tuple[Any, ...]:
+            arrays = (
+                qo_indptr_buf_arr, paged_kv_indptr_buf_arr, paged_kv_indices_buf_arr, paged_kv_last_page_len_buf_arr,
+            )  # fmt: skip
+            return tuple(array[level] if array else None for array in arrays)
+
+        if num_levels < 1:
+            raise ValueError(f"num_levels: expected at least 1, got {num_levels}")
+        self._levels = [
+            BatchPrefillWithPagedKVCacheWrapper(float_workspace_buffer, kv_layout, use_cuda_graph, *buffers(level))
+            for level in range(num_levels)
+        ]
+        self._use_cuda_graph = use_cuda_graph
+
+    @property
+    def is_cuda_graph_enabled(self) -> bool:
+        return self._use_cuda_graph
+
+    def reset_workspace_buffer(
+        self, float_workspace_buffer: Tensor, int_workspace_buffers: Optional[Sequence[Tensor]] = None
+    ) -> None:
+        """Names another buffer, as for the other wrappers."""
+        for level in self._levels:
+            level.reset_workspace_buffer(float_workspace_buffer)
+
+    def plan(
+        self,
+        qo_indptr_arr: Sequence[Tensor],
+        paged_kv_indptr_arr: Sequence[Tensor],
+        paged_kv_indices_arr: Sequence[Tensor],
+        paged_kv_last_page_len: Sequence[Tensor],
+        num_qo_heads: int,
+        num_kv_heads: int,
+        head_dim: int,
+        page_size: int,
+        causal: bool = False,
+        pos_encoding_mode: str = "NONE",
+        use_fp16_qk_reduction: bool = False,
+        sm_scale: Optional[float] = None,
+        window_left: int = -1,
+        logits_soft_cap: Optional[float] = None,
+        rope_scale: Optional[float] = None,
+        rope_theta: Optional[float] = None,
+        q_data_type: Any = "float16",
+        kv_data_type: Any = None,
+    ) -> None:
+        """Index arrays of each level, as for BatchPrefillWithPagedKVCacheWrapper. A window and positions on the fly
+        would need positions across levels: Unsupported."""
+        where = type(self).__name__
+        refuse(where, pos_encoding_mode=None if pos_encoding_mode == "NONE" else pos_encoding_mode)
+        refuse(where, window_left=None if window_left < 0 else window_left)
+        arrays = (qo_indptr_arr, paged_kv_indptr_arr, paged_kv_indices_arr, paged_kv_last_page_len)
+        if any(len(array) != len(self._levels) for array in arrays):
+            raise ValueError(
+                f"{where}: expected index arrays of {len(self._levels)} levels, got {[len(array) for array in arrays]}"
+            )
+        for number, (level, *indices) in enumerate(zip(self._levels, *arrays)):
+            level.plan(
+                *indices, num_qo_heads, num_kv_heads, head_dim, page_size, sm_scale=sm_scale,
+                causal=causal and number == len(self._levels) - 1, logits_soft_cap=logits_soft_cap,
+                q_data_type=q_data_type, kv_data_type=kv_data_type,
+            )  # fmt: skip
+
+    def run(self, q: Tensor, paged_kv_cache: Any) -> Tensor:
+        """Attends as planned: `q` is [nnz_qo, num_qo_heads, head_dim]; the cache as for the other wrappers."""
+        out, lse = self._levels[-1].run(q, paged_kv_cache, return_lse=True)
+        for level in self._levels[:-1]:
+            out, lse = merge_state(out, lse, *level.run(q, paged_kv_cache, return_lse=True))
+        return out
+
+    begin_forward = plan
+    forward = run
+
+    def end_forward(self) -> None:
+        """Nothing to do; FlashInfer's old name."""
+
+
+class BatchDecodeWithSharedPrefixPagedKVCacheWrapper:
+    """Decode of requests with one prefix whose KV is dense; FlashInfer's old style.
+
+    `begin_forward` takes the pages of what each request has for itself, `forward` the queries
+    [batch_size, num_qo_heads, head_dim], the prefix [shared_len, num_kv_heads, head_dim], and the cache.
+    """
+
+    def __init__(self, float_workspace_buffer: Optional[Tensor], kv_layout: str = "NHD") -> None:
+        self._unique = BatchDecodeWithPagedKVCacheWrapper(float_workspace_buffer, kv_layout)
+        self._kv_layout = kv_layout
+
+    def begin_forward(
+        self,
+        unique_kv_indptr: Tensor,
+        unique_kv_indices: Tensor,
+        unique_kv_last_page_len: Tensor,
+        num_qo_heads: int,
+        num_kv_heads: int,
+        head_dim: int,
+        page_size: int,
+        data_type: Any = "float16",
+    ) -> None:
+        self._unique.plan(
+            unique_kv_indptr, unique_kv_indices, unique_kv_last_page_len, num_qo_heads, num_kv_heads, head_dim,
+            page_size, data_type=data_type,
+        )  # fmt: skip
+
+    def forward(self, q: Tensor, k_shared: Tensor, v_shared: Tensor, unique_kv_cache: Any) -> Tensor:
+        shared = single_prefill_with_kv_cache_return_lse(
+            q, k_shared, v_shared, causal=False, kv_layout=self._kv_layout
+        )
+        return merge_state(*shared, *self._unique.run(q, unique_kv_cache, return_lse=True))[0]
+
+    def end_forward(self) -> None:
+        """Nothing to do."""
+
+
+class BatchPrefillWithSharedPrefixPagedKVCacheWrapper:
+    """Prefill or append of requests with one prefix whose KV is dense; FlashInfer's old style."""
+
+    def __init__(self, float_workspace_buffer: Optional[Tensor], kv_layout: str = "NHD") -> None:
+        self._unique = BatchPrefillWithPagedKVCacheWrapper(float_workspace_buffer, kv_layout)
+        self._kv_layout = kv_layout
+        self._arguments: tuple[Any, ...] = ()
+
+    def begin_forward(
+        self,
+        qo_indptr: Tensor,
+        paged_kv_indptr: Tensor,
+        paged_kv_indices: Tensor,
+        paged_kv_last_page_len: Tensor,
+        num_qo_heads: int,
+        num_kv_heads: int,
+        head_dim: int,
+        page_size: int,
+    ) -> None:
+        self._arguments = (
+            qo_indptr, paged_kv_indptr, paged_kv_indices, paged_kv_last_page_len, num_qo_heads, num_kv_heads, head_dim,
+            page_size,
+        )  # fmt: skip
+
+    def forward(
+        self,
+        q: Tensor,
+        k_shared: Tensor,
+        v_shared: Tensor,
+        unique_kv_cache: Any,
+        causal: bool = False,
+        use_fp16_qk_reduction: bool = False,
+        sm_scale: Optional[float] = None,
+        rope_scale: Optional[float] = None,
+        rope_theta: Optional[float] = None,
+    ) -> Tensor:
+        """`causal` holds among what a request has for itself; all its queries see the prefix."""
+        if not self._arguments:
+            raise ValueError(f"{type(self).__name__}: forward: expected begin_forward to be called before it")
+        k, _ = split_cache(unique_kv_cache)
+        self._unique.plan(
+            *self._arguments, causal=causal, sm_scale=sm_scale, q_data_type=q.dtype, kv_data_type=k.dtype
+        )
+        shared = single_prefill_with_kv_cache_return_lse(
+            q, k_shared, v_shared, causal=False, kv_layout=self._kv_layout, sm_scale=sm_scale
+        )
+        return merge_state(*shared, *self._unique.run(q, unique_kv_cache, return_lse=True))[0]
+
+    def end_forward(self) -> None:
+        """Nothing to do."""

@@ -59,7 +59,7 @@ def rmsnorm(
         _calls.rmsnorm(input, weight, out, eps)
         return out
     framework = framework_of(input, "rmsnorm: input")
-    out = framework.empty(input.shape, input)
+    out = framework.empty_like(input)
     _calls.rmsnorm(input, weight, out, eps)
     return framework.result(out)
 
@@ -75,7 +75,7 @@ def gemma_rmsnorm(
     """
     framework = framework_of(input, "rmsnorm: input")
     if out is None:
-        out = framework.empty(input.shape, input)
+        out = framework.empty_like(input)
     _calls.gemma_rmsnorm(input, weight, out, eps, True)
     return framework.result(out)
 
@@ -148,7 +148,7 @@ def layernorm(input: Tensor, gemma: Tensor, beta: Tensor, eps: float = 1e-6) -> 
     [[-1.0, 2.0]]
     """
     framework = framework_of(input, "layernorm: input")
-    out = framework.empty(input.shape, input)
+    out = framework.empty_like(input)
     _calls.layernorm(input, gemma, beta, out, eps)
     return framework.result(out)
 

@@ -39,8 +39,8 @@ _calls = Calls(
 
 def _to_new(call: Callable[[Tensor, Tensor], None], name: str, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
     framework = framework_of(q, f"{name}: q")
-    q_out = framework.empty(q.shape, q)
-    k_out = framework_of(k, f"{name}: k").empty(k.shape, k)
+    q_out = framework.empty_like(q)
+    k_out = framework_of(k, f"{name}: k").empty_like(k)
     call(q_out, k_out)
     return framework.result(q_out), framework.result(k_out)
 

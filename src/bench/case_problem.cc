@@ -27,8 +27,9 @@ std::string repro_text(const BenchCase& bench_case, const RunOptions& options, c
   std::string text = fmt::format("strobe bench --routine {}", row.routine);
   if (!row.flags.empty()) text += " " + row.flags;
   if (row.on_gpu())
-    text += fmt::format(" --device {} --backends {}{}", row.device, row.backend,
-                        options.cuda_graph ? " --cuda_graph" : "");
+    text += fmt::format(
+        " --device {} --backends {}{}", row.device, row.backend,
+        options.gpu_clock == GpuClock::kEvents ? "" : fmt::format(" --timing {}", name(options.gpu_clock)));
   else
     text += fmt::format(" --device {} --isa {} --threads {}", row.device, row.isa, row.threads);
   if (measure.budget)

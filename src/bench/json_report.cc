@@ -116,7 +116,7 @@ Json json_of(const Row& row) {
                {"roofline_bound", name(row.floor.bound)},
                {"roofline_fraction", row.fraction()}});
   if (row.on_gpu()) {
-    json["timed_by"] = row.options.cuda_graph ? "graph" : "events";
+    json["timed_by"] = name(row.options.gpu_clock);
     json["calls_per_sample"] = row.calls_per_sample;
   }
   json.update(json_of_check(row.check));

@@ -88,6 +88,7 @@ ResultRow read_row(const JsonReader& from) {
   row.std_ms = from.at("std_ms").number();
   row.num_iters = from.at("num_iters").integer();
   if (row.num_iters == 0) from.at("num_iters").expected("an integer, at least 1");
+  row.outliers = from.at("outliers").integer();
   row.instances = from.at("instances").integer();
   row.plan_us = from.at("plan_us").number_or_null();
   row.flops = from.at("flops").number();

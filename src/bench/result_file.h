@@ -38,7 +38,7 @@ struct ResultRow {
   ResultValues values;
   std::string flags;  // the case as it was written
   double median_ms = 0, min_ms = 0, std_ms = 0;
-  int num_iters = 0, instances = 0;
+  int num_iters = 0, outliers = 0, instances = 0;
   std::optional<double> plan_us;
   double flops = 0, read_bytes = 0, written_bytes = 0;
   LimitRates limits;

@@ -17,6 +17,12 @@
 
 namespace strobe::bench {
 
+// How calls on a GPU are timed: by events around them, by events around replays of calls that a CUDA graph
+// holds, or from the begin of a call's first kernel to the end of its last, as CUPTI records them.
+enum class GpuClock { kEvents, kGraph, kCupti };
+constexpr std::string_view kGpuClockNames[] = {"events", "graph", "cupti"};
+constexpr std::string_view name(GpuClock clock) { return kGpuClockNames[static_cast<int>(clock)]; }
+
 struct RunOptions {
   MeasureOptions measure;
   std::uint64_t random_seed = 42;
@@ -26,7 +32,8 @@ struct RunOptions {
   bool generate_repro_command = false;
   int verbosity = 0;                               // how much is said about a row
   bool no_cuda_graph = false, enable_pdl = false;  // FlashInfer's flags; results carry them
-  bool cuda_graph = false;                         // calls on a GPU are captured into a graph and replayed
+  bool use_cupti = false;                          // FlashInfer's: CUPTI where it can be used, else events
+  GpuClock gpu_clock = GpuClock::kEvents;
 };
 
 // At least this many rows of each output are held against the reference.

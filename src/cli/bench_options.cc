@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <map>
+
 #include "bench/suites.h"
 #include "bench/workload/builtin_workload.h"
 
@@ -64,8 +66,25 @@ void add_backends(CLI::App& command, CaseOptions& options) {
 
 // How calls on a GPU are timed.
 void add_gpu_clock(CLI::App& command, CaseOptions& options) {
-  command.add_flag("--cuda_graph", options.run.cuda_graph,
-                   "On a GPU, time replays of calls that were captured into a CUDA graph");
+  static const std::map<std::string, bench::GpuClock> clocks = {{"events", bench::GpuClock::kEvents},
+                                                                {"graph", bench::GpuClock::kGraph},
+                                                                {"cupti", bench::GpuClock::kCupti}};
+  CLI::Option* timing =
+      command
+          .add_option("--timing", options.run.gpu_clock,
+                      "How calls on a GPU are timed: events (the default), graph (replays of calls that were "
+                      "captured into a CUDA graph) or cupti (the kernels alone)")
+          ->transform(CLI::CheckedTransformer(clocks, CLI::ignore_case))
+          ->type_name("{events, graph, cupti}");
+  command
+      .add_flag_callback(
+          "--cuda_graph", [&options] { options.run.gpu_clock = bench::GpuClock::kGraph; }, "--timing graph")
+      ->excludes(timing);
+  command
+      .add_flag_callback(
+          "--use_cupti", [&options] { options.run.use_cupti = true; },
+          "--timing cupti where CUPTI can be used, else events")
+      ->excludes(timing);
 }
 
 void add_results(CLI::App& command, CaseOptions& options) {
@@ -87,7 +106,8 @@ void add_flags_without_effect(CLI::App& command, CaseOptions& options) {
     options.notes.push_back(fmt::format("{} changes nothing: {}", flag, why));
   };
   const char* const group = "Taken from command lines for FlashInfer's benchmark; no effect";
-  static constexpr auto kClocks = "calls on a GPU are timed by events, on a CPU by the host's clock";
+  static constexpr auto kClocks =
+      "calls on a GPU are timed by events unless --timing says otherwise, on a CPU by the host's clock";
   command
       .add_flag_callback("--no_cuda_graph",
                          [&options, note] {
@@ -102,10 +122,6 @@ void add_flags_without_effect(CLI::App& command, CaseOptions& options) {
                            note("--enable_pdl",
                                 "kernels begin beside the end of the one before wherever a GPU can");
                          })
-      ->group(group);
-  command
-      .add_flag_callback("--use_cupti",
-                         [note] { note("--use_cupti", fmt::format("CUPTI is not used; {}", kClocks)); })
       ->group(group);
   command.add_flag_callback("--use_cuda_events", [note] { note("--use_cuda_events", kClocks); })
       ->group(group);

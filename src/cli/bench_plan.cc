@@ -5,6 +5,7 @@
 #include "bench/backends.h"
 #include "bench/flashinfer/translate.h"
 #include "bench/gpu/gpu_case.h"
+#include "bench/gpu/kernel_recorder.h"
 #include "bench/machine.h"
 #include "bench/suites.h"
 #include "bench/test_list.h"
@@ -65,6 +66,22 @@ std::string without_backend(const PlannedCase& planned, const BackendChoice& cho
                      fmt::join(wanted, " or "));
 }
 
+void choose_gpu_clock(PlannedCase& planned, BenchPlan& plan) {
+  GpuClock& clock = planned.options.gpu_clock;
+  const bool asked = planned.options.use_cupti && clock == GpuClock::kEvents;
+  if (planned.gpu_backends.empty()) {
+    if (asked) add_note("--use_cupti changes nothing: a CPU is timed by the host's clock", plan);
+    if (clock != GpuClock::kEvents)
+      add_note(fmt::format("--timing {} changes nothing on a CPU", name(clock)), plan);
+    return;
+  }
+  if (clock == GpuClock::kCupti && !cupti_problem().empty())
+    fail(ErrorKind::kUnsupported, "--timing cupti: {}", cupti_problem());
+  if (asked && cupti_problem().empty()) clock = GpuClock::kCupti;
+  if (asked && !cupti_problem().empty())
+    add_note(fmt::format("--use_cupti changes nothing: {}; events are used", cupti_problem()), plan);
+}
+
 // A suite goes on without what a GPU does not run.
 void add_case(BenchCase bench_case, const CaseOptions& options, bool of_suite, BenchPlan& plan) {
   const BackendChoice choice = choose(options, plan);
@@ -85,8 +102,7 @@ void add_case(BenchCase bench_case, const CaseOptions& options, bool of_suite, B
   if (options.num_iters_given || options.run.measure.budget) planned.bench_case.num_iters.reset();
   for (cpu::Isa level : planned.levels) add_once(plan.session.levels, level);
   if (!planned.gpu_backends.empty()) add_once(plan.session.gpus, planned.gpu);
-  if (options.run.cuda_graph && planned.gpu_backends.empty())
-    add_note("--cuda_graph changes nothing on a CPU", plan);
+  choose_gpu_clock(planned, plan);
   plan.session.cases.push_back(std::move(planned));
 }
 

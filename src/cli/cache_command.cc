@@ -13,6 +13,7 @@
 #include "cli/commands.h"
 #include "cli/kernel_cache.h"
 #include "core/message.h"
+#include "cuda/driver.h"
 #include "jit/compiler.h"
 #include "jit/pack.h"
 #include "jit/sha256.h"
@@ -47,9 +48,10 @@ int list() {
       continue;
     }
     ++entries;
-    total += entry->cubin.size();
-    fmt::print("{:>9}  {:.3f} s  NVRTC {}  {}\n", bytes(entry->cubin.size()), entry->record.seconds,
-               name.stem().substr(name.stem().rfind('-') + 1), entry->record.description);
+    total += entry->code.size();
+    fmt::print("{:>9}  {:.3f} s  {} {}  {}\n", bytes(entry->code.size()), entry->record.seconds,
+               name.host ? "C++" : "NVRTC", cuda::version_text(name.compiler_version),
+               entry->record.description);
   }
   fmt::print("{} kernels, {} of code, in {}\n", entries, bytes(total), cache.directory());
   return kOk;
@@ -60,9 +62,10 @@ std::string damage_of(Cache& cache, const EntryName& name) {
   std::string why, source;
   const std::optional<Entry> entry = cache.read(name, why);
   if (!entry) return why.empty() ? name.stem() + ".json has gone" : why;
-  if (cache.files().read(cache.path(name.stem() + ".cu"), source) != 0 ||
+  const std::string file = name.stem() + std::string(name.source_suffix());
+  if (cache.files().read(cache.path(file), source) != 0 ||
       jit::sha256_hex(source) != entry->record.source_sha256)
-    return name.stem() + ".cu is missing or damaged";
+    return file + " is missing or damaged";
   return "";
 }
 
@@ -99,7 +102,8 @@ int prune(bool keep_other_versions) {
   const std::set<std::string> known = keep_other_versions ? std::set<std::string>{} : known_keys();
   int entries = 0;
   for (const EntryName& name : cache.entries()) {
-    const bool of_another_version = !keep_other_versions && !known.contains(name.source_key);
+    // Sources for the host's compiler are their users', so that any may come again.
+    const bool of_another_version = !keep_other_versions && !name.host && !known.contains(name.source_key);
     if (of_another_version || !damage_of(cache, name).empty()) entries += cache.remove(name) > 0;
   }
   const int files = clear_incomplete(cache);

@@ -185,6 +185,8 @@ STROBE_INLINE bool any(I32 mask) {
 STROBE_INLINE void prefetch(const void* p) { __builtin_prefetch(p, 0, 3); }
 // The same into the second-level cache.
 STROBE_INLINE void prefetch_far(const void* p) { __builtin_prefetch(p, 0, 2); }
+// A line that is going to be written, into the first-level cache.
+STROBE_INLINE void prefetch_to_write(void* p) { __builtin_prefetch(p, 1, 3); }
 // For data that is read once: into the first level, and not kept in the others.
 STROBE_INLINE void prefetch_once(const void* p) { __builtin_prefetch(p, 0, 0); }
 

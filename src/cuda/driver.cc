@@ -63,6 +63,8 @@ const char* resolve(void* library, DriverApi& api) {
   find(api.cuMemAlloc_v2, "cuMemAlloc_v2");
   find(api.cuMemFree_v2, "cuMemFree_v2");
   find(api.cuMemGetInfo_v2, "cuMemGetInfo_v2");
+  find(api.cuMemHostAlloc, "cuMemHostAlloc");
+  find(api.cuMemFreeHost, "cuMemFreeHost");
   find(api.cuMemcpyHtoDAsync_v2, "cuMemcpyHtoDAsync_v2");
   find(api.cuMemcpyDtoHAsync_v2, "cuMemcpyDtoHAsync_v2");
   find(api.cuMemcpyDtoDAsync_v2, "cuMemcpyDtoDAsync_v2");

@@ -144,6 +144,8 @@ struct DriverApi {
   Result (*cuMemAlloc_v2)(DevicePointer* pointer, std::size_t bytes);
   Result (*cuMemFree_v2)(DevicePointer pointer);
   Result (*cuMemGetInfo_v2)(std::size_t* free, std::size_t* total);
+  Result (*cuMemHostAlloc)(void** pointer, std::size_t bytes, unsigned flags);
+  Result (*cuMemFreeHost)(void* pointer);
   Result (*cuMemcpyHtoDAsync_v2)(DevicePointer to, const void* from, std::size_t bytes, StreamHandle stream);
   Result (*cuMemcpyDtoHAsync_v2)(void* to, DevicePointer from, std::size_t bytes, StreamHandle stream);
   Result (*cuMemcpyDtoDAsync_v2)(DevicePointer to, DevicePointer from, std::size_t bytes,

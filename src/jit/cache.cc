@@ -21,7 +21,6 @@ namespace {
 constexpr std::string_view kTemporaryPrefix = "tmp-";
 constexpr std::string_view kFailedPrefix = "failed-";
 constexpr std::string_view kLockSuffix = ".lock";
-constexpr const char* kEntrySuffixes[] = {".json", ".cubin", ".cu"};
 constexpr mode_t kOwnerOnly = 0700;
 constexpr mode_t kOthersWrite = S_IWGRP | S_IWOTH;
 // Where locks do not work, only age tells that a temporary has been left behind.
@@ -108,13 +107,13 @@ std::vector<std::string> Cache::names() {
   return found;
 }
 
-std::vector<int> Cache::versions(std::string_view kernel, std::string_view source_key) {
+std::vector<int> Cache::versions(std::string_view kernel, std::string_view source_key, bool host) {
   std::vector<int> found;
   const std::string prefix = fmt::format("{}-{}-", kernel, source_key);
   for (const std::string& name : names()) {
     if (!name.starts_with(prefix) || !name.ends_with(".json")) continue;
     if (const auto entry = parse_stem(std::string_view(name).substr(0, name.size() - 5)))
-      found.push_back(entry->nvrtc_version);
+      if (entry->host == host) found.push_back(entry->compiler_version);
   }
   std::sort(found.rbegin(), found.rend());
   return found;
@@ -132,14 +131,15 @@ std::optional<Entry> Cache::read(const EntryName& name, std::string& why) {
   std::optional<EntryRecord> record = parse_record(text, name, why);
   if (!record) return {};
   entry.record = std::move(*record);
-  if (const int error = files_.read(path(stem + ".cubin"), entry.cubin); error != 0) {
-    why = fmt::format("{}.cubin cannot be read: {}", stem, std::strerror(error));
+  const std::string file = stem + std::string(name.code_suffix());
+  if (const int error = files_.read(path(file), entry.code); error != 0) {
+    why = fmt::format("{} cannot be read: {}", file, std::strerror(error));
     return {};
   }
-  if (sha256_hex(entry.cubin) != entry.record.cubin_sha256) {
+  if (sha256_hex(entry.code) != entry.record.code_sha256) {
     why = fmt::format(
-        "{}.cubin is damaged: {} bytes with another digest than the record's, which was made of {} bytes",
-        stem, entry.cubin.size(), entry.record.cubin_bytes);
+        "{} is damaged: {} bytes with another digest than the record's, which was made of {} bytes", file,
+        entry.code.size(), entry.record.code_bytes);
     return {};
   }
   return entry;
@@ -171,8 +171,9 @@ std::string Cache::write(const std::string& name, const std::string& content) {
 
 std::string Cache::publish(const Entry& entry) {
   const std::string stem = entry.record.name.stem();
-  std::string problem = write(stem + ".cu", entry.source);
-  if (problem.empty()) problem = write(stem + ".cubin", entry.cubin);
+  const EntryName& name = entry.record.name;
+  std::string problem = write(stem + std::string(name.source_suffix()), entry.source);
+  if (problem.empty()) problem = write(stem + std::string(name.code_suffix()), entry.code);
   if (problem.empty()) problem = write(stem + ".json", to_json(entry.record));
   if (problem.empty()) {
     (void)files_.sync_folder(
@@ -235,7 +236,8 @@ std::vector<std::string> Cache::incomplete() {
 
 int Cache::remove(const EntryName& name) {
   int removed = 0;
-  for (const char* suffix : kEntrySuffixes) removed += files_.remove(path(name.stem() + suffix)) == 0;
+  for (const std::string_view suffix : {std::string_view(".json"), name.code_suffix(), name.source_suffix()})
+    removed += files_.remove(path(name.stem() + std::string(suffix))) == 0;
   return removed;
 }
 

@@ -18,7 +18,7 @@ namespace strobe::jit {
 
 struct Entry {
   EntryRecord record;
-  std::string cubin;
+  std::string code;    // a cubin or a shared object
   std::string source;  // the translation unit; `find` leaves it empty
 };
 
@@ -33,8 +33,8 @@ class Cache {
   // when it is. What lies there is code. `make` creates it, for this user only, when it is not there.
   std::string problem(bool make);
 
-  // NVRTC versions that compiled the kernel of that source, newest first.
-  std::vector<int> versions(std::string_view kernel, std::string_view source_key);
+  // Versions of NVRTC (or of the host's compiler) that compiled the kernel of that source, newest first.
+  std::vector<int> versions(std::string_view kernel, std::string_view source_key, bool host = false);
 
   // The entry, its digests checked. A damaged one is reported and counts as none.
   std::optional<Entry> find(const EntryName& name);

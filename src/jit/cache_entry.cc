@@ -14,6 +14,7 @@ using Json = nlohmann::json;
 
 constexpr int kFormat = 1;
 constexpr const char* kDigestField = "record_sha256";
+constexpr std::string_view kHostPrefix = "cxx";
 
 bool all_of(std::string_view text, std::string_view allowed) {
   return !text.empty() && text.find_first_not_of(allowed) == std::string_view::npos;
@@ -48,8 +49,8 @@ Json fields_of(const EntryRecord& record) {
           {"barriers", facts.barriers},
           {"warnings", facts.warnings},
           {"log", record.log},
-          {"cubin_bytes", record.cubin_bytes},
-          {"cubin_sha256", record.cubin_sha256},
+          {"cubin_bytes", record.code_bytes},
+          {"cubin_sha256", record.code_sha256},
           {"source_sha256", record.source_sha256}};
 }
 
@@ -73,8 +74,8 @@ EntryRecord record_of(const Json& json, const EntryName& name) {
   json.at("barriers").get_to(record.facts.barriers);
   json.at("warnings").get_to(record.facts.warnings);
   json.at("log").get_to(record.log);
-  json.at("cubin_bytes").get_to(record.cubin_bytes);
-  json.at("cubin_sha256").get_to(record.cubin_sha256);
+  json.at("cubin_bytes").get_to(record.code_bytes);
+  json.at("cubin_sha256").get_to(record.code_sha256);
   json.at("source_sha256").get_to(record.source_sha256);
   return record;
 }
@@ -82,7 +83,8 @@ EntryRecord record_of(const Json& json, const EntryName& name) {
 }  // namespace
 
 std::string EntryName::stem() const {
-  return fmt::format("{}-{}-{}", kernel, source_key, cuda::version_text(nvrtc_version));
+  return fmt::format("{}-{}-{}{}", kernel, source_key, host ? kHostPrefix : "",
+                     cuda::version_text(compiler_version));
 }
 
 std::optional<EntryName> parse_stem(std::string_view stem) {
@@ -92,11 +94,14 @@ std::optional<EntryName> parse_stem(std::string_view stem) {
   if (first == std::string_view::npos) return {};
   const std::string_view kernel = stem.substr(0, first);
   const std::string_view key = stem.substr(first + 1, second - first - 1);
-  const int version = parse_version(stem.substr(second + 1));
+  std::string_view compiler = stem.substr(second + 1);
+  const bool host = compiler.starts_with(kHostPrefix);
+  if (host) compiler.remove_prefix(kHostPrefix.size());
+  const int version = parse_version(compiler);
   if (!all_of(kernel, "abcdefghijklmnopqrstuvwxyz0123456789_") || key.size() != kSourceKeyDigits ||
       !all_of(key, "0123456789abcdef") || version == 0)
     return {};
-  return EntryName{std::string(kernel), std::string(key), version};
+  return EntryName{std::string(kernel), std::string(key), version, host};
 }
 
 std::string to_json(const EntryRecord& record) {

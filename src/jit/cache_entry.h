@@ -2,6 +2,9 @@
 // <stem>.cu with the translation unit. The stem is <kernel>-<source key>-<NVRTC version>: the key is a hash
 // of everything that determines the code but the compiler's version, which stands beside it, so that a
 // process can tell that a kernel is there, and load it, without loading a compiler.
+//
+// What the host's C++ compiler makes lies there in the same way: <stem>.so, <stem>.json, <stem>.cc, and the
+// stem's version is cxx<version> of that compiler.
 #pragma once
 
 #include <optional>
@@ -15,13 +18,16 @@ namespace strobe::jit {
 
 inline constexpr std::size_t kSourceKeyDigits = 32;  // 128 bits
 
-// "rmsnorm-0123456789abcdef0123456789abcdef-13.0".
+// "rmsnorm-0123456789abcdef0123456789abcdef-13.0", or "…-cxx12.2".
 struct EntryName {
   std::string kernel;
   std::string source_key;
-  int nvrtc_version = 0;
+  int compiler_version = 0;  // 13000 for 13.0
+  bool host = false;         // of the host's compiler rather than NVRTC
 
   std::string stem() const;
+  std::string_view code_suffix() const { return host ? ".so" : ".cubin"; }
+  std::string_view source_suffix() const { return host ? ".cc" : ".cu"; }
   friend bool operator==(const EntryName&, const EntryName&) = default;
 };
 
@@ -36,8 +42,8 @@ struct EntryRecord {
   double seconds = 0;  // of the compile
   KernelFacts facts;
   std::string log;
-  std::size_t cubin_bytes = 0;
-  std::string cubin_sha256;
+  std::size_t code_bytes = 0;
+  std::string code_sha256;
   std::string source_sha256;
 };
 

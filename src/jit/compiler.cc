@@ -1,7 +1,5 @@
 #include "jit/compiler.h"
 
-#include <unistd.h>
-
 #include <chrono>
 #include <utility>
 
@@ -63,30 +61,9 @@ std::string Compiler::source_key(const Variant& variant) const {
 std::shared_ptr<const Binary> Compiler::obtain(const Variant& variant, const Demand& demand) {
   Job job{variant, translation_unit(variant), options_for(variant.architecture, settings_.debug),
           source_key(variant), ""};
-  // A forked child must not wait for a compile that a thread of its parent was in.
-  job.share = fmt::format("{} {} {} {} {}", job.key, demand.this_nvrtc, demand.newest_nvrtc,
-                          demand.no_compile.empty(), ::getpid());
-  std::promise<std::shared_ptr<const Binary>> promise;
-  std::shared_future<std::shared_ptr<const Binary>> shared;
-  {
-    const std::lock_guard lock(mutex_);
-    const auto [place, is_mine] = running_.try_emplace(job.share);
-    if (is_mine) place->second = promise.get_future().share();
-    if (!is_mine) shared = place->second;
-  }
-  if (shared.valid()) return shared.get();
-  try {
-    std::shared_ptr<const Binary> binary = find_or_compile(job, demand);
-    promise.set_value(binary);
-    const std::lock_guard lock(mutex_);
-    running_.erase(job.share);
-    return binary;
-  } catch (...) {
-    promise.set_exception(std::current_exception());
-    const std::lock_guard lock(mutex_);
-    running_.erase(job.share);
-    throw;
-  }
+  job.share =
+      fmt::format("{} {} {} {}", job.key, demand.this_nvrtc, demand.newest_nvrtc, demand.no_compile.empty());
+  return running_.run(job.share, [&] { return find_or_compile(job, demand); });
 }
 
 bool Compiler::is_cached(const Variant& variant, const Demand& demand) {
@@ -175,10 +152,10 @@ Entry Compiler::compile(const Job& job) {
   record.options = job.options;
   record.facts = read_ptxas_log(output.log);
   record.log = std::move(output.log);
-  record.cubin_bytes = output.cubin.size();
-  record.cubin_sha256 = sha256_hex(output.cubin);
+  record.code_bytes = output.cubin.size();
+  record.code_sha256 = sha256_hex(output.cubin);
   record.source_sha256 = sha256_hex(job.source);
-  entry.cubin = std::move(output.cubin);
+  entry.code = std::move(output.cubin);
   entry.source = job.source;
   if (settings_.verbose)
     settings_.report(
@@ -219,7 +196,7 @@ void Compiler::fail_compile(const Job& job, const EntryName& name, const std::st
   std::string problem = cache_.write(kept + ".cu", job.source);
   if (problem.empty()) problem = cache_.write(kept + ".log", log);
   fail(ErrorKind::kCompile, "{} does not compile (NVRTC {}): {}; {}", describe(job.variant),
-       cuda::version_text(name.nvrtc_version), first_diagnostic(log),
+       cuda::version_text(name.compiler_version), first_diagnostic(log),
        problem.empty()
            ? fmt::format("the source is kept in {}, the whole log beside it", cache_.path(kept + ".cu"))
            : fmt::format("the source is not kept: {}", problem));

@@ -3,10 +3,7 @@
 
 #include <atomic>
 #include <functional>
-#include <future>
-#include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -15,6 +12,7 @@
 #include "jit/compile_lock.h"
 #include "jit/kernel_source.h"
 #include "jit/nvrtc.h"
+#include "jit/shared_work.h"
 
 namespace strobe::jit {
 
@@ -81,8 +79,7 @@ class Compiler {
   const CompilerSettings settings_;
   const std::string headers_digest_;
   Cache cache_;
-  std::mutex mutex_;
-  std::map<std::string, std::shared_future<std::shared_ptr<const Binary>>> running_;  // by Job::share
+  SharedWork<Binary> running_;          // by Job::share
   std::atomic<int> latest_version_{0};  // NVRTC version of the entry found last
 };
 

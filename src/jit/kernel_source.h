@@ -28,7 +28,7 @@
 
 namespace strobe::jit {
 
-inline constexpr int kMaxConstants = 8;
+inline constexpr int kMaxConstants = 12;
 
 // The values of a kernel's constants, in their order.
 using Values = std::span<const int>;

@@ -59,10 +59,9 @@ const cuda::Kernel& load(const KernelKey& key, Device device, Stream stream) {
         cuda::name(variant.architecture));
   const std::shared_ptr<const Binary> binary = compiler().obtain(variant, demand);
   try {
-    return loaded().insert(key,
-                           cuda::load_kernel(binary->entry.cubin, description_of(variant), device.index));
+    return loaded().insert(key, cuda::load_kernel(binary->entry.code, description_of(variant), device.index));
   } catch (const Error& error) {
-    const int compiled_by = binary->entry.record.name.nvrtc_version;
+    const int compiled_by = binary->entry.record.name.compiler_version;
     if (compiled_by <= demand.newest_nvrtc) throw;
     fail(error.kind(),
          "{}; it was compiled by NVRTC {}, which is newer than the driver: update the driver, or set {} to "

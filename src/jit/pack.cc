@@ -1,6 +1,7 @@
 #include "jit/pack.h"
 
 #include <algorithm>
+#include <array>
 #include <map>
 
 #include "core/message.h"
@@ -11,7 +12,10 @@ namespace strobe::jit {
 namespace {
 
 constexpr std::string_view kSums = "SHA256SUMS";
-constexpr std::string_view kSuffixes[] = {".json", ".cubin", ".cu"};
+
+std::array<std::string_view, 3> suffixes(const EntryName& name) {
+  return {".json", name.code_suffix(), name.source_suffix()};
+}
 
 [[noreturn]] void reject(const std::string& reason) {
   fail(ErrorKind::kInvalidArgument, "the pack is rejected, nothing of it is used: {}", reason);
@@ -34,10 +38,10 @@ std::map<std::string, std::string> parse_sums(std::string_view text) {
 
 // The entry that a file belongs to. Everything but the names that we write ourselves is refused.
 EntryName entry_of(const std::string& name) {
-  for (const std::string_view suffix : kSuffixes)
-    if (name.ends_with(suffix))
-      if (auto entry = parse_stem(std::string_view(name).substr(0, name.size() - suffix.size())))
-        return *entry;
+  const std::size_t dot = std::min(name.rfind('.'), name.size());
+  if (auto entry = parse_stem(std::string_view(name).substr(0, dot)))
+    for (const std::string_view suffix : suffixes(*entry))
+      if (name.substr(dot) == suffix) return *entry;
   reject(fmt::format("'{}' is not the name of a cache entry's file", name));
 }
 
@@ -76,8 +80,8 @@ Entry entry_from(const std::map<std::string, std::string>& contents, const Entry
   std::string why;
   std::optional<EntryRecord> record = parse_record(content(".json"), name, why);
   if (!record) reject(why);
-  Entry entry{std::move(*record), content(".cubin"), content(".cu")};
-  if (sha256_hex(entry.cubin) != entry.record.cubin_sha256 ||
+  Entry entry{std::move(*record), content(name.code_suffix()), content(name.source_suffix())};
+  if (sha256_hex(entry.code) != entry.record.code_sha256 ||
       sha256_hex(entry.source) != entry.record.source_sha256)
     reject(fmt::format("the files of {} do not belong together", name.stem()));
   return entry;
@@ -91,7 +95,7 @@ std::string pack(Cache& cache, const std::vector<EntryName>& names) {
     std::string why;
     if (!cache.read(name, why))
       fail(ErrorKind::kIo, "{}: {}; strobe cache verify shows all that is damaged", cache.directory(), why);
-    for (const std::string_view suffix : kSuffixes) {
+    for (const std::string_view suffix : suffixes(name)) {
       TarFile file{name.stem() + std::string(suffix), ""};
       if (cache.files().read(cache.path(file.name), file.content) != 0)
         fail(ErrorKind::kIo, "{} cannot be read", cache.path(file.name));

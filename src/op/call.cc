@@ -24,16 +24,15 @@ Device device_of(const Operator& op, const void* args) {
 }
 
 Backend select_backend(const Operator& op, Device device, Backend wanted) {
-  if (wanted != Backend::kAuto && op.backends[static_cast<std::size_t>(wanted)] != nullptr &&
-      serves(wanted, device))
-    return wanted;
-  std::string available;
   for (int i = kBackendCount - 1; i > 0; --i) {
-    if (op.backends[static_cast<std::size_t>(i)] == nullptr) continue;
     const auto backend = static_cast<Backend>(i);
-    if (wanted == Backend::kAuto && serves(backend, device)) return backend;
-    available += fmt::format("{}{}", available.empty() ? "" : ", ", strobe::name(backend));
+    if ((wanted == Backend::kAuto || wanted == backend) && op.has(backend) && serves(backend, device))
+      return backend;
   }
+  std::string available;
+  for (int i = kBackendCount - 1; i > 0; --i)
+    if (const auto backend = static_cast<Backend>(i); op.has(backend))
+      available += fmt::format("{}{}", available.empty() ? "" : ", ", strobe::name(backend));
   fail(ErrorKind::kUnsupported, "{}: backend '{}' does not serve tensors on {}; this operator has: {}",
        op.name, strobe::name(wanted), to_string(device), available);
 }

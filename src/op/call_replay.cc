@@ -173,8 +173,10 @@ ReplayResult replay(DumpedCall& call, Device device) {
   }
   Random random(1);
   const Expected expected = expect(*call.op, problem.args.get(), problem.axes, kCheckedRows, random);
-  if (problem.plan) problem.plan();
-  run_on_device(*call.op, problem.args.get(), device, problem.run);
+  run_on_device(*call.op, problem.args.get(), device, [&] {
+    if (problem.plan) problem.plan();
+    problem.run();
+  });
   result.against_fp64 = compare(*call.op, problem.args.get(), problem.axes, expected);
   if (!call.completed) return result;
   result.same_bits = std::all_of(call.outputs.begin(), call.outputs.end(), [&](const auto& output) {

@@ -185,9 +185,11 @@ class Declare : public DeclareBase {
     };
     return *this;
   }
-  // The class that plans and runs an operator which splits into the two, and where their arguments are.
+  // The class that plans and runs an operator which splits into the two, where their arguments are, and the
+  // backends that it serves.
   template <class Class, auto Plan, auto Run>
-  Declare& planned_by() {
+  Declare& planned_by(std::initializer_list<Backend> backends) {
+    for (Backend backend : backends) op_.planned_backends[static_cast<std::size_t>(backend)] = true;
     struct PlannedClass : Planned {
       void plan(const void* args, const Launch& launch) override {
         object.plan(static_cast<const Args*>(args)->*Plan, launch);

@@ -13,6 +13,13 @@ DeviceOperands::Copy DeviceOperands::make_copy(const TensorView& host, Device de
   return copy;
 }
 
+void set_planned_device(const Operator& op, void* args, Device device) {
+  for (const Attribute& attribute : op.attributes) {
+    if (attribute.name == kDeviceType) attribute.set(args, static_cast<double>(device.type));
+    if (attribute.name == kDeviceIndex) attribute.set(args, device.index);
+  }
+}
+
 DeviceOperands::DeviceOperands(const Operator& op, void* args, Device device) : op_(op), args_(args) {
   for (const Operand& operand : op.operands) {
     const TensorView& view = operand.of(args);
@@ -27,9 +34,11 @@ DeviceOperands::DeviceOperands(const Operator& op, void* args, Device device) : 
     view.data = static_cast<std::byte*>(copy.buffer.data()) + (view.as<std::byte>() - copy.host);
     view.device = device;
   }
+  set_planned_device(op, args, device);
 }
 
 DeviceOperands::~DeviceOperands() {
+  set_planned_device(op_, args_, {});
   for (std::size_t i = 0; i < host_views_.size(); ++i) op_.operands[i].view(args_) = host_views_[i];
 }
 

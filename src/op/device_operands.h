@@ -11,9 +11,15 @@
 
 namespace strobe::op {
 
+// The planned attributes that say on which device a run's operands will be.
+inline constexpr char kDeviceType[] = "device_type", kDeviceIndex[] = "device_index";
+
+// Sets them, where the operator has them.
+void set_planned_device(const Operator& op, void* args, Device device);
+
 // Copies of a call's operands in a GPU's memory, gaps included (those that stay on the host excepted).
-// Operands with the same data work in place and share one. While it lives, the arguments name the copies;
-// then they name the host's memory again.
+// Operands with the same data work in place and share one. While it lives, the arguments name the copies
+// and plan for their device; then they name the host's memory again.
 class DeviceOperands {
  public:
   DeviceOperands(const Operator& op, void* args, Device device);

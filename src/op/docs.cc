@@ -110,7 +110,7 @@ std::string rules_list(const Operator& op) {
 std::string backends_line(const Operator& op) {
   std::string text;
   for (int i = 0; i < kBackendCount; ++i)
-    if (op.backends[static_cast<std::size_t>(i)] != nullptr)
+    if (op.has(static_cast<Backend>(i)))
       text += fmt::format("{}{}", text.empty() ? "" : ", ", strobe::name(static_cast<Backend>(i)));
   return text.empty() ? "" : fmt::format("\nBackends: {}.\n", text);
 }

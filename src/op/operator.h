@@ -135,9 +135,14 @@ struct Operator {
   std::array<void (*)(const void* args, const Axes& axes, const Launch& launch), kBackendCount> backends{};
   // For an operator with a plan: an object that plans and runs it. Null: a call is all there is.
   std::shared_ptr<Planned> (*make_planned)() = nullptr;
+  std::array<bool, kBackendCount> planned_backends{};  // that it serves
   // Benchmark routines of its own; when empty, one is derived from axes, dtypes and attributes (routine.h).
   std::vector<Routine> routines;
 
+  bool has(Backend backend) const {
+    const auto index = static_cast<std::size_t>(backend);
+    return backends[index] != nullptr || planned_backends[index];
+  }
   int operand(std::string_view name) const;  // its number; throws std::out_of_range
   int axis(std::string_view name) const;
 };

@@ -239,15 +239,17 @@ void bind_calls(Problem& problem, Phase last) {
   const Operator& op = *problem.op;
   if (op.make_planned == nullptr) {
     validate(op, problem.args.get(), Phase::kRun, problem.axes);
-    problem.run = [op = &op, args = problem.args] { call_erased(*op, args.get(), {}); };
+    problem.run = [op = &op, args = problem.args](const Launch& launch) {
+      call_erased(*op, args.get(), launch);
+    };
     return;
   }
   validate(op, problem.args.get(), Phase::kPlan, problem.axes);
   if (last == Phase::kRun) validate(op, problem.args.get(), Phase::kRun, problem.axes);
   const std::shared_ptr<Planned> planned = op.make_planned();
   problem.state = planned;
-  problem.plan = [planned, args = problem.args] { planned->plan(args.get(), {}); };
-  problem.run = [planned, args = problem.args] { planned->run(args.get(), {}); };
+  problem.plan = [planned, args = problem.args](const Launch& launch) { planned->plan(args.get(), launch); };
+  problem.run = [planned, args = problem.args](const Launch& launch) { planned->run(args.get(), launch); };
 }
 
 std::vector<Routine> routines_of(const Operator& op) {

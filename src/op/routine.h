@@ -8,12 +8,14 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "op/axes.h"
 #include "op/dtype_set.h"
 #include "op/random.h"
+#include "strobe/device.h"
 #include "strobe/tensor.h"
 
 namespace strobe::op {
@@ -75,6 +77,24 @@ class Case {
   std::vector<std::pair<std::string, std::string>> values_;
 };
 
+// A call of a problem, on a stream where one is given. Empty: there is none.
+class ProblemCall {
+ public:
+  ProblemCall() = default;
+  template <class F>
+  ProblemCall(F call) {  // NOLINT: takes what can be called with a Launch, or with nothing
+    if constexpr (std::is_invocable_v<F, const Launch&>)
+      call_ = std::move(call);
+    else
+      call_ = [call = std::move(call)](const Launch&) { call(); };
+  }
+  void operator()(const Launch& launch = {}) const { call_(launch); }
+  explicit operator bool() const { return call_ != nullptr; }
+
+ private:
+  std::function<void(const Launch&)> call_;
+};
+
 // Arguments with memory of their own, ready to run.
 struct Problem {
   const Operator* op = nullptr;
@@ -82,8 +102,8 @@ struct Problem {
   Axes axes;                    // bound by validation
   std::vector<Tensor> tensors;  // what the operands point into
   std::shared_ptr<void> state;  // a plan, where the operator has one
-  std::function<void()> plan;   // empty where the operator has none
-  std::function<void()> run;    // the timed call
+  ProblemCall plan;             // empty where the operator has none
+  ProblemCall run;              // the timed call
 };
 
 // Gives a problem whose op and args are set its axes, plan and run. With `last` = kPlan it has a plan only.

@@ -10,9 +10,11 @@
 #include "op/call.h"
 #include "op/call_dump.h"
 #include "op/call_log.h"
+#include "op/device_operands.h"
 #include "ops/attention_args.h"
 #include "ops/attention_cpu.h"
 #include "ops/attention_declare.h"
+#include "ops/attention_gpu.h"
 #include "reference/attention.h"
 
 namespace strobe {
@@ -51,7 +53,8 @@ enum {
   kHeadDimQk,
   kHeadDimVo,
   kPageSize,
-  kNumKv
+  kNumKv,
+  kWorkspaceBytes
 };
 
 constexpr std::int64_t kMostTokens = 1 << 30;  // of one request; positions are 32-bit
@@ -128,6 +131,11 @@ void check_plan(const Operator& op, const AttentionPlanArgs& plan, const Axes& a
   check_indptr(op, "kv_indptr", plan.kv_indptr);
   if (plan.page_size > 0) check_pages(op, plan, axes);
   check_custom_mask_indptr(op, plan, axes);
+  for (const auto& [argument, view] :
+       {std::pair{"custom_mask", &plan.custom_mask}, {"alibi_slopes", &plan.alibi_slopes}})
+    if (view->given() && view->device != plan.device)
+      reject(op, argument, "expected device {} (that of the plan), got {}", to_string(plan.device),
+             describe(*view));
   if (plan.alibi_slopes.given() && plan.alibi_slopes.shape[0] != plan.num_qo_heads)
     reject(op, "alibi_slopes", "expected shape [num_qo_heads = {}], got {}", plan.num_qo_heads,
            describe(plan.alibi_slopes));
@@ -193,7 +201,8 @@ Operator declare_batch_attention(bool paged) {
       .axis("head_dim_qk", 128, "elements of a query or key")
       .axis("head_dim_vo", 128, "elements of a value or output")
       .axis("page_size", 16, "tokens of a page")
-      .axis(paged ? "num_pages" : "nnz_kv", 4096, paged ? "pages of the cache" : "KV tokens of all requests");
+      .axis(paged ? "num_pages" : "nnz_kv", 4096, paged ? "pages of the cache" : "KV tokens of all requests")
+      .axis("workspace_bytes", 0, "bytes of the workspace");
   const std::string kv_nhd = paged ? "num_pages, page_size, num_kv_heads, " : "nnz_kv, num_kv_heads, ";
   const std::string kv_hnd = paged ? "num_pages, num_kv_heads, page_size, " : "num_kv_heads, nnz_kv, ";
   const auto index = [&]<auto... Path>(const char* name, const char* axes, const char* doc)->Declare<Args>& {
@@ -232,6 +241,12 @@ Operator declare_batch_attention(bool paged) {
       .dense()
       .optional()
       .planned()
+      .input<&Args::plan, &AttentionPlanArgs::workspace>(
+          "workspace", "workspace_bytes", Dtype::kU8,
+          "of the GPU's partial results; without one it has its own")
+      .dense()
+      .optional()
+      .planned()
       .input<&Args::run, &AttentionRunArgs::q>("q", "nnz_qo, num_qo_heads, head_dim_qk", op::kFloats,
                                                "queries")
       .input<&Args::run, &AttentionRunArgs::k>("k", kv_nhd + "head_dim_qk", kKvDtypes, "keys")
@@ -266,6 +281,24 @@ Operator declare_batch_attention(bool paged) {
       .choice<&Args::plan, &AttentionPlanArgs::q_dtype>("q_dtype", op::dtype_names(), "dtype of q")
       .planned()
       .choice<&Args::plan, &AttentionPlanArgs::kv_dtype>("kv_dtype", op::dtype_names(), "dtype of k and v")
+      .planned()
+      .choice<&Args::plan, &AttentionPlanArgs::device, &Device::type>(op::kDeviceType, {"cpu", "cuda"},
+                                                                      "where the tensors of run are")
+      .planned()
+      .attribute<&Args::plan, &AttentionPlanArgs::device, &Device::index>(op::kDeviceIndex, 0, 127,
+                                                                          "the number of that device")
+      .planned()
+      .attribute<&Args::plan, &AttentionPlanArgs::capacity, &AttentionCapacity::max_batch_size>(
+          "max_batch_size", 0, 1 << 20, "capacity of a CUDA graph: requests; 0: none is declared")
+      .planned()
+      .attribute<&Args::plan, &AttentionPlanArgs::capacity, &AttentionCapacity::max_query_tokens>(
+          "max_query_tokens", 0, 1 << 30, "capacity: query tokens of all requests")
+      .planned()
+      .attribute<&Args::plan, &AttentionPlanArgs::capacity, &AttentionCapacity::max_qo_len>(
+          "max_qo_len", 0, 1 << 30, "capacity: query tokens of a request; 0: max_query_tokens")
+      .planned()
+      .attribute<&Args::plan, &AttentionPlanArgs::capacity, &AttentionCapacity::max_kv_tokens>(
+          "max_kv_tokens", 0, 0x1p40, "capacity: KV tokens of all requests, in whole pages")
       .planned();
   declare_options<Args, &Args::plan, &AttentionPlanArgs::options>(declare, true);
   declare.rule("num_qo_heads is a multiple of num_kv_heads; head dimensions are multiples of 8 up to 512")
@@ -278,13 +311,13 @@ Operator declare_batch_attention(bool paged) {
       .cost([](const Args& args, const Axes& axes) { return cost(args, axes); })
       .accuracy([](const Args& args, const Axes&, int operand) {
         return reference::attention_accuracy(
-            args.plan.q_dtype, args.plan.kv_dtype, args.plan.head_dim_qk + longest_kv(args.plan),
+            args.plan.q_dtype, args.plan.head_dim_qk + longest_kv(args.plan),
             operand == batch_attention_operator(args.paged()).operand("lse"));
       })
       .reference([](const Args& args, const Axes&, op::Expected& expected) {
         reference::attention(args, expected);
       });
-  declare.planned_by<BatchAttention, &Args::plan, &Args::run>();
+  declare.planned_by<BatchAttention, &Args::plan, &Args::run>({Backend::kCpu, Backend::kCudaSm80});
   for (op::Routine& routine : batch_attention_routines(paged)) declare.routine(std::move(routine));
   return declare.build();
 }
@@ -318,10 +351,35 @@ struct BatchAttention::State {
   const op::Operator* op = nullptr;  // null until planned
   ops::BatchAttentionArgs args;
   op::Axes axes;
-  std::vector<std::int32_t> qo_indptr, kv_indptr, kv_indices, kv_len;
+  std::vector<std::int32_t> qo_indptr, kv_indptr, kv_len;
+  std::vector<std::int32_t> cpu_kv_indices;
+  std::span<const std::int32_t> kv_indices;  // the CPU's, or what goes to the GPU
   std::vector<std::int64_t> custom_mask_indptr;
   std::int32_t lowest_page = 0, highest_page = -1;
   ops::CpuAttention cpu;
+  ops::GpuAttention gpu;
+
+  bool on_gpu() const { return args.plan.device.type == DeviceType::kCuda; }
+  Backend backend() const { return on_gpu() ? Backend::kCudaSm80 : Backend::kCpu; }
+  ops::AttentionShape shape() const {
+    const AttentionPlanArgs& plan = args.plan;
+    return {.qo_indptr = qo_indptr,
+            .kv_len = kv_len,
+            .kv_indptr = kv_indptr,
+            .kv_indices = kv_indices,
+            .num_qo_heads = plan.num_qo_heads,
+            .num_kv_heads = plan.num_kv_heads,
+            .head_dim_qk = plan.head_dim_qk,
+            .head_dim_vo = args.head_dim_vo(),
+            .page_size = plan.page_size,
+            .q_dtype = plan.q_dtype,
+            .kv_dtype = plan.kv_dtype,
+            .alibi_slopes = &plan.alibi_slopes,
+            .custom_mask = &plan.custom_mask,
+            .custom_mask_indptr = custom_mask_indptr};
+  }
+  void plan_cpu();
+  void plan_gpu(Stream stream);
 
   // The arguments of a run with plan's own copies of the index arrays, since the caller's may be gone.
   struct PlannedArgs {
@@ -336,7 +394,8 @@ struct BatchAttention::State {
       plan.kv_indptr = TensorView::of(state.kv_indptr);
       if (plan.custom_mask_indptr.given()) plan.custom_mask_indptr = TensorView::of(custom_mask_indptr);
       if (!args.paged()) return;
-      plan.kv_indices = TensorView::of(state.kv_indices);
+      plan.kv_indices = TensorView(const_cast<std::int32_t*>(state.kv_indices.data()), Dtype::kI32,
+                                   {static_cast<std::int64_t>(state.kv_indices.size())});
       plan.kv_len = TensorView::of(state.kv_len);
       plan.last_page_len = {};
     }
@@ -357,20 +416,44 @@ void copy(const TensorView& view, std::vector<std::int32_t>& to) {
 
 }  // namespace
 
+void BatchAttention::State::plan_cpu() {
+  const TensorView& from = args.plan.kv_indices;
+  cpu_kv_indices.resize(args.paged() ? static_cast<std::size_t>(kv_indptr.back()) : 0);
+  (*cpu::copy_indices)(from.as<std::int32_t>(), cpu_kv_indices.data(),
+                       static_cast<std::int64_t>(cpu_kv_indices.size()), &lowest_page, &highest_page);
+  kv_indices = cpu_kv_indices;
+  cpu.plan(shape(), args.plan.options);
+}
+
+void BatchAttention::State::plan_gpu(Stream stream) {
+  const AttentionPlanArgs& plan = args.plan;
+  const auto count = args.paged() ? static_cast<std::size_t>(kv_indptr.back()) : 0;
+  kv_indices = {plan.kv_indices.as<const std::int32_t>(), count};
+  gpu.plan(shape(), plan.options,
+           {.op_name = ops::batch_attention_operator(args.paged()).name,
+            .device = plan.device,
+            .stream = stream,
+            .capacity = plan.capacity,
+            .workspace = plan.workspace});
+  lowest_page = gpu.pages().lowest;
+  highest_page = gpu.pages().highest;
+  kv_indices = gpu.kv_indices();
+}
+
 void BatchAttention::plan(const AttentionPlanArgs& plan, const Launch& launch) {
   State& state = *state_;
   const op::Operator& op = ops::batch_attention_operator(plan.page_size > 0);
+  if (plan.capacity.declared() && plan.device.type != DeviceType::kCuda)
+    fail(ErrorKind::kUnsupported, "{}: capacity: expected none on the CPU, which has no graphs", op.name);
   state.op = nullptr;  // a plan that fails leaves nothing to run
   state.args.plan = plan;
   op::Axes axes;
   op::validate(op, &state.args, op::Phase::kPlan, axes);
-  if (launch.backend != Backend::kAuto && launch.backend != Backend::kCpu)
-    fail(ErrorKind::kUnsupported, "{}: backend '{}' is not there; this operator has: cpu", op.name,
-         name(launch.backend));
+  op::select_backend(op, plan.device, launch.backend);
   std::unique_ptr<op::CallDump> dump;
   if (log::level() > 0) [[unlikely]] {
-    op::log_call(op, &state.args, op::Phase::kPlan, Backend::kCpu);
-    dump = op::CallDump::begin(op, &state.args, op::Phase::kPlan, Backend::kCpu);
+    op::log_call(op, &state.args, op::Phase::kPlan, state.backend(), launch.stream);
+    dump = op::CallDump::begin(op, &state.args, op::Phase::kPlan, state.backend());
   }
 
   copy(plan.qo_indptr, state.qo_indptr);
@@ -378,34 +461,14 @@ void BatchAttention::plan(const AttentionPlanArgs& plan, const Launch& launch) {
   ops::kv_lengths(plan, state.kv_len);
   state.custom_mask_indptr.clear();
   for (std::int32_t bytes : ops::values(plan.custom_mask_indptr)) state.custom_mask_indptr.push_back(bytes);
-  state.kv_indices.resize(plan.page_size > 0 ? static_cast<std::size_t>(state.kv_indptr.back()) : 0);
-  (*cpu::copy_indices)(plan.kv_indices.as<std::int32_t>(), state.kv_indices.data(),
-                       static_cast<std::int64_t>(state.kv_indices.size()), &state.lowest_page,
-                       &state.highest_page);
-
-  const int head_dim_vo = state.args.head_dim_vo();
-  axes.size[ops::kNnzQo] = state.qo_indptr.back();
+  axes.size[ops::kNnzQo] = plan.capacity.declared() ? -1 : state.qo_indptr.back();
   axes.size[ops::kNumQoHeads] = plan.num_qo_heads;
   axes.size[ops::kNumKvHeads] = plan.num_kv_heads;
   axes.size[ops::kHeadDimQk] = plan.head_dim_qk;
-  axes.size[ops::kHeadDimVo] = head_dim_vo;
+  axes.size[ops::kHeadDimVo] = state.args.head_dim_vo();
   axes.size[ops::kPageSize] = plan.page_size;
   state.axes = axes;
-  state.cpu.plan({.qo_indptr = state.qo_indptr,
-                  .kv_len = state.kv_len,
-                  .kv_indptr = state.kv_indptr,
-                  .kv_indices = state.kv_indices,
-                  .num_qo_heads = plan.num_qo_heads,
-                  .num_kv_heads = plan.num_kv_heads,
-                  .head_dim_qk = plan.head_dim_qk,
-                  .head_dim_vo = head_dim_vo,
-                  .page_size = plan.page_size,
-                  .q_dtype = plan.q_dtype,
-                  .kv_dtype = plan.kv_dtype,
-                  .alibi_slopes = &state.args.plan.alibi_slopes,
-                  .custom_mask = &state.args.plan.custom_mask,
-                  .custom_mask_indptr = state.custom_mask_indptr},
-                 plan.options);
+  state.on_gpu() ? state.plan_gpu(launch.stream) : state.plan_cpu();
   state.op = &op;
   if (dump != nullptr) [[unlikely]]
     dump->complete();
@@ -426,40 +489,45 @@ void BatchAttention::run(const AttentionRunArgs& run, const Launch& launch) {
   if (!paged && state.kv_indptr.back() > axes[ops::kNumKv])
     op::reject(op, "k", "expected at least {} KV rows as planned, got nnz_kv = {}", state.kv_indptr.back(),
                axes[ops::kNumKv]);
-  if (op::device_of(op, &state.args).type != DeviceType::kCpu ||
-      (launch.backend != Backend::kAuto && launch.backend != Backend::kCpu))
-    fail(ErrorKind::kUnsupported, "{}: backend '{}' does not serve tensors on {}; this operator has: cpu",
-         op.name, name(launch.backend), to_string(run.q.device));
+  if (run.q.device != state.args.plan.device)
+    op::reject(op, "q", "expected device {} as planned, got {}", to_string(state.args.plan.device),
+               to_string(run.q.device));
+  op::select_backend(op, run.q.device, launch.backend);
+  if (axes[ops::kNnzQo] < state.qo_indptr.back())
+    op::reject(op, "q", "expected at least the {} query rows planned, got {}", state.qo_indptr.back(),
+               describe(run.q));
   // Axes of k and v: [page,] token, head or [page,] head, token.
   const std::size_t page_axes = paged ? 1 : 0;
   const bool hnd = state.args.plan.kv_layout == KvLayout::kHnd;
   const std::size_t token = page_axes + (hnd ? 1 : 0), head = page_axes + (hnd ? 0 : 1);
-  const auto run_cpu = [&] {
-    state.cpu.run({.q = &run.q,
-                   .k = &run.k,
-                   .v = &run.v,
-                   .sinks = &run.sinks,
-                   .out = &run.out,
-                   .lse = &run.lse,
-                   .k_stride_page = paged ? run.k.strides[0] : 0,
-                   .k_stride_token = run.k.strides[token],
-                   .k_stride_head = run.k.strides[head],
-                   .v_stride_page = paged ? run.v.strides[0] : 0,
-                   .v_stride_token = run.v.strides[token],
-                   .v_stride_head = run.v.strides[head]});
+  const auto run_backend = [&] {
+    const ops::AttentionTensors tensors{.q = &run.q,
+                                        .k = &run.k,
+                                        .v = &run.v,
+                                        .sinks = &run.sinks,
+                                        .out = &run.out,
+                                        .lse = &run.lse,
+                                        .k_stride_page = paged ? run.k.strides[0] : 0,
+                                        .k_stride_token = run.k.strides[token],
+                                        .k_stride_head = run.k.strides[head],
+                                        .v_stride_page = paged ? run.v.strides[0] : 0,
+                                        .v_stride_token = run.v.strides[token],
+                                        .v_stride_head = run.v.strides[head]};
+    state.on_gpu() ? state.gpu.run(tensors, launch) : state.cpu.run(tensors);
   };
   if (log::level() == 0) [[likely]]
-    return run_cpu();
-  op::log_call(op, &state.args, op::Phase::kRun, Backend::kCpu);
+    return run_backend();
+  const std::uint64_t number = op::log_call(op, &state.args, op::Phase::kRun, state.backend(), launch.stream);
   const State::PlannedArgs planned(state);
-  const auto dump = op::CallDump::begin(op, &planned.args, op::Phase::kRun, Backend::kCpu, launch.stream);
-  run_cpu();
-  op::log_result(op, &state.args, op::Phase::kRun);
+  const auto dump = op::CallDump::begin(op, &planned.args, op::Phase::kRun, state.backend(), launch.stream);
+  run_backend();
+  op::log_result(op, &state.args, op::Phase::kRun, number, launch.stream);
   if (dump != nullptr) dump->complete();
 }
 
 std::size_t BatchAttention::workspace_bytes() const {
-  return state_->op == nullptr ? 0 : state_->cpu.workspace_bytes();
+  if (state_->op == nullptr) return 0;
+  return state_->on_gpu() ? state_->gpu.workspace_bytes() : state_->cpu.workspace_bytes();
 }
 
 namespace op {

@@ -37,7 +37,7 @@ CpuAttention::Buffer CpuAttention::allocate(std::size_t bytes) {
   return Buffer(memory);
 }
 
-void CpuAttention::plan(const Shape& shape, const AttentionOptions& options) {
+void CpuAttention::plan(const AttentionShape& shape, const AttentionOptions& options) {
   const int group = shape.num_qo_heads / std::max(1, shape.num_kv_heads);
   workers_ = executor().max_workers();
   plan::make_work_list(shape.qo_indptr, shape.kv_len,
@@ -119,7 +119,7 @@ std::size_t CpuAttention::workspace_bytes() const {
   return static_cast<std::size_t>(workers_) * scratch_bytes_ + partial_bytes_;
 }
 
-void CpuAttention::run(const Tensors& tensors) {
+void CpuAttention::run(const AttentionTensors& tensors) {
   problem_.q = tensors.q->data;
   problem_.q_stride_token = tensors.q->strides[0];
   problem_.q_stride_head = tensors.q->strides[1];

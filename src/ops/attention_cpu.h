@@ -8,32 +8,16 @@
 #include <vector>
 
 #include "cpu/attention/attention_kernel.h"
+#include "ops/attention_batch.h"
 #include "plan/work_list.h"
-#include "strobe/attention.h"
 
 namespace strobe::ops {
 
 class CpuAttention {
  public:
-  // Shapes and options of a batch. The index arrays must outlive the plan.
-  struct Shape {
-    std::span<const std::int32_t> qo_indptr, kv_len, kv_indptr, kv_indices;
-    int num_qo_heads, num_kv_heads, head_dim_qk, head_dim_vo, page_size;
-    Dtype q_dtype, kv_dtype;
-    const TensorView* alibi_slopes;  // not given: none, or the default slopes when the options ask for ALiBi
-    const TensorView* custom_mask;
-    std::span<const std::int64_t> custom_mask_indptr;
-  };
-  // The tensors of one run, k and v with their axes told apart.
-  struct Tensors {
-    const TensorView *q, *k, *v, *sinks, *out, *lse;
-    std::int64_t k_stride_page, k_stride_token, k_stride_head;
-    std::int64_t v_stride_page, v_stride_token, v_stride_head;
-  };
-
-  void plan(const Shape& shape, const AttentionOptions& options);
+  void plan(const AttentionShape& shape, const AttentionOptions& options);
   // Allocates nothing and takes no lock.
-  void run(const Tensors& tensors);
+  void run(const AttentionTensors& tensors);
   std::size_t workspace_bytes() const;
 
  private:

@@ -1,8 +1,11 @@
 #include "strobe/cascade_attention.h"
 
+#include <initializer_list>
 #include <vector>
 
 #include "core/message.h"
+#include "cuda/device_buffer.h"
+#include "cuda/rehearsal.h"
 #include "strobe/cascade.h"
 
 namespace strobe {
@@ -22,7 +25,32 @@ void check_options(const AttentionPlanArgs& common) {
          "{}: {}: expected none, since positions across levels are not known to a level", kName, asked);
   if (common.page_size < 1)
     fail(ErrorKind::kInvalidArgument, "{}: page_size: expected at least 1, got {}", kName, common.page_size);
+  if (common.capacity.declared() || common.workspace.given())
+    fail(ErrorKind::kUnsupported, "{}: {}: expected none: the levels would share it", kName,
+         common.workspace.given() ? "workspace" : "capacity");
 }
+
+// Results on the way, where the operands of run are. Keeps its memory.
+class Scratch {
+ public:
+  TensorView f32(Device device, std::initializer_list<std::int64_t> shape) {
+    std::int64_t elements = 1;
+    for (std::int64_t extent : shape) elements *= extent;
+    if (device.type == DeviceType::kCpu) {
+      host_ = Tensor(Dtype::kF32, shape);
+      return host_;
+    }
+    const std::size_t bytes = static_cast<std::size_t>(elements) * sizeof(float);
+    const bool rehearsed = cuda::rehearsal() != nullptr;
+    if (!rehearsed && (buffer_.bytes() < bytes || buffer_.device() != device))
+      buffer_ = cuda::DeviceBuffer(device, bytes);
+    return TensorView(buffer_.data(), Dtype::kF32, shape, device);
+  }
+
+ private:
+  Tensor host_;
+  cuda::DeviceBuffer buffer_;
+};
 
 }  // namespace
 
@@ -30,7 +58,8 @@ struct MultiLevelCascadeAttention::State {
   std::vector<BatchAttention> levels;
   // Each level's output and lse in f32: [nnz_qo, levels, num_qo_heads, head_dim_vo], [nnz_qo, levels,
   // num_qo_heads]; and the merged lse.
-  Tensor out, lse, merged_lse;
+  Scratch out_memory, lse_memory, merged_lse_memory;
+  TensorView out, lse, merged_lse;
 };
 
 MultiLevelCascadeAttention::MultiLevelCascadeAttention() : state_(std::make_unique<State>()) {}
@@ -70,9 +99,9 @@ void MultiLevelCascadeAttention::plan(std::span<const CascadeLevel> levels, cons
   const auto count = static_cast<std::int64_t>(levels.size());
   const std::int64_t heads = common.num_qo_heads,
                      head_dim = common.head_dim_vo > 0 ? common.head_dim_vo : common.head_dim_qk;
-  state.out = Tensor(Dtype::kF32, {tokens, count, heads, head_dim});
-  state.lse = Tensor(Dtype::kF32, {tokens, count, heads});
-  state.merged_lse = Tensor(Dtype::kF32, {tokens, heads});
+  state.out = state.out_memory.f32(common.device, {tokens, count, heads, head_dim});
+  state.lse = state.lse_memory.f32(common.device, {tokens, count, heads});
+  state.merged_lse = state.merged_lse_memory.f32(common.device, {tokens, heads});
   state.levels = std::move(planned);
 }
 
@@ -83,15 +112,15 @@ void MultiLevelCascadeAttention::run(const AttentionRunArgs& args, const Launch&
   if (state.levels.size() == 1) return state.levels[0].run(args, launch);
   for (std::size_t i = 0; i < state.levels.size(); ++i) {
     AttentionRunArgs level = args;
-    level.out = state.out.view().select(1, static_cast<std::int64_t>(i));
-    level.lse = state.lse.view().select(1, static_cast<std::int64_t>(i));
+    level.out = state.out.select(1, static_cast<std::int64_t>(i));
+    level.lse = state.lse.select(1, static_cast<std::int64_t>(i));
     if (i + 1 < state.levels.size()) level.sinks = {};  // a sink counts once
     state.levels[i].run(level, launch);
   }
   merge_states({.v = state.out,
                 .s = state.lse,
                 .v_merged = args.out,
-                .s_merged = args.lse.given() ? args.lse : state.merged_lse.view()},
+                .s_merged = args.lse.given() ? args.lse : state.merged_lse},
                launch);
 }
 

@@ -114,7 +114,9 @@ void make_operands(Problem& problem, Args& args, const Case& values, std::int64_
 Problem finish(Problem problem, std::shared_ptr<void> args) {
   problem.args = std::move(args);
   validate(*problem.op, problem.args.get(), Phase::kRun, problem.axes);
-  problem.run = [op = problem.op, held = problem.args] { op::call_erased(*op, held.get(), {}); };
+  problem.run = [op = problem.op, held = problem.args](const Launch& launch) {
+    op::call_erased(*op, held.get(), launch);
+  };
   return problem;
 }
 

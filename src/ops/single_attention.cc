@@ -1,9 +1,13 @@
 // Attention of one request over dense KV: declarations and calls of single_prefill and single_decode.
+#include <map>
+#include <utility>
+
 #include "core/log.h"
 #include "op/call.h"
 #include "ops/attention_args.h"
 #include "ops/attention_cpu.h"
 #include "ops/attention_declare.h"
+#include "ops/attention_gpu.h"
 #include "reference/attention.h"
 
 namespace strobe {
@@ -52,44 +56,64 @@ Cost cost(const Args& args, const Axes& axes, std::int64_t qo_len) {
   return result;
 }
 
+// The plans of the calling thread on GPUs, one a stream: a plan's memory is written in the order of its
+// stream. Kept for the thread's next calls.
+GpuAttention& attention_on(Device device, Stream stream) {
+  constexpr std::size_t kMostStreams = 16;
+  thread_local std::map<std::pair<int, void*>, GpuAttention> of_stream;
+  const std::pair<int, void*> key{device.index, stream.handle};
+  if (of_stream.size() >= kMostStreams && of_stream.find(key) == of_stream.end()) of_stream.clear();
+  return of_stream[key];
+}
+
 // Plans one request and runs it. The plan's memory belongs to the calling thread and is kept for its next
 // call.
 template <class Args>
-void run_cpu(const Args& args, const TensorView& q, const TensorView& out, const TensorView& lse,
-             const TensorView& custom_mask, const Axes& axes) {
-  thread_local CpuAttention attention;
+void run_planned(const Operator& op, const Args& args, const TensorView& q, const TensorView& out,
+                 const TensorView& lse, const TensorView& custom_mask, const Axes& axes,
+                 const Launch& launch) {
   const auto qo_len = static_cast<std::int32_t>(q.shape[0]), kv_len = static_cast<std::int32_t>(axes[kKvLen]);
   const std::int32_t qo_indptr[] = {0, qo_len}, kv_indptr[] = {0, kv_len}, kv_lens[] = {kv_len};
   const std::int64_t custom_mask_indptr[] = {0, custom_mask.given() ? custom_mask.shape[0] : 0};
-  attention.plan({.qo_indptr = qo_indptr,
-                  .kv_len = kv_lens,
-                  .kv_indptr = kv_indptr,
-                  .kv_indices = {},
-                  .num_qo_heads = static_cast<int>(axes[kNumQoHeads]),
-                  .num_kv_heads = static_cast<int>(axes[kNumKvHeads]),
-                  .head_dim_qk = static_cast<int>(axes[kHeadDimQk]),
-                  .head_dim_vo = static_cast<int>(axes[kHeadDimVo]),
-                  .page_size = 0,
-                  .q_dtype = q.dtype,
-                  .kv_dtype = args.k.dtype,
-                  .alibi_slopes = &args.alibi_slopes,
-                  .custom_mask = &custom_mask,
-                  .custom_mask_indptr = custom_mask_indptr},
-                 args.options);
+  const AttentionShape shape{.qo_indptr = qo_indptr,
+                             .kv_len = kv_lens,
+                             .kv_indptr = kv_indptr,
+                             .kv_indices = {},
+                             .num_qo_heads = static_cast<int>(axes[kNumQoHeads]),
+                             .num_kv_heads = static_cast<int>(axes[kNumKvHeads]),
+                             .head_dim_qk = static_cast<int>(axes[kHeadDimQk]),
+                             .head_dim_vo = static_cast<int>(axes[kHeadDimVo]),
+                             .page_size = 0,
+                             .q_dtype = q.dtype,
+                             .kv_dtype = args.k.dtype,
+                             .alibi_slopes = &args.alibi_slopes,
+                             .custom_mask = &custom_mask,
+                             .custom_mask_indptr = custom_mask_indptr};
   const bool hnd = args.kv_layout == KvLayout::kHnd;
   const std::size_t token = hnd ? 1 : 0, head = hnd ? 0 : 1;
-  attention.run({.q = &q,
-                 .k = &args.k,
-                 .v = &args.v,
-                 .sinks = &args.sinks,
-                 .out = &out,
-                 .lse = &lse,
-                 .k_stride_page = 0,
-                 .k_stride_token = args.k.strides[token],
-                 .k_stride_head = args.k.strides[head],
-                 .v_stride_page = 0,
-                 .v_stride_token = args.v.strides[token],
-                 .v_stride_head = args.v.strides[head]});
+  const AttentionTensors tensors{.q = &q,
+                                 .k = &args.k,
+                                 .v = &args.v,
+                                 .sinks = &args.sinks,
+                                 .out = &out,
+                                 .lse = &lse,
+                                 .k_stride_page = 0,
+                                 .k_stride_token = args.k.strides[token],
+                                 .k_stride_head = args.k.strides[head],
+                                 .v_stride_page = 0,
+                                 .v_stride_token = args.v.strides[token],
+                                 .v_stride_head = args.v.strides[head]};
+  if (q.device.type == DeviceType::kCpu) {
+    thread_local CpuAttention attention;
+    attention.plan(shape, args.options);
+    attention.run(tensors);
+    return;
+  }
+  GpuAttention& attention = attention_on(q.device, launch.stream);
+  attention.plan(
+      shape, args.options,
+      {.op_name = op.name, .device = q.device, .stream = launch.stream, .capacity = {}, .workspace = {}});
+  attention.run(tensors, launch);
 }
 
 // [heads, dim] seen as one token [1, heads, dim].
@@ -147,8 +171,7 @@ Declare<Args> declare_single(const char* name, const char* summary, const char* 
       .rule("k has the dtype of q, e4m3 or e5m2")
       .is_hnd([](const Args& args) { return args.kv_layout == KvLayout::kHnd; })
       .accuracy([](const Args& args, const Axes& axes, int operand) {
-        return reference::attention_accuracy(args.q.dtype, args.k.dtype, axes[kHeadDimQk] + axes[kKvLen],
-                                             operand == kLse);
+        return reference::attention_accuracy(args.q.dtype, axes[kHeadDimQk] + axes[kKvLen], operand == kLse);
       })
       .reference([](const Args& args, const Axes&, op::Expected& expected) {
         reference::attention(args, expected);
@@ -162,6 +185,10 @@ Declare<Args> declare_single(const char* name, const char* summary, const char* 
 const Operator& single_prefill_operator() {
   using Args = SinglePrefillArgs;
   static const Operator op = [] {
+    constexpr auto kRun = [](const Args& args, const Axes& axes, const Launch& launch) {
+      run_planned(single_prefill_operator(), args, args.q, args.out, args.lse, args.custom_mask, axes,
+                  launch);
+    };
     Declare<Args> declare =
         declare_single<Args>("single_prefill", "Attention of one request's query tokens over dense KV.",
                              "strobe::single_prefill", "qo_len, ");
@@ -175,9 +202,8 @@ const Operator& single_prefill_operator() {
           check_mask(self, args, axes);
         })
         .cost([](const Args& args, const Axes& axes) { return cost(args, axes, axes[kQoLen]); })
-        .backend(Backend::kCpu, [](const Args& args, const Axes& axes, const Launch&) {
-          run_cpu(args, args.q, args.out, args.lse, args.custom_mask, axes);
-        });
+        .backend(Backend::kCpu, kRun)
+        .backend(Backend::kCudaSm80, kRun);
     for (op::Routine& routine : single_prefill_routines()) declare.routine(std::move(routine));
     return declare.build();
   }();
@@ -187,6 +213,10 @@ const Operator& single_prefill_operator() {
 const Operator& single_decode_operator() {
   using Args = SingleDecodeArgs;
   static const Operator op = [] {
+    constexpr auto kRun = [](const Args& args, const Axes& axes, const Launch& launch) {
+      run_planned(single_decode_operator(), args, as_one_token(args.q), as_one_token(args.out),
+                  as_one_token(args.lse), TensorView{}, axes, launch);
+    };
     Declare<Args> declare = declare_single<Args>(
         "single_decode", "Attention of one query token over dense KV.", "strobe::single_decode", "");
     declare
@@ -196,10 +226,8 @@ const Operator& single_decode_operator() {
             op::reject(self, "mask", "expected none or causal for a single query token, got custom");
         })
         .cost([](const Args& args, const Axes& axes) { return cost(args, axes, 1); })
-        .backend(Backend::kCpu, [](const Args& args, const Axes& axes, const Launch&) {
-          run_cpu(args, as_one_token(args.q), as_one_token(args.out), as_one_token(args.lse), TensorView{},
-                  axes);
-        });
+        .backend(Backend::kCpu, kRun)
+        .backend(Backend::kCudaSm80, kRun);
     for (op::Routine& routine : single_decode_routines()) declare.routine(std::move(routine));
     return declare.build();
   }();

@@ -6,15 +6,15 @@
 namespace strobe::plan {
 namespace {
 
-constexpr std::int32_t kSplitAlignment = 64;   // KV tokens; kernels work in tiles of this size or multiples
-constexpr std::int32_t kSmallestSplit = 256;   // KV tokens; below, merging costs more than a worker gains
-constexpr std::int32_t kFewRows = 8;           // rows up to which an item is bound by reading KV
-constexpr std::int32_t kFewRowsChunk = 2048;   // KV tokens of a deterministic split, for few rows
+constexpr std::int32_t kSplitAlignment = 64;  // KV tokens; kernels work in tiles of this size or multiples
+constexpr std::int32_t kSmallestSplit = 256;  // KV tokens; below, merging costs more than a worker gains
+constexpr std::int32_t kFewRows = 8;          // rows up to which an item is bound by reading KV
+constexpr std::int32_t kFewRowsChunk =
+    kLeastDeterministicChunk;                  // KV tokens of a deterministic split, for few rows
 constexpr std::int32_t kManyRowsChunk = 8192;  // and for many
 constexpr std::int64_t kReadRows = 16;  // reading a KV token takes as long as computing this many rows on it
 constexpr std::int64_t kItemTokens = 32;               // an item's fixed cost, in KV tokens of few rows
 constexpr std::int32_t kItemRows[] = {640, 320, 192};  // see rows_per_item
-constexpr std::int64_t kItemsPerWorker = 4;  // items of a fair share each; more balance better and merge more
 
 struct Tile {
   std::int32_t q_begin, q_end, kv_begin, kv_end;
@@ -41,7 +41,9 @@ class Builder {
   Builder(const WorkListOptions& options, std::int64_t query_tokens, WorkList& list)
       : options_(options),
         list_(list),
-        tokens_(std::max(1, rows_per_item(query_tokens, options) / options.group_size)) {
+        tokens_(
+            std::max(1, (options.item_rows > 0 ? options.item_rows : rows_per_item(query_tokens, options)) /
+                            options.group_size)) {
     list.items.clear();
     list.calls.clear();
     list.parts.clear();
@@ -76,9 +78,9 @@ class Builder {
 
   // From all tiles: the heads of a call, and the cost beyond which one is split.
   void make_shares() {
-    const std::int64_t wanted = options_.workers * kItemsPerWorker;
+    const std::int64_t wanted = std::int64_t{options_.workers} * options_.items_per_worker;
     fair_share_ = options_.workers == 1 ? kMostCost : total_cost_ / wanted;
-    few_rows_heads_ = std::clamp(options_.num_kv_heads, 1, kMostHeadsTogether);
+    few_rows_heads_ = std::clamp(options_.num_kv_heads, 1, options_.heads_together);
     const auto calls = [this] {
       const std::int64_t few_rows_calls = (options_.num_kv_heads + few_rows_heads_ - 1) / few_rows_heads_;
       return few_rows_parts_ * few_rows_calls + many_rows_tiles_ * options_.num_kv_heads;
@@ -151,8 +153,9 @@ class Builder {
       return std::max(1, (kv_tokens + chunk - 1) / chunk);
     }
     const std::int64_t cost = call_cost(rows, kv_tokens);
-    if (cost <= fair_share_) return 1;
-    const std::int64_t wanted = (cost + fair_share_ - 1) / std::max<std::int64_t>(1, fair_share_);
+    const std::int64_t share = fair_share_ * (rows <= kFewRows ? 1 : options_.many_rows_shares);
+    if (cost <= share) return 1;
+    const std::int64_t wanted = (cost + share - 1) / std::max<std::int64_t>(1, share);
     return static_cast<std::int32_t>(std::clamp<std::int64_t>(wanted, 1, most_parts(kv_tokens)));
   }
 
@@ -178,7 +181,8 @@ class Builder {
 std::int32_t rows_per_item(std::int64_t query_tokens, const WorkListOptions& options) {
   const std::int64_t rows = query_tokens * options.group_size;
   for (std::int32_t item_rows : kItemRows)
-    if (options.deterministic || rows / item_rows * options.num_kv_heads >= kItemsPerWorker * options.workers)
+    if (options.deterministic ||
+        rows / item_rows * options.num_kv_heads >= std::int64_t{options.items_per_worker} * options.workers)
       return item_rows;
   return kItemRows[std::size(kItemRows) - 1];
 }

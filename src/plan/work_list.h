@@ -39,6 +39,9 @@ struct WorkList {
   std::int32_t max_partial_rows = 0;
 };
 
+// KV tokens of the shortest piece that a deterministic plan splits off.
+inline constexpr std::int32_t kLeastDeterministicChunk = 2048;
+
 struct WorkListOptions {
   std::int32_t num_kv_heads = 1;
   std::int32_t group_size = 1;    // query heads for each KV head
@@ -48,6 +51,12 @@ struct WorkListOptions {
   // Splits follow from a request's own lengths alone, so that neither its neighbours nor the number of
   // workers changes its bits.
   bool deterministic = false;
+
+  std::int32_t item_rows = 0;         // the most rows of an item; 0: by rows_per_item
+  std::int32_t heads_together = 16;   // the most KV heads that one call reads together
+  std::int32_t items_per_worker = 4;  // of a fair share each; more balance better and merge more
+  // Items of many rows are split beyond so many fair shares: merging their results costs more.
+  std::int32_t many_rows_shares = 1;
 };
 
 // The most rows (query tokens x group) of one item, unless one token has more. Large items read and pack KV
@@ -55,13 +64,11 @@ struct WorkListOptions {
 // takes the large ones.
 std::int32_t rows_per_item(std::int64_t query_tokens, const WorkListOptions& options);
 
-// KV heads that one call reads together, of items of few rows (decode): all of them, whose rows of the cache
-// are neighbours in memory, unless that leaves too few calls for all workers.
-inline constexpr std::int32_t kMostHeadsTogether = 16;
-
 // Fills `list` (reusing its memory). Every query token of every request is in exactly one item, or in one
 // group of items whose KV ranges are disjoint and cover what it attends to. Items whose estimated time
-// exceeds a worker's fair share are split along KV.
+// exceeds a worker's fair share are split along KV. Of items of few rows (decode), one call reads all KV
+// heads together, whose rows of the cache are neighbours in memory, unless that leaves too few calls for all
+// workers.
 void make_work_list(std::span<const std::int32_t> qo_indptr, std::span<const std::int32_t> kv_lens,
                     const WorkListOptions& options, WorkList& list);
 

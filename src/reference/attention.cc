@@ -271,9 +271,8 @@ void attention(const ops::BatchAttentionArgs& args, op::Expected& expected) {
   attention(batch, expected);
 }
 
-op::Accuracy attention_accuracy(Dtype q, Dtype kv, std::int64_t terms, bool lse) {
-  const bool bf16_products = q == Dtype::kBf16 && (kv == Dtype::kBf16 || op::kFp8.contains(kv));
-  return {.intermediate = bf16_products && !lse ? Dtype::kBf16 : Dtype::kF32, .reduction = terms};
+op::Accuracy attention_accuracy(Dtype q, std::int64_t terms, bool lse) {
+  return {.intermediate = lse ? Dtype::kF32 : q, .reduction = terms};
 }
 
 }  // namespace strobe::reference

@@ -10,8 +10,8 @@ void attention(const SinglePrefillArgs& args, op::Expected& expected);
 void attention(const SingleDecodeArgs& args, op::Expected& expected);
 void attention(const ops::BatchAttentionArgs& args, op::Expected& expected);
 
-// Where bf16 dot products may be used, probabilities are rounded to bf16; all else is f32. `terms` are those
-// of both sums: over head_dim_qk in a logit, and over the KV tokens of the longest request.
-op::Accuracy attention_accuracy(Dtype q, Dtype kv, std::int64_t terms, bool lse);
+// Where matrix products of q's dtype may be used, probabilities are rounded to it; all else is f32. `terms`
+// are those of both sums: over head_dim_qk in a logit, and over the KV tokens of the longest request.
+op::Accuracy attention_accuracy(Dtype q, std::int64_t terms, bool lse);
 
 }  // namespace strobe::reference

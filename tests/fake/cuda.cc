@@ -301,6 +301,14 @@ EXPORT Result cuMemGetInfo_v2(std::size_t* free, std::size_t* total) {
   *total = std::size_t{1} << 30;
   return kSuccess;
 }
+EXPORT Result cuMemHostAlloc(void** pointer, std::size_t bytes, unsigned) {
+  *pointer = std::malloc(bytes);
+  return kSuccess;
+}
+EXPORT Result cuMemFreeHost(void* pointer) {
+  std::free(pointer);
+  return kSuccess;
+}
 EXPORT Result cuMemcpyHtoDAsync_v2(DevicePointer to, const void* from, std::size_t bytes, StreamHandle) {
   std::memcpy(reinterpret_cast<void*>(to), from, bytes);
   return kSuccess;

@@ -120,8 +120,9 @@ def attention(q, k, v, mask=None, sm_scale=None, causal=False, window_left=-1, s
         seen &= token <= position
     if window_left >= 0:
         seen &= token >= position - window_left
-    weights = np.where(seen, np.exp(x - np.max(np.where(seen, x, -1e30), axis=-1, keepdims=True, initial=-1e30)), 0)
-    most = np.max(np.where(seen, x, -1e30), axis=-1, initial=-1e30)
+    x = np.where(seen, x, -np.inf)
+    most = np.max(x, axis=-1, initial=-1e30)
+    weights = np.exp(x - most[..., None])
     total = weights.sum(-1)
     if sinks is not None:
         total = total + np.exp(sinks[:, None] - most)

@@ -161,18 +161,26 @@ inline bool in_place(const op::Operator& op, const op::Operand& output, const vo
   });
 }
 
-// Runs the operator on the GPU; its result is in the host tensors afterwards.
-inline op::CheckResult check_on_gpu(const op::Operator& op, void* args, const std::string& label,
-                                    const GpuRun& how = {}) {
+// Runs `run(stream)`, a call of the operator with `args`, on the GPU; its result is in the host tensors
+// afterwards.
+template <class Run>
+op::CheckResult check_run_on_gpu(const op::Operator& op, void* args, const std::string& label,
+                                 const GpuRun& how, Run run) {
   op::Axes axes;
+  if (op.make_planned != nullptr) op::validate(op, args, op::Phase::kPlan, axes);
   op::validate(op, args, op::Phase::kRun, axes);
   for (const op::Operand& operand : op.operands)
     if (operand.role == op::Role::kOutput && operand.of(args).given() && !in_place(op, operand, args))
       op::fill_poison(operand.of(args));
   op::Random random(7);
   const op::Expected expected = op::expect(op, args, axes, 1 << 20, random);
-  run_on_gpu(op, args, label, how, [&](Stream stream) { op::call_erased(op, args, stream); });
+  run_on_gpu(op, args, label, how, run);
   return op::compare(op, args, axes, expected);
+}
+
+inline op::CheckResult check_on_gpu(const op::Operator& op, void* args, const std::string& label,
+                                    const GpuRun& how = {}) {
+  return check_run_on_gpu(op, args, label, how, [&](Stream stream) { op::call_erased(op, args, stream); });
 }
 
 template <class Args>

@@ -46,6 +46,7 @@ inline Json row_json(const std::string& routine, double median_ms, double spread
           {"min_ms", median_ms * (1 - 0.5 * spread)},
           {"std_ms", median_ms * spread},
           {"num_iters", num_iters},
+          {"outliers", 0},
           {"instances", 4},
           {"plan_us", nullptr},
           {"flops", 2e7},

@@ -130,7 +130,7 @@ void add_options(const RunOptions& options, Fields& fields) {
   fields["refcheck"] = python_flag(options.refcheck);
   fields["allow_output_mismatch"] = python_flag(options.allow_output_mismatch);
   fields["no_cuda_graph"] = python_flag(options.no_cuda_graph);
-  fields["use_cupti"] = python_flag(false);
+  fields["use_cupti"] = python_flag(options.gpu_clock == GpuClock::kCupti);
   fields["enable_pdl"] = python_flag(options.enable_pdl);
   fields["random_seed"] = fmt::format("{}", options.random_seed);
   fields["case_tag"] = options.case_tag;

@@ -23,22 +23,29 @@ struct SampleRule {
   double seconds;
   int most;
 };
-constexpr SampleRule kEventSample{20e-6, 16}, kGraphSample{100e-6, 64};
+constexpr SampleRule kEventSample{20e-6, 16}, kGraphSample{100e-6, 64}, kCuptiSample{0, 1};
+
+const SampleRule& rule_of(GpuClock clock) {
+  return clock == GpuClock::kEvents ? kEventSample : clock == GpuClock::kGraph ? kGraphSample : kCuptiSample;
+}
 
 // One copy of the inputs on the GPU.
 class Instance {
  public:
-  Instance(const op::Problem& problem, Device device)
-      : op_(*problem.op),
-        args_(op::copy_args(*problem.op, problem.args.get())),
-        operands_(*problem.op, args_.get(), device) {}
+  Instance(const op::Problem& problem, Device device, Stream stream)
+      : args_(op::copy_args(*problem.op, problem.args.get())), operands_(*problem.op, args_.get(), device) {
+    problem_.op = problem.op;
+    problem_.args = args_;
+    op::bind_calls(problem_, op::Phase::kRun);
+    if (problem_.plan) problem_.plan(stream);
+  }
 
-  void enqueue(const Launch& launch) const { op::call_erased(op_, args_.get(), launch); }
+  void enqueue(const Launch& launch) const { problem_.run(launch); }
 
  private:
-  const op::Operator& op_;
   std::shared_ptr<void> args_;
   op::DeviceOperands operands_;
+  op::Problem problem_;
 };
 
 class GpuCaseRun {
@@ -82,8 +89,8 @@ class GpuCaseRun {
             [&](int done, int calls) {
               progress.show(progress_text(position, rows_.front(), fmt::format("{}/{}", done, calls)));
             }};
-    EventTimer timer(probe_, calls_);
-    Measurement measurement = measure(measure_options(), subject, timer);
+    const std::unique_ptr<Timer> timer = make_timer();
+    Measurement measurement = measure(measure_options(), subject, *timer);
     take_limits();
     for (std::size_t i = 0; i < rows_.size(); ++i) {
       rows_[i].timing = std::move(measurement.variants[i]);
@@ -106,7 +113,8 @@ class GpuCaseRun {
     const op::Expected expected = op::expect(op, args, problem.axes, kCheckedRows, random);
     {
       const op::DeviceOperands operands(op, args, probe_.device());
-      op::call_erased(op, args, launch(backend));
+      if (problem.plan) problem.plan(launch(backend));
+      problem.run(launch(backend));
       cuda::synchronize(probe_.device(), probe_.stream());
       operands.download();
     }
@@ -125,9 +133,14 @@ class GpuCaseRun {
         const double seconds = timer.stop();
         if (round > 0) fastest = std::min(fastest, seconds);
       }
-    const SampleRule rule = options_.cuda_graph ? kGraphSample : kEventSample;
+    const SampleRule& rule = rule_of(options_.gpu_clock);
     const double calls = std::ceil(rule.seconds / std::max(fastest, 1e-9));
     calls_ = static_cast<int>(std::clamp<double>(calls, 1, rule.most));
+  }
+
+  std::unique_ptr<Timer> make_timer() const {
+    if (options_.gpu_clock == GpuClock::kCupti) return std::make_unique<CuptiTimer>(probe_);
+    return std::make_unique<EventTimer>(probe_, calls_);
   }
 
   // A budget is of calls, a sample holds several.
@@ -142,7 +155,7 @@ class GpuCaseRun {
 
   void add_instances(std::size_t count) {
     while (instances_.size() < count)
-      instances_.push_back(std::make_unique<Instance>(problem_, probe_.device()));
+      instances_.push_back(std::make_unique<Instance>(problem_, probe_.device(), probe_.stream()));
   }
 
   // A group is the instances that a measured time goes through, one call each; with --warm, its calls all go
@@ -150,7 +163,7 @@ class GpuCaseRun {
   void add_groups(int groups) {
     if (options_.measure.cold)
       add_instances(static_cast<std::size_t>(groups) * static_cast<std::size_t>(calls_));
-    if (!options_.cuda_graph) return;
+    if (options_.gpu_clock != GpuClock::kGraph) return;
     for (auto group = static_cast<int>(graphs_.size() / backends_.size()); group < groups; ++group)
       for (Backend backend : backends_)
         graphs_.push_back(std::make_unique<cuda::Graph>(probe_.device(), probe_.stream(),
@@ -167,7 +180,7 @@ class GpuCaseRun {
 
   void enqueue_group(int variant, int group) const {
     const auto number = static_cast<std::size_t>(variant);
-    if (!options_.cuda_graph) return enqueue_calls(backends_[number], group);
+    if (options_.gpu_clock != GpuClock::kGraph) return enqueue_calls(backends_[number], group);
     graphs_[static_cast<std::size_t>(group) * backends_.size() + number]->launch(probe_.stream());
   }
 
@@ -188,10 +201,6 @@ class GpuCaseRun {
   std::vector<Row> rows_;                             // one a backend
 };
 
-bool has_backend(const op::Operator& op, Backend backend) {
-  return op.backends[static_cast<std::size_t>(backend)] != nullptr;
-}
-
 }  // namespace
 
 std::string gpu_problem(Device device) {
@@ -208,10 +217,10 @@ std::vector<Backend> gpu_backends(const op::Operator& op, Device device, std::sp
   std::vector<Backend> found;
   for (Backend backend : wanted) {
     for (Backend best : {Backend::kCudaSm90, Backend::kCudaSm80})
-      if (backend == Backend::kAuto && has_backend(op, best) &&
+      if (backend == Backend::kAuto && op.has(best) &&
           (best == Backend::kCudaSm80 || cuda::serves_sm90(device)))
         backend = best;
-    if (backend != Backend::kAuto && has_backend(op, backend) &&
+    if (backend != Backend::kAuto && op.has(backend) &&
         std::find(found.begin(), found.end(), backend) == found.end())
       found.push_back(backend);
   }

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "bench/roofline.h"
+#include "core/message.h"
 #include "cuda/capture.h"
 #include "cuda/device.h"
 #include "cuda/driver.h"
@@ -118,6 +119,22 @@ Limits GpuProbe::measure_limits() {
   matrix_best_ = larger(matrix_best_, {.bf16_dot_gflops = limits.max.bf16_dot_gflops,
                                        .e4m3_dot_gflops = limits.max.e4m3_dot_gflops});
   return limits;
+}
+
+void CuptiTimer::start() {
+  cuda::synchronize(probe_.device(), probe_.stream());
+  recorder_.take();
+}
+
+double CuptiTimer::stop() {
+  cuda::synchronize(probe_.device(), probe_.stream());
+  const std::vector<KernelTime> kernels = recorder_.take();
+  if (kernels.empty()) fail(ErrorKind::kDriver, "CUPTI has recorded no kernel of a call; events time it");
+  const auto earlier = [](const KernelTime& a, const KernelTime& b) { return a.begin < b.begin; };
+  const auto ends_earlier = [](const KernelTime& a, const KernelTime& b) { return a.end < b.end; };
+  const std::uint64_t begin = std::min_element(kernels.begin(), kernels.end(), earlier)->begin;
+  const std::uint64_t end = std::max_element(kernels.begin(), kernels.end(), ends_earlier)->end;
+  return static_cast<double>(end - begin) * 1e-9;
 }
 
 void EventTimer::start() {

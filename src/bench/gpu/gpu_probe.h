@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/gpu/kernel_recorder.h"
 #include "bench/gpu/matrix_product.h"
 #include "bench/limits.h"
 #include "bench/measure.h"
@@ -59,6 +60,18 @@ class GpuProbe {
   cuda::DeviceBuffer memory_, sink_;
   MatrixProducts products_;
   LimitRates matrix_best_;
+};
+
+// From the begin of the first kernel to the end of the last.
+class CuptiTimer : public Timer {
+ public:
+  explicit CuptiTimer(const GpuProbe& probe) : probe_(probe) {}
+  void start() override;
+  double stop() override;
+
+ private:
+  const GpuProbe& probe_;
+  KernelRecorder recorder_;
 };
 
 // Device time by events, over the number of calls between them.

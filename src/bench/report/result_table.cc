@@ -18,11 +18,18 @@ std::string limits_text(const LimitRates& limits) {
   return text;
 }
 
+std::string calls_text(const ResultRow& row) {
+  std::string text = fmt::format("{} on {} {} of the inputs", row.num_iters, row.instances,
+                                 row.instances == 1 ? "copy" : "copies");
+  if (row.outliers > 0)
+    text += fmt::format(", {} {} far from the others", row.outliers, row.outliers == 1 ? "lies" : "lie");
+  return text;
+}
+
 std::string behind(const ResultRow& row) {
   std::vector<std::pair<std::string, std::string>> pairs = {
       {"fastest call", milliseconds(row.min_ms)},
-      {"calls", fmt::format("{} on {} {} of the inputs", row.num_iters, row.instances,
-                            row.instances == 1 ? "copy" : "copies")},
+      {"calls", calls_text(row)},
       {"work", fmt::format("{} FLOP, {} B read, {} B written", grouped(row.flops), grouped(row.read_bytes),
                            grouped(row.written_bytes))},
       {"limits beside it", limits_text(row.limits)}};

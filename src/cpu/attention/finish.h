@@ -54,6 +54,16 @@ STROBE_INLINE bool write_scaled(T* to, const float* o, float factor, int width) 
   return !any(bad);
 }
 
+// Brings the lines that a row's output will be written to.
+STROBE_INLINE void prefetch_output(const Item& it, int row) {
+  const AttentionProblem& p = *it.problem;
+  const int64_t token = p.qo_indptr[it.item->request] + it.token(row);
+  const int bytes = p.out_dtype == Dtype::kF32 ? 4 : 2;
+  char* out =
+      static_cast<char*>(p.out) + (token * p.out_stride_token + it.head(row) * p.out_stride_head) * bytes;
+  for (int byte = 0; byte < p.head_dim_vo * bytes; byte += 64) prefetch_to_write(out + byte);
+}
+
 // Writes a row's output and log-sum-exp where the run wants them. Returns whether everything was finite (or
 // -inf, of a row that attends to nothing).
 STROBE_INLINE bool write_row(const Item& it, int row, const float* o, Normalisation norm) {

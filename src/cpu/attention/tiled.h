@@ -99,8 +99,11 @@ STROBE_INLINE void prefetch_rows(const Item& it, const KvRows<T>& rows, int part
   }
 }
 
-template <class Engine, class T>
-static void run_tiled(const Item& it) {
+// begin(first, end) makes the queries of rows [first, end), end(first, end) writes their outputs: group by
+// group beside the products of the first and the last tile, where memory has time. Queries and outputs lie a
+// token apart: all at once they took a tenth of the time.
+template <class Engine, class T, class Begin, class End>
+static void run_tiled(const Item& it, Begin begin, End end) {
   const Scratch& scratch = it.scratch;
   // Tiles count from the item's first token, not from the first attended one: a row's sums then never depend
   // on which other rows share the item.
@@ -109,8 +112,9 @@ static void run_tiled(const Item& it) {
   KvRows<T> buffers[2];
   KvRows<T>*now = &buffers[0], *next = &buffers[1];
   int tile = origin + round_down(it.kv_begin - origin, kTiledTokens);
+  if (tile >= it.kv_end) return end(0, it.rows);
   gather_rows(it, tile, smaller(tile + kTiledTokens, it.kv_end), now);
-  for (; tile < it.kv_end; tile += kTiledTokens) {
+  for (bool first_tile = true; tile < it.kv_end; tile += kTiledTokens, first_tile = false) {
     gather_rows(it, tile + kTiledTokens, smaller(tile + 2 * kTiledTokens, it.kv_end), next);
     if (it.problem->rope_inv_freq != nullptr) {
       const typename Engine::Element* rotated[kTiledTokens];
@@ -121,9 +125,11 @@ static void run_tiled(const Item& it) {
     }
     pack_v<Engine>(now->v, now->count, it.problem->head_dim_vo, v_panel_words<Engine>(), scratch.v);
     for (int g = 0; g < groups; ++g) {
+      const int first = g * kGroupRows, rows = smaller(kGroupRows, it.rows - first);
+      if (first_tile) begin(first, first + rows);
       prefetch_rows(it, *next, g, groups);
-      process_group<Engine>(it, g * kGroupRows, smaller(kGroupRows, it.rows - g * kGroupRows), tile,
-                            now->count);
+      process_group<Engine>(it, first, rows, tile, now->count);
+      if (tile + kTiledTokens >= it.kv_end) end(first, first + rows);
     }
     KvRows<T>* swap = now;
     now = next;

@@ -14,16 +14,24 @@ struct Machine {
   char* dynamic_shared;
   unsigned cluster_rank;
 
+  // Ends the launch with that fault of the running thread.
+  void (*fail)(const char* what);
   // Before every access to memory; `alignment` is what the instruction asks for.
   void (*access)(const void* address, unsigned long bytes, unsigned long alignment, bool write);
   // The same for an atomic operation, which reads and writes and does not race with its kind.
   void (*atomic)(const void* address, unsigned long bytes);
+  // Before a read of what may be read before the kernel before has ended.
+  void (*access_settled)(const void* address, unsigned long bytes);
   void (*wait_for_block)();
   void (*wait_for_cluster)();
   // Where the block of that rank in the cluster has what lies at an address of dynamic shared memory.
   const void* (*of_rank)(const void* shared, unsigned rank);
-  // The value of lane `source`, once all of `lanes` have come.
-  unsigned (*exchange)(unsigned lanes, unsigned value, unsigned source);
+  // Once all of `lanes` have come, calls `act` with what they gave, in the order of the lanes (null: does not
+  // take part), and goes on with all.
+  void (*meet)(unsigned lanes, void* given, void (*act)(void* const* of_lanes));
+  // What the warp has done before is ordered before what it does afterwards.
+  void (*sync_warp)();
+  // From null come zeros.
   void (*copy_async)(void* shared, const void* global, unsigned long bytes);
   void (*end_copy_group)();
   void (*wait_for_copies)(int groups);

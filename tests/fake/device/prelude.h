@@ -56,9 +56,16 @@ struct alignas(8) float2 {
   float x, y;
 };
 
+struct alignas(16) uint4 {
+  unsigned x, y, z, w;
+};
+struct alignas(16) float4 {
+  float x, y, z, w;
+};
+
 extern "C" {
-float erff(float), exp2f(float), expf(float), fabsf(float), fmaf(float, float, float), fmaxf(float, float),
-    fminf(float, float), log2f(float), nearbyintf(float), sqrtf(float);
+float erff(float), exp2f(float), tanhf(float), expf(float), fabsf(float), fmaf(float, float, float),
+    fmaxf(float, float), fminf(float, float), log2f(float), nearbyintf(float), sqrtf(float);
 }
 
 EMULATED int min(int a, int b) { return a < b ? a : b; }
@@ -81,26 +88,83 @@ EMULATED unsigned __float_as_uint(float x) { return emulated::bits_as<unsigned>(
 EMULATED float __uint_as_float(unsigned x) { return emulated::bits_as<float>(x); }
 EMULATED float __int_as_float(int x) { return emulated::bits_as<float>(x); }
 
-EMULATED void __syncthreads() { emulated::machine->wait_for_block(); }
-EMULATED float __shfl_xor_sync(unsigned lanes, float x, int distance) {
-  const unsigned lane = emulated::machine->thread.x % 32;
-  return __uint_as_float(emulated::machine->exchange(lanes, __float_as_uint(x), lane ^ distance));
+// Byte i of the result is the one of (x, y)'s eight that hexadecimal digit i of `digits` names.
+EMULATED unsigned __byte_perm(unsigned x, unsigned y, unsigned digits) {
+  const unsigned long long both = static_cast<unsigned long long>(y) << 32 | x;
+  unsigned result = 0;
+  for (int i = 0; i < 4; ++i)
+    result |= static_cast<unsigned>(both >> (digits >> 4 * i & 7) * 8 & 0xff) << 8 * i;
+  return result;
 }
 
-EMULATED unsigned __shfl_sync(unsigned lanes, unsigned x, int source) {
-  return emulated::machine->exchange(lanes, x, static_cast<unsigned>(source));
+EMULATED void __syncthreads() { emulated::machine->wait_for_block(); }
+EMULATED void __syncwarp() { emulated::machine->sync_warp(); }
+
+namespace emulated {
+
+struct Exchange {
+  unsigned value, source, received;
+};
+
+// Of a lane that does not take part a GPU gives any value.
+EMULATED void exchange_values(void* const* lanes) {
+  for (int lane = 0; lane < 32; ++lane)
+    if (lanes[lane] != nullptr) {
+      auto* mine = static_cast<Exchange*>(lanes[lane]);
+      if (lanes[mine->source] == nullptr)
+        machine->fail("wants the value of a lane that does not take part");
+      else
+        mine->received = static_cast<const Exchange*>(lanes[mine->source])->value;
+    }
 }
-EMULATED unsigned __shfl_up_sync(unsigned lanes, unsigned x, unsigned distance) {
-  const unsigned lane = emulated::machine->thread.x % 32;
-  return emulated::machine->exchange(lanes, x, lane < distance ? lane : lane - distance);
+
+EMULATED unsigned value_of_lane(unsigned lanes, unsigned value, unsigned source) {
+  Exchange mine{value, source % 32, 0};
+  machine->meet(lanes, &mine, exchange_values);
+  return mine.received;
 }
-EMULATED unsigned __shfl_down_sync(unsigned lanes, unsigned x, unsigned distance) {
-  const unsigned lane = emulated::machine->thread.x % 32;
-  return emulated::machine->exchange(lanes, x, lane + distance < 32 ? lane + distance : lane);
+
+struct Vote {
+  bool mine, any;
+};
+
+EMULATED void count_votes(void* const* lanes) {
+  bool any = false;
+  for (int lane = 0; lane < 32; ++lane)
+    if (lanes[lane] != nullptr && static_cast<const Vote*>(lanes[lane])->mine) any = true;
+  for (int lane = 0; lane < 32; ++lane)
+    if (lanes[lane] != nullptr) static_cast<Vote*>(lanes[lane])->any = any;
+}
+
+EMULATED unsigned lane_index() { return machine->thread.x % 32; }
+
+}  // namespace emulated
+
+EMULATED float __shfl_xor_sync(unsigned lanes, float x, int distance) {
+  return __uint_as_float(
+      emulated::value_of_lane(lanes, __float_as_uint(x), emulated::lane_index() ^ distance));
 }
 EMULATED unsigned __shfl_xor_sync(unsigned lanes, unsigned x, int distance) {
-  const unsigned lane = emulated::machine->thread.x % 32;
-  return emulated::machine->exchange(lanes, x, lane ^ distance);
+  return emulated::value_of_lane(lanes, x, emulated::lane_index() ^ distance);
+}
+EMULATED unsigned __shfl_up_sync(unsigned lanes, unsigned x, unsigned distance) {
+  const unsigned lane = emulated::lane_index();
+  return emulated::value_of_lane(lanes, x, lane < distance ? lane : lane - distance);
+}
+EMULATED unsigned __shfl_down_sync(unsigned lanes, unsigned x, unsigned distance) {
+  const unsigned lane = emulated::lane_index();
+  return emulated::value_of_lane(lanes, x, lane + distance < 32 ? lane + distance : lane);
+}
+EMULATED unsigned __shfl_sync(unsigned lanes, unsigned x, int source) {
+  return emulated::value_of_lane(lanes, x, static_cast<unsigned>(source));
+}
+EMULATED int __shfl_sync(unsigned lanes, int x, int source) {
+  return static_cast<int>(emulated::value_of_lane(lanes, static_cast<unsigned>(x), source));
+}
+EMULATED bool __any_sync(unsigned lanes, bool vote) {
+  emulated::Vote mine{vote, false};
+  emulated::machine->meet(lanes, &mine, emulated::count_votes);
+  return mine.any;
 }
 
 // The calls that -fsanitize=thread makes. Sixteen bytes come with the alignment of eight as with that of

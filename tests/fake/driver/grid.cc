@@ -21,8 +21,7 @@ namespace {
 
 constexpr std::size_t kMostDynamicShared = 256 * 1024;
 constexpr std::size_t kBlockPitch = kMostDynamicShared + 4096;  // from one block's to the next one's
-constexpr unsigned kWarpThreads = 32;
-constexpr unsigned char kUnwritten = 0xff;  // NaN, or -1
+constexpr unsigned char kUnwritten = 0xff;                      // NaN, or -1
 
 unsigned narrow(float value, int dtype) {
   using namespace strobe;
@@ -41,12 +40,27 @@ unsigned narrow(float value, int dtype) {
   }
 }
 
+template <class Storage>
+float value_of(unsigned bits) {
+  Storage storage;
+  storage.bits = static_cast<decltype(storage.bits)>(bits);
+  return static_cast<float>(storage);
+}
+
 float widen(unsigned bits, int dtype) {
   using namespace strobe;
-  if (static_cast<Dtype>(dtype) == Dtype::kBf16) return std::bit_cast<float>(bits << 16);
-  F16 half;
-  half.bits = static_cast<std::uint16_t>(bits);
-  return static_cast<float>(half);
+  switch (static_cast<Dtype>(dtype)) {
+    case Dtype::kF16:
+      return value_of<F16>(bits);
+    case Dtype::kBf16:
+      return value_of<Bf16>(bits);
+    case Dtype::kE4m3:
+      return value_of<E4m3>(bits);
+    case Dtype::kE5m2:
+      return value_of<E5m2>(bits);
+    default:
+      std::abort();
+  }
 }
 
 std::string text_of(const Index3& index) {
@@ -78,14 +92,22 @@ Grid::Grid() : fibers_(thread_body) {
   machine_.atomic = [](const void* address, unsigned long bytes) {
     instance().atomic(reinterpret_cast<std::uintptr_t>(address), bytes);
   };
+  machine_.access_settled = [](const void* address, unsigned long bytes) {
+    bool& has_waited = instance().current().has_waited;
+    const bool before = std::exchange(has_waited, true);
+    instance().access(reinterpret_cast<std::uintptr_t>(address), bytes, bytes, false);
+    has_waited = before;
+  };
   machine_.wait_for_block = [] { instance().wait_for_block(); };
   machine_.wait_for_cluster = [] { instance().wait_for_cluster(); };
   machine_.of_rank = [](const void* shared, unsigned rank) {
     return instance().of_rank(reinterpret_cast<std::uintptr_t>(shared), rank);
   };
-  machine_.exchange = [](unsigned lanes, unsigned value, unsigned source) {
-    return instance().exchange(lanes, value, source);
+  machine_.meet = [](unsigned lanes, void* given, void (*act)(void* const*)) {
+    instance().meet(lanes, given, act);
   };
+  machine_.sync_warp = [] { instance().sync_warp(); };
+  machine_.fail = [](const char* what) { instance().fail(kLaunchFailed, what); };
   machine_.copy_async = [](void* shared, const void* global, unsigned long bytes) {
     instance().copy_async(reinterpret_cast<std::uintptr_t>(shared), reinterpret_cast<std::uintptr_t>(global),
                           bytes);
@@ -169,6 +191,7 @@ bool Grid::run_cluster(std::uint32_t first_block) {
     std::memset(reinterpret_cast<void*>(static_shared_.begin), kUnwritten, static_shared_.bytes);
   std::fill(under_copy_.begin(), under_copy_.end(), 0);
   at_cluster_barrier_ = ended_ = barriers_ = cluster_epoch_ = 0;
+  warp_epochs_.assign(static_cast<std::size_t>(thread_count_) / kWarpThreads + 1, 0);
   runnable_.clear();
   for (int i = 0; i < thread_count_; ++i) {
     threads_[static_cast<std::size_t>(i)] = {};
@@ -209,7 +232,7 @@ Fault Grid::diverged() const {
   const State state = threads_[waiting].state;
   const char* what = state == State::kAtBarrier          ? " waits at a barrier"
                      : state == State::kAtClusterBarrier ? " waits for its cluster"
-                                                         : " exchanges values with its warp";
+                                                         : " waits for its warp";
   return {kLaunchFailed,
           "block " + text_of(block.index) + " diverged: thread " + std::to_string(waiting % threads) + what +
               ", " + std::to_string(block.at_barrier + at_cluster_barrier_) + " of " +
@@ -220,9 +243,11 @@ Fault Grid::diverged() const {
 std::string Grid::describe(const Access& access) const {
   if (access.epoch == kManyClusters || access.thread == kManyBlocks) return "threads of several blocks";
   const auto threads = static_cast<unsigned>(block_threads_);
-  const unsigned rank = access.thread > kManyBlocks ? access.thread & 0xffu : access.thread / threads;
+  const int warp = warp_of(access.thread);
+  const unsigned rank =
+      warp < 0 ? access.thread & 0xffu : static_cast<unsigned>(warp) * kWarpThreads / threads;
   std::string text =
-      access.thread > kManyBlocks ? "several threads" : "thread " + std::to_string(access.thread % threads);
+      access.thread >= kManyOfWarp ? "several threads" : "thread " + std::to_string(access.thread % threads);
   if (access.run != run_ || blocks_.size() > 1)
     text += " of block " + text_of(index_of(order_[access.run - first_run_] + rank, request_.grid));
   return text;
@@ -344,44 +369,49 @@ void Grid::wait_for_cluster() {
     if (i != fibers_.current()) make_runnable(i);
 }
 
-unsigned Grid::exchange(unsigned lanes, unsigned value, unsigned source) {
+void Grid::meet(unsigned lanes, void* given, void (*act)(void* const*)) {
   const auto self = static_cast<unsigned>(fibers_.current());
   const auto of_block = self % static_cast<unsigned>(block_threads_);
   const unsigned lane = of_block % kWarpThreads, warp = self - lane;
   const auto of_lane = [&](unsigned l) -> Thread& { return threads_[warp + l]; };
-  if ((lanes >> lane & 1) == 0) fail(kLaunchFailed, "exchanges values among lanes it is not one of");
-  if (source >= kWarpThreads || (lanes >> source & 1) == 0)
-    fail(kLaunchFailed, "wants the value of lane " + std::to_string(source) + ", which does not take part");
+  const auto takes_part = [&](unsigned l) { return (lanes >> l & 1) != 0; };
+  if (!takes_part(lane)) fail(kLaunchFailed, "acts together with lanes it is not one of");
   Thread& thread = current();
-  thread.state = State::kInExchange;
+  thread.state = State::kMeeting;
   thread.lanes = lanes;
-  thread.value = value;
-  thread.source = source;
+  thread.given = given;
+  thread.act = act;
+  void* of_lanes[kWarpThreads] = {};
   for (unsigned l = 0; l < kWarpThreads; ++l) {
-    if ((lanes >> l & 1) == 0) continue;
+    if (!takes_part(l)) continue;
     if (of_block - lane + l >= static_cast<unsigned>(block_threads_) || of_lane(l).state == State::kEnded)
-      fail(kLaunchFailed, "exchanges values with lane " + std::to_string(l) + ", which has ended");
-    if (of_lane(l).state != State::kInExchange) {
-      fibers_.leave();
-      return current().received;
-    }
-    if (of_lane(l).lanes != lanes) fail(kLaunchFailed, "lanes of a warp disagree on who exchanges values");
+      fail(kLaunchFailed, "acts together with lane " + std::to_string(l) + ", which has ended");
+    if (of_lane(l).state != State::kMeeting) return fibers_.leave();
+    if (of_lane(l).lanes != lanes || of_lane(l).act != act)
+      fail(kLaunchFailed, "lanes of a warp disagree on what they do together, or who");
+    of_lanes[l] = of_lane(l).given;
   }
+  act(of_lanes);
   for (unsigned l = 0; l < kWarpThreads; ++l)
-    if ((lanes >> l & 1) != 0) of_lane(l).received = of_lane(of_lane(l).source).value;
-  for (unsigned l = 0; l < kWarpThreads; ++l)
-    if ((lanes >> l & 1) != 0 && l != lane) make_runnable(static_cast<int>(warp + l));
+    if (takes_part(l) && l != lane) make_runnable(static_cast<int>(warp + l));
   thread.state = State::kRunnable;
-  return thread.received;
+}
+
+void Grid::sync_warp() {
+  constexpr unsigned kAllLanes = 0xffffffff;
+  std::uint16_t& epoch = warp_epochs_[static_cast<std::size_t>(fibers_.current()) / kWarpThreads];
+  meet(kAllLanes, &epoch, [](void* const* of_lanes) { ++*static_cast<std::uint16_t*>(of_lanes[0]); });
 }
 
 void Grid::copy_async(std::uintptr_t shared, std::uintptr_t global, std::size_t bytes) {
   if (bytes != 4 && bytes != 8 && bytes != 16)
     fail(kLaunchFailed,
          "copies " + std::to_string(bytes) + " bytes asynchronously: 4, 8 and 16 are possible");
-  access(global, bytes, bytes, false);
-  if (find_allocation(global) == nullptr)
-    fail(kIllegalAddress, "copies asynchronously from no global memory");
+  if (global != 0) {
+    access(global, bytes, bytes, false);
+    if (find_allocation(global) == nullptr)
+      fail(kIllegalAddress, "copies asynchronously from no global memory");
+  }
   access(shared, bytes, bytes, true);
   const std::ptrdiff_t offset = shared_offset(shared, bytes);
   if (offset < 0) fail(kIllegalAddress, "copies asynchronously to no shared memory");
@@ -396,10 +426,14 @@ void Grid::wait_for_copies(std::size_t groups) {
     for (const Copy& copy : thread.groups.front()) {
       const std::ptrdiff_t offset = shared_offset(copy.shared, copy.bytes);
       for (std::size_t i = 0; i < copy.bytes; ++i) --under_copy_[static_cast<std::size_t>(offset) + i];
-      access(copy.global, copy.bytes, copy.bytes, false);
       access(copy.shared, copy.bytes, copy.bytes, true);
-      std::memcpy(reinterpret_cast<void*>(copy.shared), reinterpret_cast<const void*>(copy.global),
-                  copy.bytes);
+      auto* to = reinterpret_cast<void*>(copy.shared);
+      if (copy.global == 0) {
+        std::memset(to, 0, copy.bytes);
+        continue;
+      }
+      access(copy.global, copy.bytes, copy.bytes, false);
+      std::memcpy(to, reinterpret_cast<const void*>(copy.global), copy.bytes);
     }
     thread.groups.pop_front();
   }

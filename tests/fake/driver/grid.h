@@ -53,13 +53,15 @@ class Grid {
 
  private:
   struct Copy {
-    std::uintptr_t shared, global, bytes;
+    std::uintptr_t shared, global, bytes;  // global 0: zeros
   };
-  enum class State { kRunnable, kAtBarrier, kAtClusterBarrier, kInExchange, kEnded };
+  enum class State { kRunnable, kAtBarrier, kAtClusterBarrier, kMeeting, kEnded };
   struct Thread {
     State state;
     bool has_waited;  // for the kernel before
-    unsigned lanes, value, source, received;
+    unsigned lanes;   // that it meets
+    void* given;
+    void (*act)(void* const*);
     std::vector<Copy> copies;              // since the last group
     std::deque<std::vector<Copy>> groups;  // under way
   };
@@ -90,7 +92,8 @@ class Grid {
   void wait_for_block();
   void wait_for_cluster();
   const void* of_rank(std::uintptr_t shared, unsigned rank);
-  unsigned exchange(unsigned lanes, unsigned value, unsigned source);
+  void meet(unsigned lanes, void* given, void (*act)(void* const*));
+  void sync_warp();
   void copy_async(std::uintptr_t shared, std::uintptr_t global, std::size_t bytes);
   void wait_for_copies(std::size_t groups);
 
@@ -98,7 +101,8 @@ class Grid {
   unsigned current_rank() const { return static_cast<unsigned>(fibers_.current() / block_threads_); }
   Block& current_block() { return blocks_[current_rank()]; }
   Now now() {
-    return {{run_, static_cast<std::uint16_t>(fibers_.current()), current_block().epoch},
+    const auto thread = static_cast<std::uint16_t>(fibers_.current());
+    return {{run_, thread, current_block().epoch, warp_epochs_[thread / kWarpThreads]},
             current_rank(),
             static_cast<unsigned>(block_threads_),
             cluster_epoch_};
@@ -119,6 +123,7 @@ class Grid {
   int at_cluster_barrier_ = 0, ended_ = 0;
   int block_threads_ = 0, thread_count_ = 0;        // of a block, of the cluster
   std::uint16_t barriers_ = 0, cluster_epoch_ = 0;  // how many there were; the number of the cluster's last
+  std::vector<std::uint16_t> warp_epochs_;          // barriers that each warp of the cluster has passed
 
   std::vector<std::uint32_t> order_;  // order_[i] is the first block, by its linear index, of the i-th run
   std::uint32_t first_run_ = 1, run_ = 1;

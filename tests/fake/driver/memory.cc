@@ -4,7 +4,9 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <map>
 #include <mutex>
 
@@ -21,6 +23,8 @@ constexpr unsigned char kUnwritten = 0xcb;  // a negative float of no plausible 
 
 std::mutex mutex;
 std::map<std::uintptr_t, Allocation> allocations;  // by their end
+std::map<std::uintptr_t, std::size_t>
+    pinned;  // host memory that copies read when their turn comes: its bytes
 std::size_t used = 0;
 
 std::size_t rounded(std::size_t bytes, std::size_t to) { return (bytes + to - 1) / to * to; }
@@ -48,6 +52,13 @@ bool map_allocation(Allocation& allocation, std::size_t bytes) {
 bool is_device_range(std::uintptr_t address, std::size_t bytes) {
   const Allocation* allocation = find_allocation(address);
   return bytes == 0 || (allocation != nullptr && bytes <= allocation->end - address);
+}
+
+bool is_pinned(const void* host) {
+  const std::lock_guard lock(mutex);
+  const auto address = reinterpret_cast<std::uintptr_t>(host);
+  const auto after = pinned.upper_bound(address);
+  return after != pinned.begin() && address - std::prev(after)->first < std::prev(after)->second;
 }
 
 }  // namespace
@@ -118,10 +129,35 @@ EXPORT Result cuMemGetInfo_v2(std::size_t* free, std::size_t* total) {
   *total = kMemoryBytes;
   return kSuccess;
 }
-// From pageable memory, which a driver has read when this returns.
+EXPORT Result cuMemHostAlloc(void** pointer, std::size_t bytes, unsigned flags) {
+  if (const Result result = need_context(); result != kSuccess) return result;
+  if (const Result result = unsafe_in_capture(); result != kSuccess) return result;
+  if (bytes == 0 || flags != 0) return kInvalidValue;
+  void* memory = std::malloc(bytes);
+  if (memory == nullptr) return kErrorOutOfMemory;
+  std::memset(memory, kUnwritten, bytes);
+  const std::lock_guard lock(mutex);
+  pinned[reinterpret_cast<std::uintptr_t>(memory)] = bytes;
+  *pointer = memory;
+  return kSuccess;
+}
+EXPORT Result cuMemFreeHost(void* pointer) {
+  if (const Result result = need_context(); result != kSuccess) return result;
+  if (const Result result = finish_all(); result != kSuccess) return result;
+  const std::lock_guard lock(mutex);
+  if (pinned.erase(reinterpret_cast<std::uintptr_t>(pointer)) == 0) return kInvalidValue;
+  std::free(pointer);
+  return kSuccess;
+}
+// Pageable memory a driver has read when this returns; pinned memory it reads when the copy's turn comes.
 EXPORT Result cuMemcpyHtoDAsync_v2(DevicePointer to, const void* from, std::size_t bytes,
                                    StreamHandle stream) {
   if (!is_device_range(to, bytes)) return kInvalidValue;
+  if (is_pinned(from))
+    return enqueue(stream, [to, from, bytes] {
+      std::memcpy(reinterpret_cast<void*>(to), from, bytes);
+      return kSuccess;
+    });
   return enqueue(stream, [to, text = std::string(static_cast<const char*>(from), bytes)] {
     if (!text.empty()) std::memcpy(reinterpret_cast<void*>(to), text.data(), text.size());
     return kSuccess;

@@ -6,16 +6,21 @@
 namespace emulated {
 
 // An access: the cluster (a block, where there are none), by the number of its run (every one that runs gets
-// a new one); the thread, counted through the cluster; and the number of the last barrier before it.
+// a new one); the thread, counted through the cluster; the number of the last barrier before it; and how many
+// barriers its warp had passed.
 struct Access {
   std::uint32_t run;
-  std::uint16_t thread, epoch;
+  std::uint16_t thread, epoch, warp_epoch;
 };
+
+inline constexpr std::uint16_t kWarpThreads = 32;
 
 // Of an epoch: those of several clusters.
 inline constexpr std::uint16_t kManyClusters = 0xffff;
-// In the place of a thread: several blocks of a cluster; atomic operations of a block's threads, which do not
-// race with each other; several threads of a block. The last two plus the block's rank.
+// In the place of a thread: several threads of a warp, plus its number in the cluster; several blocks of a
+// cluster; atomic operations of a block's threads, which do not race with each other; several threads of a
+// block. The last two plus the block's rank.
+inline constexpr std::uint16_t kManyOfWarp = 0x8000;
 inline constexpr std::uint16_t kManyBlocks = 0xfd00, kAtomics = 0xfe00, kManyThreads = 0xff00;
 
 // An access that happens: beside itself, its block's rank and threads, and when the cluster last met.
@@ -32,10 +37,25 @@ struct Cell {
   Access read;
 };
 
+// The number in the cluster of the warp that the access is of; -1: of several.
+inline int warp_of(std::uint16_t thread) {
+  if (thread < kManyOfWarp) return thread / kWarpThreads;
+  return thread < kManyBlocks ? thread - kManyOfWarp : -1;
+}
+
 // Whether a barrier of a block orders the two, or only one of the cluster does.
 inline bool of_one_block(const Access& before, const Now& now) {
   if (before.thread >= kAtomics) return (before.thread & 0xffu) == now.block;
-  return before.thread < kManyBlocks && before.thread / now.block_threads == now.block;
+  const int warp = warp_of(before.thread);
+  return warp >= 0 && static_cast<unsigned>(warp) * kWarpThreads / now.block_threads == now.block;
+}
+
+// Whether neither a barrier of their block nor one of their warp lies between the two, which are of one
+// block.
+inline bool unordered_in_block(const Access& before, const Access& access) {
+  if (before.epoch != access.epoch || before.thread == access.thread) return false;
+  const int warp = warp_of(before.thread);
+  return warp < 0 || warp != warp_of(access.thread) || before.warp_epoch == access.warp_epoch;
 }
 
 // Who `now` races with, if anyone; then the cell remembers it. `first_run` is that of the running grid: grids
@@ -46,7 +66,7 @@ inline const Access* race(Cell& cell, const Now& now, std::uint32_t first_run, b
     if (before.run < first_run) return false;
     if (before.run != access.run || before.epoch == kManyClusters) return true;
     if (!of_one_block(before, now)) return before.epoch >= now.cluster_epoch;
-    return before.epoch == access.epoch && before.thread != access.thread;
+    return unordered_in_block(before, access);
   };
   if (unordered(cell.write)) return &cell.write;
   if (write) {
@@ -58,11 +78,13 @@ inline const Access* race(Cell& cell, const Now& now, std::uint32_t first_run, b
   if (!unordered(read))
     read = access;
   else if (read.run != access.run || read.epoch == kManyClusters)
-    read = {access.run, kManyThreads, kManyClusters};
-  else if (of_one_block(read, now))
-    read.thread = static_cast<std::uint16_t>(kManyThreads + now.block);
+    read = {access.run, kManyThreads, kManyClusters, 0};
+  else if (!of_one_block(read, now))
+    read = {access.run, kManyBlocks, read.epoch > access.epoch ? read.epoch : access.epoch, 0};
+  else if (const int warp = warp_of(access.thread); warp >= 0 && warp == warp_of(read.thread))
+    read.thread = static_cast<std::uint16_t>(kManyOfWarp + warp);
   else
-    read = {access.run, kManyBlocks, read.epoch > access.epoch ? read.epoch : access.epoch};
+    read.thread = static_cast<std::uint16_t>(kManyThreads + now.block);
   return nullptr;
 }
 

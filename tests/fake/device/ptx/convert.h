@@ -4,9 +4,11 @@
 
 #define pair_of pair_of_by_instructions
 #define floats_of floats_of_by_instructions
+#define f16_pairs_of f16_pairs_of_by_instructions
 #include_next "ptx/convert.h"
 #undef pair_of
 #undef floats_of
+#undef f16_pairs_of
 
 namespace strobe::kernel {
 
@@ -27,6 +29,24 @@ EMULATED void floats_of(uint32_t pair, float& first, float& second) {
   static_assert(size_of(kDtype) == 2);
   first = emulated::machine->widen(pair & 0xffff, static_cast<int>(kDtype));
   second = emulated::machine->widen(pair >> 16, static_cast<int>(kDtype));
+}
+
+template <Dtype kDtype>
+EMULATED uint32_t f16_of(uint32_t fp8) {
+  const float value = emulated::machine->widen(fp8 & 0xff, static_cast<int>(kDtype));
+  return emulated::machine->narrow(value, static_cast<int>(Dtype::kF16));
+}
+
+template <Dtype kDtype>
+EMULATED void f16_pairs_of(uint32_t four, uint32_t& first, uint32_t& second) {
+#if __CUDA_ARCH__ >= 890
+  if constexpr (kDtype == Dtype::kE4m3) {
+    first = f16_of<kDtype>(four) | f16_of<kDtype>(four >> 8) << 16;
+    second = f16_of<kDtype>(four >> 16) | f16_of<kDtype>(four >> 24) << 16;
+    return;
+  }
+#endif
+  f16_pairs_by_bits<kDtype>(four, first, second);
 }
 
 }  // namespace strobe::kernel

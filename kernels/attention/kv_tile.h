@@ -1,0 +1,131 @@
+// Tiles of rows of 16-bit elements in shared memory.
+//
+// A row is kDims elements (a multiple of 64) in chunks of 16 bytes. Chunk c of row r lies where chunk c ^ (r
+// % 8) would: eight rows' chunks of one number, which a matrix load takes, fall into different banks.
+#pragma once
+
+#include "attention/rows.h"
+#include "ptx/async_copy.h"
+#include "ptx/convert.h"
+#include "ptx/matrix.h"
+
+namespace strobe::kernel {
+
+inline constexpr int kChunkBytes = 16, kChunkDims = 8;
+
+template <int kDims>
+STROBE_DEVICE int32_t chunk_place(int32_t row, int32_t chunk) {
+  return row * (kDims * 2) + ((chunk ^ (row & 7)) * kChunkBytes);
+}
+
+// Where a lane's rows of matrix loads begin. A load takes 16 rows by 16 elements as four matrices, (rows,
+// elements), in the order in which a product takes them from neighbouring registers:
+//   kRowsFirst   (0, 0), (8, 0), (0, 8), (8, 8)   its first operand; transposed, its second
+//   else         (0, 0), (0, 8), (8, 0), (8, 8)   its second operand
+template <int kDims, bool kRowsFirst>
+class MatrixPlaces {
+ public:
+  STROBE_DEVICE explicit MatrixPlaces(SharedAddress tile) {
+    const int32_t lane = static_cast<int32_t>(threadIdx.x) % 32, matrix = lane / 8, r = lane % 8;
+    const int32_t row = (kRowsFirst ? matrix % 2 : matrix / 2) * 8 + r;
+    const int32_t chunk = kRowsFirst ? matrix / 2 : matrix % 2;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) place_[i] = tile + row * (kDims * 2) + (((2 * i + chunk) ^ r) * kChunkBytes);
+  }
+  // Of the elements from 64 * panel + 16 * step of the rows from `row`, a multiple of 8.
+  STROBE_DEVICE SharedAddress at(int row, int panel, int step) const {
+    return place_[step] + row * (kDims * 2) + panel * (8 * kChunkBytes);
+  }
+
+ private:
+  SharedAddress place_[4];
+};
+
+// Where the rows of a group of tokens lie; those of no token lie anywhere in the cache.
+inline constexpr int kGroupTokens = 64;
+struct TokenRows {
+  const char *k[kGroupTokens], *v[kGroupTokens];
+};
+
+// A thread for each token finds its rows, of a cache that begins at k and v.
+STROBE_DEVICE void find_rows(const AttentionParams& params, const AttentionItem& item, const char* k,
+                             const char* v, int32_t first_token, int32_t end, TokenRows& rows) {
+  const auto i = static_cast<int32_t>(threadIdx.x);
+  if (i >= kGroupTokens) return;
+  const int32_t token = min(first_token + i, end - 1);
+  rows.k[i] = k + kv_offset(params, item, token, params.k_stride_page, params.k_stride_token);
+  rows.v[i] = v + kv_offset(params, item, token, params.v_stride_page, params.v_stride_token);
+}
+
+// Starts the copies of the first `dims` elements of rows of 16 bits; the others, and rows from `count` on,
+// become 0: what lies behind a request's last token may be a stale NaN, which a weight of 0 would not undo.
+template <int kRows, int kDims, int kThreads>
+STROBE_DEVICE void copy_rows(const char* const* rows, int32_t count, int32_t dims, SharedAddress tile) {
+  constexpr int kRowChunks = kDims / kChunkDims, kChunks = kRows * kRowChunks;
+  static_assert(kChunks % kThreads == 0);
+  const bool whole = count >= kRows && dims == kDims;
+#pragma unroll(kDims > 256 ? 1 : 2)
+  for (int i = 0; i < kChunks; i += kThreads) {
+    const int32_t index = i + static_cast<int32_t>(threadIdx.x);
+    const int32_t row = index / kRowChunks, chunk = index % kRowChunks;
+    const SharedAddress to = tile + chunk_place<kDims>(row, chunk);
+    const bool valid = whole || (row < count && chunk * kChunkDims < dims);
+    copy_async_or_zero<kChunkBytes>(to, rows[row] + (valid ? chunk * kChunkBytes : 0), valid);
+  }
+}
+
+// The same of rows of 8 bits, as they are and one after the other. `dims` is a multiple of 16. A thread's
+// chunks are its own until convert_rows has taken them.
+template <int kRows, int kDims, int kThreads>
+STROBE_DEVICE void copy_fp8_rows(const char* const* rows, int32_t count, int32_t dims, SharedAddress raw) {
+  constexpr int kRowChunks = kDims / kChunkBytes, kChunks = kRows * kRowChunks;
+  static_assert(kChunks % kThreads == 0);
+#pragma unroll 2
+  for (int i = 0; i < kChunks; i += kThreads) {
+    const int32_t index = i + static_cast<int32_t>(threadIdx.x);
+    const int32_t row = index / kRowChunks, offset = index % kRowChunks * kChunkBytes;
+    const bool valid = row < count && offset < dims;
+    copy_async_or_zero<kChunkBytes>(raw + index * kChunkBytes, rows[row] + (valid ? offset : 0), valid);
+  }
+}
+
+struct alignas(16) ChunkWords {
+  uint32_t word[4];
+};
+
+// Four 8-bit elements as two pairs of kType.
+template <Dtype kType, Dtype kCache>
+STROBE_DEVICE void widen(uint32_t four, uint32_t& first, uint32_t& second) {
+  f16_pairs_of<kCache>(four, first, second);
+  if constexpr (kType == Dtype::kBf16) {
+    float a, b;
+    floats_of<Dtype::kF16>(first, a, b);
+    first = pair_of<kType>(a, b);
+    floats_of<Dtype::kF16>(second, a, b);
+    second = pair_of<kType>(a, b);
+  }
+}
+
+// The thread's chunks of 8-bit rows become a tile's.
+template <Dtype kType, int kRows, int kDims, int kThreads>
+STROBE_DEVICE void convert_rows(const char* raw, Dtype cache, char* tile) {
+  constexpr int kRowChunks = kDims / kChunkBytes, kChunks = kRows * kRowChunks;
+#pragma unroll 1
+  for (int32_t index = static_cast<int32_t>(threadIdx.x); index < kChunks; index += kThreads) {
+    const ChunkWords from = *reinterpret_cast<const ChunkWords*>(raw + index * kChunkBytes);
+    const int32_t row = index / kRowChunks, chunk = index % kRowChunks * 2;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      ChunkWords to;
+#pragma unroll
+      for (int i = 0; i < 2; ++i)
+        if (cache == Dtype::kE4m3)
+          widen<kType, Dtype::kE4m3>(from.word[half * 2 + i], to.word[i * 2], to.word[i * 2 + 1]);
+        else
+          widen<kType, Dtype::kE5m2>(from.word[half * 2 + i], to.word[i * 2], to.word[i * 2 + 1]);
+      *reinterpret_cast<ChunkWords*>(tile + chunk_place<kDims>(row, chunk + half)) = to;
+    }
+  }
+}
+
+}  // namespace strobe::kernel

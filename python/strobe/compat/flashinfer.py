@@ -1,0 +1,106 @@
+"""Puts Strobe under the name `flashinfer`, with the submodules that engines and FlashInfer's own tests import."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Callable
+
+import strobe
+from strobe._errors import unsupported, unsupported_class
+
+from ._names import NAMES, VERSION
+
+_BACKENDS = ("auto", "fa2", "fa3", "cuda/sm80", "cuda/sm90", "cpu")
+
+# FlashInfer's environment variables that mean the same under Strobe's names.
+_VARIABLES = {
+    name: f"STROBE_{name}"
+    for name in (
+        "DISABLE_JIT", "DUMP_DIR", "DUMP_EXCLUDE", "DUMP_INCLUDE", "DUMP_MAX_COUNT", "DUMP_MAX_SIZE_GB", "JIT_DEBUG",
+        "JIT_VERBOSE", "LOGDEST", "LOGLEVEL",
+    )
+}  # fmt: skip
+
+
+def map_environment(environment: Any = os.environ) -> dict[str, str]:
+    """Gives Strobe's variables the values of FlashInfer's, where they have none; returns what was set.
+
+    >>> map_environment({"FLASHINFER_LOGLEVEL": "3", "FLASHINFER_CUDA_ARCH_LIST": "8.0 9.0a"})
+    {'STROBE_LOGLEVEL': '3', 'STROBE_CUDA_ARCH_LIST': 'sm_80,sm_90a'}
+    """
+    mapped = {theirs: environment.get(f"FLASHINFER_{name}") for name, theirs in _VARIABLES.items()}
+    base = environment.get("FLASHINFER_WORKSPACE_BASE")
+    mapped["STROBE_CACHE_DIR"] = base and str(Path(base) / ".cache" / "strobe")
+    archs = re.findall(r"(\d+)\.(\d+[a-z]?)", environment.get("FLASHINFER_CUDA_ARCH_LIST", ""))
+    mapped["STROBE_CUDA_ARCH_LIST"] = ",".join(f"sm_{major}{minor}" for major, minor in archs)
+    new = {name: value for name, value in mapped.items() if value and name not in environment}
+    environment.update(new)
+    return new
+
+
+def _answers(function: Callable[..., Any], there: bool) -> Callable[..., Any]:
+    """Attaches what FlashInfer's decorators attach, for those who ask before they call."""
+    backends = _BACKENDS if there else ()
+    try:
+        function.is_backend_supported = lambda backend, cc=None: backend in backends  # type: ignore[attr-defined]
+        function.is_compute_capability_supported = lambda cc: there and int(cc) >= 80  # type: ignore[attr-defined]
+        function.has_backend = lambda backend: backend in backends  # type: ignore[attr-defined]
+        function.has_backend_choices = lambda: False  # type: ignore[attr-defined]
+    except AttributeError:  # what takes no attributes is no function of FlashInfer's
+        pass
+    return function
+
+
+def _stand_in(module: str, name: str) -> Any:
+    make = unsupported_class if name[0].isupper() else unsupported
+    return _answers(make(f"flashinfer.{module}.{name}"), there=False)
+
+
+def _submodule(module: str, names: list[str]) -> ModuleType:
+    """Strobe's module of that name, or one of stand-ins; either has all the names."""
+    try:
+        found = import_module(f"strobe.{module}")
+    except ModuleNotFoundError:
+        found = ModuleType(f"flashinfer.{module}", "Not there yet: what it holds raises strobe.Unsupported.")
+    for name in names:
+        if hasattr(found, name):
+            _answers(getattr(found, name), there=not hasattr(getattr(found, name), "missing"))
+        else:
+            setattr(found, name, _stand_in(module, name))
+    return found
+
+
+def install() -> ModuleType:
+    """Makes `import flashinfer`, and imports of its submodules, give Strobe. Returns the module.
+
+    Raises RuntimeError when the real FlashInfer has been imported already.
+    """
+    present = sys.modules.get("flashinfer")
+    if getattr(present, "__strobe__", False):
+        return present  # type: ignore[return-value]
+    if present is not None and getattr(present, "__version__", None) is not None:
+        raise RuntimeError("strobe.compat.flashinfer.install: expected to come before `import flashinfer`, came after it")
+    map_environment()
+    top = ModuleType("flashinfer", strobe.__doc__)
+    top.__path__ = []  # a package, all of whose submodules are in sys.modules
+    top.__version__ = VERSION
+    top.__strobe__ = True
+    modules = {name: _submodule(name, names.split()) for name, names in NAMES.items()}
+    modules["utils"] = import_module("strobe.utils")
+    modules["jit"] = import_module("strobe.jit")
+    modules["jit.core"] = modules["jit.attention"] = modules["jit"]
+    for name, names in NAMES.items():
+        for attribute in names.split():
+            setattr(top, attribute, getattr(modules[name], attribute))
+    top.next_positive_power_of_2 = modules["utils"].next_positive_power_of_2
+    for name, module in modules.items():
+        sys.modules[f"flashinfer.{name}"] = module
+        if "." not in name and not hasattr(top, name):
+            setattr(top, name, module)
+    sys.modules["flashinfer"] = top
+    return top

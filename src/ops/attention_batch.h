@@ -1,0 +1,28 @@
+// What the backends of planned attention take: a batch's shape at plan, its tensors at run.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "strobe/attention.h"
+
+namespace strobe::ops {
+
+// The index arrays must outlive the plan.
+struct AttentionShape {
+  std::span<const std::int32_t> qo_indptr, kv_len, kv_indptr, kv_indices;
+  int num_qo_heads, num_kv_heads, head_dim_qk, head_dim_vo, page_size;
+  Dtype q_dtype, kv_dtype;
+  const TensorView* alibi_slopes;  // not given: none, or the default slopes when the options ask for ALiBi
+  const TensorView* custom_mask;
+  std::span<const std::int64_t> custom_mask_indptr;
+};
+
+// k and v with their axes told apart.
+struct AttentionTensors {
+  const TensorView *q, *k, *v, *sinks, *out, *lse;
+  std::int64_t k_stride_page, k_stride_token, k_stride_head;
+  std::int64_t v_stride_page, v_stride_token, v_stride_head;
+};
+
+}  // namespace strobe::ops

@@ -1,0 +1,27 @@
+// The kernels of attention on a GPU and their choice.
+#pragma once
+
+#include "attention/attention_params.h"
+#include "ops/attention_cuda_shape.h"
+#include "ops/attention_decode_cuda.h"
+#include "ops/cuda_rows.h"
+#include "plan/work_list.h"
+
+namespace strobe::op {
+
+// How the batch is cut for the kernel that serves it: rows of an item, and how many blocks run at once.
+plan::WorkListOptions list_options(const AttentionCudaShape& shape, const Gpu& gpu);
+
+// A grid of (items, KV heads).
+void launch_attention(const AttentionCudaShape& shape, const kernel::AttentionParams& params,
+                      std::int64_t items, const Gpu& gpu, const Launch& launch);
+
+// The decode kernel, or where the operands are not aligned for it the one that takes them.
+void launch_attention(const AttentionCudaShape& shape, const DecodeChoice& decode,
+                      const kernel::AttentionParams& params, const Gpu& gpu, const Launch& launch);
+
+// A grid of (merges, `heads`, rows): the KV heads of a merge.
+void launch_attention_merge(const kernel::AttentionParams& params, std::int64_t merges, int heads,
+                            const Gpu& gpu, const Launch& launch);
+
+}  // namespace strobe::op

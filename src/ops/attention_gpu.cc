@@ -1,0 +1,371 @@
+#include "ops/attention_gpu.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <numbers>
+
+#include "core/message.h"
+#include "cpu/index_kernel.h"
+#include "cpu/rope_turns.h"
+#include "cuda/capture.h"
+#include "cuda/rehearsal.h"
+#include "ops/attention_cuda.h"
+
+namespace strobe::ops {
+namespace {
+
+constexpr std::size_t kAlignment = 16;
+
+std::size_t aligned(std::size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+
+template <class T>
+void write(std::byte* to, std::size_t offset, const T* values, std::size_t count) {
+  if (count > 0) std::memcpy(to + offset, values, count * sizeof(T));
+}
+
+std::int64_t longest(std::span<const std::int32_t> indptr) {
+  std::int32_t most = 0;
+  for (std::size_t i = 1; i < indptr.size(); ++i) most = std::max(most, indptr[i] - indptr[i - 1]);
+  return most;
+}
+
+op::AttentionCudaShape cuda_shape(const AttentionShape& shape, const AttentionOptions& options,
+                                  const AttentionCapacity& capacity) {
+  const bool fixed = capacity.declared();
+  return {.q_dtype = shape.q_dtype,
+          .kv_dtype = shape.kv_dtype,
+          .num_qo_heads = shape.num_qo_heads,
+          .num_kv_heads = shape.num_kv_heads,
+          .head_dim_qk = shape.head_dim_qk,
+          .head_dim_vo = shape.head_dim_vo,
+          .page_size = shape.page_size,
+          .mask = options.mask,
+          .window_left = options.window_left,
+          .soft_cap = options.logits_soft_cap > 0,
+          .alibi = shape.alibi_slopes->given() || options.pos_encoding == PosEncoding::kAlibi,
+          .rope = options.pos_encoding == PosEncoding::kRope,
+          .deterministic = options.deterministic,
+          .fixed = fixed,
+          .max_batch_size = fixed ? capacity.max_batch_size : static_cast<int>(shape.kv_len.size()),
+          .max_qo_len = !fixed                    ? static_cast<int>(longest(shape.qo_indptr))
+                        : capacity.max_qo_len > 0 ? capacity.max_qo_len
+                                                  : capacity.max_query_tokens,
+          .max_query_tokens = fixed ? capacity.max_query_tokens : shape.qo_indptr.back()};
+}
+
+}  // namespace
+
+void GpuAttention::check_target(const Target& target) const {
+  if (cuda::rehearsal() == nullptr && cuda::is_capturing(target.device, target.stream))
+    fail(ErrorKind::kInvalidArgument,
+         "{}: plan: expected a stream that is not being captured, since a graph would replay this plan's "
+         "lengths; plan before the capture, and again before each replay",
+         op_name_);
+  const TensorView& workspace = target.workspace;
+  if (!workspace.given()) return;
+  if (workspace.device != target.device || workspace.rank != 1 || workspace.dtype != Dtype::kU8 ||
+      reinterpret_cast<std::uintptr_t>(workspace.data) % kAlignment != 0)
+    fail(ErrorKind::kInvalidArgument,
+         "{}: workspace: expected u8[workspace_bytes] on {} at a multiple of {} bytes, got {} on {}",
+         op_name_, to_string(target.device), kAlignment, describe(workspace), to_string(workspace.device));
+}
+
+void GpuAttention::check_capacity(const AttentionShape& shape, const AttentionCapacity& capacity) const {
+  if (!capacity.declared()) return;
+  const auto check = [&](const char* name, std::int64_t most, std::int64_t given, const char* what) {
+    if (given > most)
+      fail(ErrorKind::kInvalidArgument, "{}: plan: expected at most the declared {} = {}, got {} {}",
+           op_name_, name, most, given, what);
+  };
+  std::int64_t kv_tokens = 0;
+  for (std::int32_t kv_len : shape.kv_len)
+    kv_tokens += shape.page_size == 0
+                     ? kv_len
+                     : op::ceil_div(kv_len, shape.page_size) * static_cast<std::int64_t>(shape.page_size);
+  check("max_batch_size", capacity.max_batch_size, static_cast<std::int64_t>(shape.kv_len.size()),
+        "requests");
+  check("max_query_tokens", capacity.max_query_tokens, shape.qo_indptr.back(), "query tokens");
+  check("max_qo_len", fixed_.shape.max_qo_len, longest(shape.qo_indptr), "query tokens of a request");
+  check("max_kv_tokens", capacity.max_kv_tokens, kv_tokens, "KV tokens");
+}
+
+void GpuAttention::plan(const AttentionShape& shape, const AttentionOptions& options, const Target& target) {
+  op_name_ = target.op_name;
+  check_target(target);
+  const Fixed now{.shape = cuda_shape(shape, options, target.capacity),
+                  .options = options,
+                  .device = target.device,
+                  .capacity = target.capacity,
+                  .workspace = target.workspace.data,
+                  .custom_mask = shape.custom_mask->data,
+                  .alibi_slopes = shape.alibi_slopes->data};
+  if (captured_ && !(now == fixed_ && now.shape.fixed))
+    fail(ErrorKind::kInvalidArgument,
+         "{}: plan: a CUDA graph holds a run of this object, so that plans may only change lengths and "
+         "indices, within a declared capacity; expected {}",
+         op_name_,
+         fixed_.shape.fixed ? "the options, shapes and tensors of the captured run"
+                            : "a capacity before the capture");
+  fixed_ = now;
+  check_capacity(shape, target.capacity);
+  gpu_ = op::gpu_of(target.device);
+  stream_ = target.stream;
+  make_lists(shape);
+  upload(shape, target);
+  set_scalars(shape, options);
+  plan_workspace(target);
+}
+
+// Each request goes to the kernel that serves it, by its own query length.
+void GpuAttention::make_lists(const AttentionShape& shape) {
+  decode_.requests.clear();
+  other_.requests.clear();
+  for (std::size_t r = 0; r < shape.kv_len.size(); ++r) {
+    const plan::AttentionRequest request{.request = static_cast<std::int32_t>(r),
+                                         .q_row = shape.qo_indptr[r],
+                                         .qo_len = shape.qo_indptr[r + 1] - shape.qo_indptr[r],
+                                         .kv_base = shape.kv_indptr[r],
+                                         .kv_len = shape.kv_len[r]};
+    if (request.qo_len == 0) continue;
+    const bool decodes = op::serves_decode(fixed_.shape, request.qo_len, gpu_.architecture);
+    (decodes ? decode_ : other_).requests.push_back(request);
+  }
+  make_decode_list();
+  make_other_list();
+}
+
+void GpuAttention::make_decode_list() {
+  const op::AttentionCudaShape& shape = fixed_.shape;
+  decode_.list.clear();
+  decode_.extents = {};
+  const bool wanted =
+      shape.fixed ? op::serves_decode(shape, 1, gpu_.architecture) : !decode_.requests.empty();
+  if (!wanted) return;
+  decode_choice_ = op::choose_decode(shape, decode_.requests, gpu_);
+  op::plan_decode(decode_choice_, shape, decode_.requests, decode_.list);
+  decode_.extents = {.items = static_cast<std::int64_t>(decode_.list.items.size()),
+                     .merges = static_cast<std::int64_t>(decode_.list.merges.size()),
+                     .slots = decode_.list.slots};
+  decode_.partial_rows = decode_.list.partial_rows;
+  if (!shape.fixed) return;
+  decode_.extents = {.items = op::most_items(decode_choice_, shape),
+                     .merges = op::most_merges(decode_choice_, shape),
+                     .slots = op::most_slots(decode_choice_, shape)};
+}
+
+void GpuAttention::make_other_list() {
+  const op::AttentionCudaShape& shape = fixed_.shape;
+  other_.list.clear();
+  other_.extents = {};
+  const bool wanted =
+      shape.fixed ? !op::serves_decode(shape, shape.max_qo_len, gpu_.architecture) : !other_.requests.empty();
+  if (!wanted) return;
+  const plan::WorkListOptions options = op::list_options(shape, gpu_);
+  maker_.make(other_.requests, options, other_.list);
+  other_.extents = {.items = static_cast<std::int64_t>(other_.list.items.size()),
+                    .merges = static_cast<std::int64_t>(other_.list.merges.size()),
+                    .slots = other_.list.slots};
+  other_.partial_rows = other_.list.partial_rows;
+  if (!shape.fixed) return;
+  other_.extents = plan::list_capacity({.requests = shape.max_batch_size,
+                                        .query_tokens = shape.max_query_tokens,
+                                        .qo_len = shape.max_qo_len,
+                                        .kv_tokens = fixed_.capacity.max_kv_tokens},
+                                       options);
+  other_.partial_rows = std::max(options.item_rows, shape.group());
+}
+
+GpuAttention::Layout GpuAttention::layout(const AttentionShape& shape) {
+  const bool fixed = fixed_.shape.fixed;
+  const auto requests = static_cast<std::size_t>(fixed_.shape.max_batch_size);
+  std::size_t indices = shape.kv_indices.size();
+  if (fixed && shape.page_size > 0)
+    indices = static_cast<std::size_t>(fixed_.capacity.max_kv_tokens / shape.page_size);
+  Layout layout{};
+  std::size_t end = 0;
+  const auto place = [&](std::size_t& offset, std::size_t count, std::size_t bytes) {
+    offset = end;
+    end = aligned(end + count * bytes);
+  };
+  for (Part* part : {&decode_, &other_}) {
+    place(part->counts, fixed ? 1 : 0, sizeof(kernel::AttentionCounts));
+    place(part->items, static_cast<std::size_t>(part->extents.items), sizeof(kernel::AttentionItem));
+    place(part->runs, part->list.runs.size(), sizeof(kernel::AttentionRun));
+    place(part->merges, static_cast<std::size_t>(part->extents.merges), sizeof(kernel::AttentionMerge));
+  }
+  const bool default_slopes = fixed_.shape.alibi && !shape.alibi_slopes->given();
+  place(layout.custom_mask_indptr, shape.custom_mask->given() ? requests + 1 : 0, sizeof(std::int64_t));
+  place(layout.alibi_slopes, default_slopes ? static_cast<std::size_t>(shape.num_qo_heads) : 0,
+        sizeof(float));
+  place(layout.rope_turns, fixed_.shape.rope ? static_cast<std::size_t>(shape.head_dim_qk / 2) : 0,
+        sizeof(std::uint64_t));
+  place(layout.kv_indices, indices, sizeof(std::int32_t));
+  layout.bytes = end;
+  return layout;
+}
+
+void GpuAttention::upload(const AttentionShape& shape, const Target& target) {
+  const Layout at = layout(shape);
+  std::byte* to = upload_.begin(target.device, std::max(at.bytes, kAlignment), !captured_);
+  if (to == nullptr)
+    fail(ErrorKind::kInvalidArgument, "{}: plan: {} bytes do not fit where a captured run reads its plan",
+         op_name_, at.bytes);
+  for (const Part* part : {&decode_, &other_}) {
+    const plan::DeviceWorkList& list = part->list;
+    const kernel::AttentionCounts counts{static_cast<std::int32_t>(list.items.size()),
+                                         static_cast<std::int32_t>(list.merges.size())};
+    if (fixed_.shape.fixed) write(to, part->counts, &counts, 1);
+    write(to, part->items, list.items.data(), list.items.size());
+    write(to, part->runs, list.runs.data(), list.runs.size());
+    write(to, part->merges, list.merges.data(), list.merges.size());
+  }
+  write(to, at.custom_mask_indptr, shape.custom_mask_indptr.data(), shape.custom_mask_indptr.size());
+  const bool default_slopes = fixed_.shape.alibi && !shape.alibi_slopes->given();
+  if (default_slopes) {
+    const std::vector<float> slopes = strobe::alibi_slopes(shape.num_qo_heads);
+    write(to, at.alibi_slopes, slopes.data(), slopes.size());
+  }
+  if (fixed_.shape.rope)
+    write(to, at.rope_turns, cpu::rope_turns(shape.head_dim_qk, fixed_.options.rope),
+          static_cast<std::size_t>(shape.head_dim_qk / 2));
+  auto* indices = reinterpret_cast<std::int32_t*>(to + at.kv_indices);
+  pages_ = {};
+  (*cpu::copy_indices)(shape.kv_indices.data(), indices, static_cast<std::int64_t>(shape.kv_indices.size()),
+                       &pages_.lowest, &pages_.highest);
+  kv_indices_ = {indices, shape.kv_indices.size()};
+  if (captured_ && pages_.highest >= captured_kv_ && shape.page_size > 0)
+    fail(ErrorKind::kInvalidArgument,
+         "{}: kv_indices: expected page numbers in [0, num_pages = {}) of the captured run, got {}", op_name_,
+         captured_kv_, pages_.highest);
+  if (captured_ && shape.qo_indptr.back() > captured_rows_)
+    fail(ErrorKind::kInvalidArgument,
+         "{}: qo_indptr: expected at most the {} query rows of the captured run, got {}", op_name_,
+         captured_rows_, shape.qo_indptr.back());
+  upload_.send(target.stream);
+
+  const char* device = upload_.device_data();
+  params_ = {};
+  params_.kv_indices = reinterpret_cast<const std::int32_t*>(device + at.kv_indices);
+  if (shape.custom_mask->given()) {
+    params_.custom_mask = shape.custom_mask->as<unsigned char>();
+    params_.custom_mask_indptr = reinterpret_cast<const std::int64_t*>(device + at.custom_mask_indptr);
+  }
+  if (fixed_.shape.alibi)
+    params_.alibi_slopes = default_slopes ? reinterpret_cast<const float*>(device + at.alibi_slopes)
+                                          : shape.alibi_slopes->as<const float>();
+  if (fixed_.shape.rope) params_.rope_turns = reinterpret_cast<const std::uint64_t*>(device + at.rope_turns);
+}
+
+void GpuAttention::set_scalars(const AttentionShape& shape, const AttentionOptions& options) {
+  params_.page_size = shape.page_size > 0 ? op::divisor(shape.page_size) : kernel::Divisor{0, 0, 0};
+  params_.group = op::divisor(fixed_.shape.group());
+  params_.num_kv_heads = shape.num_kv_heads;
+  params_.head_dim_qk = shape.head_dim_qk;
+  params_.head_dim_vo = shape.head_dim_vo;
+  params_.q_dtype = static_cast<std::int32_t>(shape.q_dtype);
+  params_.kv_dtype = static_cast<std::int32_t>(shape.kv_dtype);
+  const float sm_scale =
+      options.sm_scale != 0 ? options.sm_scale : 1 / std::sqrt(static_cast<float>(shape.head_dim_qk));
+  params_.scale = sm_scale * options.q_scale * options.k_scale;
+  params_.scale_log2 = params_.scale * std::numbers::log2e_v<float>;
+  params_.logits_soft_cap = options.logits_soft_cap;
+  params_.v_scale = options.v_scale;
+  params_.causal = options.mask == MaskMode::kCausal;
+  params_.window_left = options.window_left;
+  params_.rope_interleave = options.rope_interleave;
+}
+
+void GpuAttention::plan_workspace(const Target& target) {
+  std::size_t rows = 0;
+  for (Part* part : {&decode_, &other_}) {
+    part->partials = rows;
+    rows += static_cast<std::size_t>(part->extents.slots) * static_cast<std::size_t>(part->partial_rows);
+  }
+  const std::size_t out_bytes = aligned(rows * static_cast<std::size_t>(params_.head_dim_vo) * sizeof(float));
+  workspace_bytes_ = out_bytes + rows * sizeof(float);
+  char* workspace = nullptr;
+  if (target.workspace.given()) {
+    if (static_cast<std::size_t>(target.workspace.shape[0]) < workspace_bytes_)
+      fail(ErrorKind::kInvalidArgument, "{}: workspace: expected at least {} bytes for this plan, got {}",
+           op_name_, workspace_bytes_, target.workspace.shape[0]);
+    workspace = target.workspace.as<char>();
+  } else if (cuda::rehearsal() == nullptr && workspace_bytes_ > 0) {
+    if (workspace_.bytes() < workspace_bytes_ || workspace_.device() != target.device) {
+      const cuda::RelaxedCapture relaxed;
+      workspace_ = {};
+      workspace_ = cuda::DeviceBuffer(target.device, workspace_bytes_);
+    }
+    workspace = static_cast<char*>(workspace_.data());
+  }
+  params_.partial_out = reinterpret_cast<float*>(workspace);
+  params_.partial_lse = reinterpret_cast<float*>(workspace + out_bytes);
+}
+
+kernel::AttentionParams GpuAttention::params_of(const Part& part) const {
+  const char* device = upload_.device_data();
+  kernel::AttentionParams params = params_;
+  params.items = reinterpret_cast<const kernel::AttentionItem*>(device + part.items);
+  params.merges = reinterpret_cast<const kernel::AttentionMerge*>(device + part.merges);
+  if (fixed_.shape.fixed)
+    params.counts = reinterpret_cast<const kernel::AttentionCounts*>(device + part.counts);
+  if (!part.list.runs.empty()) {
+    params.runs = reinterpret_cast<const kernel::AttentionRun*>(device + part.runs);
+    params.heads_together = decode_choice_.heads_together;
+  }
+  params.partial_rows = part.partial_rows;
+  params.partial_out += part.partials * static_cast<std::size_t>(params.head_dim_vo);
+  params.partial_lse += part.partials;
+  return params;
+}
+
+// The extents that later plans must keep to.
+void GpuAttention::note_capture(const AttentionTensors& tensors) {
+  const std::int64_t rows = tensors.q->shape[0], kv = tensors.k->shape[0];
+  captured_rows_ = captured_ ? std::min(captured_rows_, rows) : rows;
+  captured_kv_ = captured_ ? std::min(captured_kv_, kv) : kv;
+  captured_ = true;
+}
+
+void GpuAttention::run(const AttentionTensors& tensors, const Launch& launch) {
+  if (cuda::rehearsal() == nullptr && cuda::is_capturing(gpu_.device, launch.stream))
+    note_capture(tensors);
+  else if (launch.stream.handle != stream_.handle)
+    fail(ErrorKind::kInvalidArgument,
+         "{}: run: expected the stream that plan was given, on which its copy to the device goes before",
+         op_name_);
+  set_tensors(tensors);
+  const kernel::AttentionParams decode = params_of(decode_), other = params_of(other_);
+  if (decode_.extents.items > 0) op::launch_attention(fixed_.shape, decode_choice_, decode, gpu_, launch);
+  if (other_.extents.items > 0) op::launch_attention(fixed_.shape, other, other_.extents.items, gpu_, launch);
+  op::launch_attention_merge(decode, decode_.extents.merges, 1, gpu_, launch);
+  op::launch_attention_merge(other, other_.extents.merges, fixed_.shape.num_kv_heads, gpu_, launch);
+}
+
+void GpuAttention::set_tensors(const AttentionTensors& tensors) {
+  kernel::AttentionParams& params = params_;
+  const auto bytes = [](const TensorView& view) { return static_cast<std::int64_t>(size_of(view.dtype)); };
+  const std::int64_t q_bytes = bytes(*tensors.q), kv_bytes = bytes(*tensors.k),
+                     out_bytes = bytes(*tensors.out);
+  params.q = tensors.q->as<const char>();
+  params.q_stride_token = tensors.q->strides[0] * q_bytes;
+  params.q_stride_head = tensors.q->strides[1] * q_bytes;
+  params.k = tensors.k->as<const char>();
+  params.k_stride_page = tensors.k_stride_page * kv_bytes;
+  params.k_stride_token = tensors.k_stride_token * kv_bytes;
+  params.k_stride_head = tensors.k_stride_head * kv_bytes;
+  params.v = tensors.v->as<const char>();
+  params.v_stride_page = tensors.v_stride_page * kv_bytes;
+  params.v_stride_token = tensors.v_stride_token * kv_bytes;
+  params.v_stride_head = tensors.v_stride_head * kv_bytes;
+  params.out = tensors.out->as<char>();
+  params.out_stride_token = tensors.out->strides[0] * out_bytes;
+  params.out_stride_head = tensors.out->strides[1] * out_bytes;
+  params.out_dtype = static_cast<std::int32_t>(tensors.out->dtype);
+  params.lse = tensors.lse->given() ? tensors.lse->as<float>() : nullptr;
+  params.lse_stride_token = tensors.lse->strides[0] * static_cast<std::int64_t>(sizeof(float));
+  params.lse_stride_head = tensors.lse->strides[1] * static_cast<std::int64_t>(sizeof(float));
+  params.sinks = tensors.sinks->given() ? tensors.sinks->as<const float>() : nullptr;
+}
+
+}  // namespace strobe::ops

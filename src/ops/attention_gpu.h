@@ -1,0 +1,98 @@
+// Planned attention on an NVIDIA GPU: the work lists and their way to the device, the workspace, and the run.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "cuda/pinned_upload.h"
+#include "ops/attention_batch.h"
+#include "ops/attention_cuda_shape.h"
+#include "ops/attention_decode_cuda.h"
+#include "ops/cuda_rows.h"
+#include "plan/device_work_list.h"
+
+namespace strobe::ops {
+
+class GpuAttention {
+ public:
+  struct Target {
+    std::string_view op_name;  // for messages; lives as long as the program
+    Device device;
+    Stream stream;
+    AttentionCapacity capacity;
+    TensorView workspace;
+  };
+  // The lowest and highest page number of a plan; -1 as the highest: there are none.
+  struct Pages {
+    std::int32_t lowest = 0, highest = -1;
+  };
+
+  // Copies everything it needs. Waits for nothing but the copy of the plan before the last one.
+  void plan(const AttentionShape& shape, const AttentionOptions& options, const Target& target);
+  // Launches and nothing else.
+  void run(const AttentionTensors& tensors, const Launch& launch);
+
+  std::size_t workspace_bytes() const { return workspace_bytes_; }
+  const Pages& pages() const { return pages_; }
+  // The page numbers of the last plan, until the next but one.
+  std::span<const std::int32_t> kv_indices() const { return kv_indices_; }
+
+ private:
+  // What a plan must leave as it was once runs have been captured.
+  struct Fixed {
+    op::AttentionCudaShape shape;
+    AttentionOptions options;
+    Device device;
+    AttentionCapacity capacity;
+    const void *workspace, *custom_mask, *alibi_slopes;
+    friend bool operator==(const Fixed&, const Fixed&) = default;
+  };
+  // The requests of one kernel: their list, and where it and its partial results lie.
+  struct Part {
+    std::vector<plan::AttentionRequest> requests;
+    plan::DeviceWorkList list;
+    plan::ListCapacity extents{};  // of the list on the device, and of the grids; 0 items: nothing to launch
+    std::int32_t partial_rows = 0;
+    std::size_t counts = 0, items = 0, runs = 0, merges = 0;  // offsets in the upload
+    std::size_t partials = 0;                                 // rows of partial results before this part's
+  };
+  // Offsets in the upload of what both parts read.
+  struct Layout {
+    std::size_t kv_indices, custom_mask_indptr, alibi_slopes, rope_turns, bytes;
+  };
+
+  void check_target(const Target& target) const;
+  void check_capacity(const AttentionShape& shape, const AttentionCapacity& capacity) const;
+  void make_lists(const AttentionShape& shape);
+  void make_decode_list();
+  void make_other_list();
+  Layout layout(const AttentionShape& shape);
+  void upload(const AttentionShape& shape, const Target& target);
+  void set_scalars(const AttentionShape& shape, const AttentionOptions& options);
+  void plan_workspace(const Target& target);
+  void note_capture(const AttentionTensors& tensors);
+  void set_tensors(const AttentionTensors& tensors);
+  kernel::AttentionParams params_of(const Part& part) const;
+
+  std::string_view op_name_;
+  op::Gpu gpu_{};
+  Stream stream_;
+  Fixed fixed_{};
+  bool captured_ = false;
+  std::int64_t captured_rows_ = 0, captured_kv_ = 0;  // the least extents of captured q and k
+
+  Part decode_, other_;
+  op::DecodeChoice decode_choice_;
+  plan::DeviceListMaker maker_;
+
+  cuda::PinnedUpload upload_;
+  std::span<const std::int32_t> kv_indices_;
+  Pages pages_;
+  std::size_t workspace_bytes_ = 0;
+  cuda::DeviceBuffer workspace_;
+  kernel::AttentionParams params_{};  // what both parts have in common
+};
+
+}  // namespace strobe::ops

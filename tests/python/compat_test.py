@@ -1,0 +1,124 @@
+"""Strobe under FlashInfer's name."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+import strobe
+from strobe import jit
+from strobe.compat._names import NAMES
+from strobe.compat.flashinfer import map_environment
+
+PROGRAM = """
+import numpy as np, sys
+import flashinfer
+from flashinfer.norm import rmsnorm
+from flashinfer.utils import MaskMode, PosEncodingMode, TensorLayout
+import flashinfer.jit.attention
+assert flashinfer.rmsnorm is rmsnorm and flashinfer.decode is sys.modules["flashinfer.decode"]
+print(rmsnorm(np.float32([[3, 4]]), np.float32([1, 1])).round(2), flashinfer.__version__)
+print(MaskMode.CAUSAL.value, PosEncodingMode.ALIBI.value, TensorLayout.HND.value)
+"""
+PRINTED = "[[0.85 1.13]] 0.6.18\n1 2 1\n"
+
+
+def run(*command, **environment):
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
+
+
+def test_install_in_a_program():
+    result = run(sys.executable, "-c", "import strobe.compat.flashinfer as c; c.install(); c.install()\n" + PROGRAM)
+    assert result.stdout == PRINTED, result
+
+
+def test_a_command_and_its_children(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(f"import subprocess, sys\nprint(subprocess.check_output([sys.executable, '-c', {PROGRAM!r}], text=True), end='')")
+    result = run(sys.executable, "-m", "strobe.compat", "--", "python", str(script))
+    assert result.stdout == PRINTED, result
+    test = tmp_path / "test_it.py"
+    test.write_text("import flashinfer\ndef test_it(): assert flashinfer.__strobe__\n")
+    result = run(sys.executable, "-m", "strobe.compat", "--", "pytest", "-q", "-p", "no:cacheprovider", str(test))
+    assert result.returncode == 0 and "1 passed" in result.stdout
+    assert "usage:" in run(sys.executable, "-m", "strobe.compat").stderr
+    assert "no-such-command: No such file" in run(sys.executable, "-m", "strobe.compat", "--", "no-such-command").stderr
+
+
+def test_every_public_name_is_there():
+    code = """
+import strobe.compat.flashinfer, strobe.compat._names, importlib
+top = strobe.compat.flashinfer.install()
+for module, names in strobe.compat._names.NAMES.items():
+    for name in names.split():
+        value = getattr(importlib.import_module("flashinfer." + module), name)
+        assert getattr(top, name) is value, name
+        assert value.is_backend_supported("fa2") == (not hasattr(value, "missing")), name
+        if hasattr(value, "missing"):
+            try:
+                value(1, 2)
+            except strobe.Unsupported as error:
+                assert name in str(error)
+            else:
+                raise AssertionError(name)
+print("all")
+"""
+    result = run(sys.executable, "-c", code)
+    assert result.stdout == "all\n", result.stderr
+
+
+def test_what_strobe_has_is_not_a_stand_in():
+    missing = [
+        name for module, names in NAMES.items() for name in names.split() if hasattr(strobe, name)
+        and hasattr(getattr(strobe, name), "missing")
+    ]  # fmt: skip
+    assert missing == []
+    assert all(callable(getattr(strobe, name)) for name in ("rmsnorm", "BatchDecodeWithPagedKVCacheWrapper"))
+
+
+def test_install_comes_first(tmp_path):
+    (tmp_path / "flashinfer.py").write_text("__version__ = 'real'\n")
+    code = "import flashinfer, strobe.compat.flashinfer as c; c.install()"
+    result = run(sys.executable, "-c", code, PYTHONPATH=f"{tmp_path}{os.pathsep}{os.environ['PYTHONPATH']}")
+    assert "RuntimeError: strobe.compat.flashinfer.install: expected to come before `import flashinfer`" in result.stderr
+
+
+def test_variables():
+    theirs = {
+        "FLASHINFER_WORKSPACE_BASE": "/somewhere", "FLASHINFER_LOGLEVEL": "3", "STROBE_LOGDEST": "mine",
+        "FLASHINFER_LOGDEST": "theirs", "FLASHINFER_CUDA_ARCH_LIST": "8.0 9.0a", "FLASHINFER_JIT_VERBOSE": "1",
+    }  # fmt: skip
+    assert map_environment(theirs) == {
+        "STROBE_CACHE_DIR": "/somewhere/.cache/strobe",
+        "STROBE_CUDA_ARCH_LIST": "sm_80,sm_90a",
+        "STROBE_JIT_VERBOSE": "1",
+        "STROBE_LOGLEVEL": "3",
+    }
+    assert theirs["STROBE_LOGDEST"] == "mine"
+    # The variables are those that the library knows.
+    known = run(sys.executable, "-m", "strobe", "doctor").stdout
+    for name in map_environment({f"FLASHINFER_{name}": "1" for name in ("DUMP_DIR", "DISABLE_JIT", "DUMP_MAX_SIZE_GB")}):
+        assert name in known
+
+
+def test_jit_names_are_the_warm_up(monkeypatch):
+    commands = []
+    monkeypatch.setattr(jit, "_command", lambda *arguments: commands.append(arguments) or "")
+    monkeypatch.setattr(jit, "_warm", False)
+    specs = [jit.gen_norm_module(), jit.gen_batch_prefill_module("fa2", "float16")]
+    assert repr(specs[1]) == "JitSpec('batch_prefill_module')"
+    jit.build_jit_specs(specs)
+    specs[0].build_and_load()
+    assert commands == [("warmup",)]
+    jit.clear_cache_dir()
+    assert commands[1:] == [("cache", "clear")]
+    with pytest.raises(strobe.Unsupported, match="strobe.jit.gen_gemm_module: Strobe has no such kernels yet"):
+        jit.gen_gemm_module()
+    with pytest.raises(AttributeError, match="no attribute 'no_such'"):
+        jit.no_such
+
+
+def test_a_failing_command_says_why():
+    with pytest.raises(RuntimeError, match="strobe warmup --suite no_such: "):
+        jit._command("warmup", "--suite", "no_such")
