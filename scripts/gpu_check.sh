@@ -23,7 +23,7 @@ logged() {
   [[ $status -eq 0 ]] || { failed=1; grep -E '^\[  FAILED|Failure$|=========' "$out/$name.log" | head -12; }
 }
 
-tests=("$build"/tests/cuda_{device,norm,rope,page,activation,merge,quantization}_test)
+tests=("$build"/tests/cuda_{device,norm,rope,page,activation,merge,quantization,attention,attention_decode,sampling,log}_test)
 if [[ " $parts " == *" tests "* ]]; then
   for test in "${tests[@]}"; do logged "$(basename "$test")" "$test"; done
 fi
