@@ -29,8 +29,8 @@ if [[ " $parts " == *" tests "* ]]; then
 fi
 if [[ " $parts " == *" sanitizer "* ]]; then
   for tool in memcheck racecheck; do
-    for test in "${tests[@]:1}"; do
-      logged "$tool.$(basename "$test")" compute-sanitizer --tool "$tool" --error-exitcode 9 "$test" --gtest_filter='-*Slow*' &
+    for test in "${tests[@]:1}"; do  # without the one that makes a GPU fault on purpose
+      logged "$tool.$(basename "$test")" compute-sanitizer --tool "$tool" --error-exitcode 9 "$test" --gtest_filter='-*Slow*:*TheRecordOfACall*' &
     done
     wait
   done
