@@ -19,7 +19,7 @@ from ._attention import BatchWrapper, backend_name, dtypes, options, out_dtype, 
 from ._dtypes import dtype_name
 from ._errors import unsupported
 from ._frameworks import framework_of
-from ._kv import check_layout, split_cache
+from ._kv import both_of_cache, check_layout
 from ._native import bind
 
 Tensor = Any
@@ -330,7 +330,7 @@ class BatchPrefillWithPagedKVCacheWrapper(_BatchPrefill):
             type(self).__name__, args=args or None, kv_cache_sf=kv_cache_sf,
             skip_softmax_threshold_scale_factor=skip_softmax_threshold_scale_factor, uses_spcompress=uses_spcompress,
         )  # fmt: skip
-        k, v = split_cache(paged_kv_cache)
+        k, v = both_of_cache(paged_kv_cache)
         changed = {} if window_left is None else {"window_left": window_left}
         return self._run(
             q, k, v, out, lse, return_lse, sinks, q_scale=scale(q_scale), k_scale=scale(k_scale),
@@ -376,6 +376,7 @@ class BatchPrefillWithRaggedKVCacheWrapper(_BatchPrefill):
     """
 
     _operator = "batch_attention_ragged"
+    _paged = False
 
     def __init__(
         self,
