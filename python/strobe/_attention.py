@@ -82,6 +82,7 @@ class Planned:
             operator, arguments, self.RUN, self.RUN_OF_ONE_CACHE, backend=backend
         )
         self._given: dict[str, Any] = {}
+        self._planned_for: Optional[dict[str, Any]] = None  # what the last run asked for, found to be the plan's
 
     def plan(self, **given: Any) -> int:
         """Plans, on the caller's current stream; returns the bytes of workspace."""
@@ -91,12 +92,16 @@ class Planned:
             stream = self._framework.current_stream(given["device_index"])
         workspace_bytes = self._plan(*{**self._arguments, **given}.values(), stream)
         self._given = given
+        self._planned_for = None
         return workspace_bytes
 
     def replan(self, **changed: Any) -> None:
         """Plans again where one of the arguments is another than last time."""
+        if changed == self._planned_for:
+            return
         if any(self._given.get(name) != value for name, value in changed.items()):
             self.plan(**{**self._given, **changed})
+        self._planned_for = changed
 
     def given(self, name: str) -> Any:
         """What the last plan was given."""

@@ -279,10 +279,11 @@ class BatchDecodeWithPagedKVCacheWrapper(BatchWrapper):
         Returns:
             out like q; with return_lse also lse, f32 [batch_size * q_len_per_req, num_qo_heads], base 2.
         """
-        refuse(
-            type(self).__name__, args=args or None, kv_cache_sf=kv_cache_sf,
-            skip_softmax_threshold_scale_factor=skip_softmax_threshold_scale_factor,
-        )  # fmt: skip
+        if args or kv_cache_sf is not None or skip_softmax_threshold_scale_factor is not None:
+            refuse(
+                type(self).__name__, args=args or None, kv_cache_sf=kv_cache_sf,
+                skip_softmax_threshold_scale_factor=skip_softmax_threshold_scale_factor,
+            )  # fmt: skip
         k, v = both_of_cache(paged_kv_cache)
         changed = {} if window_left is None else {"window_left": window_left}
         return self._run(

@@ -326,10 +326,11 @@ class BatchPrefillWithPagedKVCacheWrapper(_BatchPrefill):
         uses_spcompress: Optional[bool] = None,
     ) -> Result:
         """Attends as planned: `q` is [nnz_qo, num_qo_heads, head_dim_qk]; the rest as for decode."""
-        refuse(
-            type(self).__name__, args=args or None, kv_cache_sf=kv_cache_sf,
-            skip_softmax_threshold_scale_factor=skip_softmax_threshold_scale_factor, uses_spcompress=uses_spcompress,
-        )  # fmt: skip
+        if args or kv_cache_sf is not None or skip_softmax_threshold_scale_factor is not None or uses_spcompress:
+            refuse(
+                type(self).__name__, args=args or None, kv_cache_sf=kv_cache_sf, uses_spcompress=uses_spcompress,
+                skip_softmax_threshold_scale_factor=skip_softmax_threshold_scale_factor,
+            )  # fmt: skip
         k, v = both_of_cache(paged_kv_cache)
         changed = {} if window_left is None else {"window_left": window_left}
         return self._run(
