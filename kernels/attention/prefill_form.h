@@ -7,7 +7,9 @@
 namespace strobe::kernel {
 
 // KV tokens of a tile, and tiles in shared memory: one is computed on while the other is on its way.
-STROBE_DEVICE constexpr int prefill_tile_tokens(int tile_qk) { return tile_qk > 256 ? 16 : 32; }
+STROBE_DEVICE constexpr int prefill_tile_tokens(int tile_qk) {
+  return tile_qk <= 64 ? 64 : tile_qk <= 256 ? 32 : 16;
+}
 STROBE_DEVICE constexpr int prefill_stages(int tile_qk, bool fp8) {
   return tile_qk > (fp8 ? 128 : 256) ? 1 : 2;
 }
@@ -18,7 +20,9 @@ STROBE_DEVICE constexpr int prefill_shared_bytes(int tile_rows, int tile_qk, int
   return 2 * tile_rows * tile_qk + 2 * prefill_stages(tile_qk, fp8) * tile + (fp8 ? tile : 0);
 }
 
-// At most so much static shared memory comes to that.
-inline constexpr int kPrefillStaticBytes = 3 * 1024;
+// At most so much static shared memory comes to that: mostly addresses of rows.
+STROBE_DEVICE constexpr int prefill_static_bytes(int tile_qk) {
+  return 1024 + 64 * prefill_tile_tokens(tile_qk);
+}
 
 }  // namespace strobe::kernel

@@ -14,7 +14,14 @@
 namespace strobe::kernel {
 
 constexpr int kThreads = 512, kWarps = kThreads / 32;
-constexpr int kBatch = 8 / kVector;  // vectors of a lane that are loaded together
+// Blocks of an SM that its registers are shared out to. Where an SM has 100 KiB of shared memory, the columns
+// of long rows leave room for one.
+#if __CUDA_ARCH__ == 860 || __CUDA_ARCH__ == 890 || __CUDA_ARCH__ >= 1200
+constexpr int kSmBlocks = 1;
+#else
+constexpr int kSmBlocks = 2;
+#endif
+constexpr int kBatch = kVector == 1 ? 4 : 8 / kVector;  // vectors of a lane that are loaded together
 
 using ColumnVector = Vector<kInput, kVector>;
 

@@ -108,7 +108,7 @@ STROBE_DEVICE Kept weigh(const Columns& columns, Shared& shared, const Row& row,
   columns.for_each([&](int, int, const float(&x)[kVector]) {
 #pragma unroll
     for (int i = 0; i < kVector; ++i) {
-      any_bad |= bad(x[i]);
+      if constexpr (!kLogits) any_bad |= bad(x[i]);  // logits have been looked at
       if (keeps(x[i])) sum += row.weight(x[i]);
     }
   });
@@ -143,14 +143,14 @@ template <class Keeps>
 STROBE_DEVICE void draw_in_warp(const SamplingParams& params, const Columns& columns, const Row& row,
                                 int number, uint64_t target, Keeps keeps) {
   for (int step = 0; step < columns.steps(); ++step) {
-    uint64_t weight[kVector] = {}, sum = 0;
+    ColumnVector vector;
+    float x[kVector];
+    uint64_t sum = 0;
     if (columns.exists(step)) {
-      ColumnVector vector;
       columns.get(step, vector);
-      float x[kVector];
       unpack(vector, x);
 #pragma unroll
-      for (int i = 0; i < kVector; ++i) sum += weight[i] = keeps(x[i]) ? row.weight(x[i]) : 0;
+      for (int i = 0; i < kVector; ++i) sum += keeps(x[i]) ? row.weight(x[i]) : 0;
     }
     uint64_t to_here = sum;
 #pragma unroll
@@ -165,11 +165,13 @@ STROBE_DEVICE void draw_in_warp(const SamplingParams& params, const Columns& col
     }
     uint64_t before = to_here - sum;
     if (target < before || target >= to_here) return;
+    unpack(vector, x);
 #pragma unroll
     for (int i = 0; i < kVector; ++i) {
-      if (target >= before && target - before < weight[i])
+      const uint64_t weight = keeps(x[i]) ? row.weight(x[i]) : 0;
+      if (target >= before && target - before < weight)
         put_sample(params, number, columns.column(step) + i, true);
-      before += weight[i];
+      before += weight;
     }
     return;
   }
@@ -225,7 +227,7 @@ STROBE_DEVICE void work(const SamplingParams& params, const Columns& columns, Sh
 
 }  // namespace strobe::kernel
 
-extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads, 2)
+extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads, strobe::kernel::kSmBlocks)
     strobe_sampling(const __grid_constant__ strobe::kernel::SamplingParams params) {
   using namespace strobe::kernel;
   extern __shared__ Shared block_memory[];

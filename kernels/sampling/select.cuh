@@ -142,32 +142,40 @@ class Selection {
   }
 
  private:
+  // Counts begin with a round over the largest token of each thread: what is reached among those is reached
+  // among all, and the tokens below (nearly all) cost no more than a comparison from then on.
   template <bool kWeight, class Eligible, class Amount, class Wanted>
   STROBE_DEVICE void keep(const Columns& columns, Shared& shared, Eligible eligible, Amount amount,
                           Wanted wanted_of) {
+    using Key = Keys<kWeight>;
     uint32_t prefix = 0;
     uint64_t above = 0, wanted = 0;
+    float bound = -float_at(0x7f800000);
+    bool of_largest = !kWeight;
 #pragma unroll 1
-    for (int shift = Keys<kWeight>::kBits; shift > 0;) {
-      const bool first = shift == Keys<kWeight>::kBits;
+    for (int shift = Key::kBits; shift > 0;) {
+      const bool first = shift == Key::kBits;
       const int bits = shift < kRoundBits ? shift : kRoundBits, low = shift - bits;
       for (int bin = static_cast<int>(threadIdx.x); bin < kBins; bin += kThreads)
         shared.low[bin] = shared.high[bin] = 0;
       __syncthreads();
-      columns.for_each([&](int, int, const float(&x)[kVector]) {
-        uint32_t bin[kVector];
-        uint64_t more[kVector];
+      if (of_largest)
+        count_largest(columns, shared, eligible, low);
+      else
+        columns.for_each([&](int, int, const float(&x)[kVector]) {
+          uint32_t bin[kVector];
+          bool taken[kVector], any = false;
 #pragma unroll
-        for (int i = 0; i < kVector; ++i) {
-          const uint32_t key = Keys<kWeight>::of(x[i]);
-          bin[i] = key >> low & ((1u << bits) - 1);
-          more[i] = (first || key >> shift == prefix) && eligible(x[i]) ? amount(x[i]) : 0;
-        }
-        add<kWeight>(shared, bin, more);
-      });
+          for (int i = 0; i < kVector; ++i) {
+            const uint32_t key = Key::of(x[i]);
+            bin[i] = key >> low & ((1u << bits) - 1);
+            taken[i] = x[i] >= bound && eligible(x[i]) && (first || key >> shift == prefix);
+            any |= taken[i];
+          }
+          if (any) add<kWeight>(shared, x, bin, taken, amount);
+        });
       wait_for_all();
-      uint64_t bin_sum[kThreadBins];
-      const uint64_t own = sum_of_bins<kWeight>(shared, bin_sum);
+      const uint64_t own = sum_of_bins<kWeight>(shared);
       const uint64_t to_last = sum_to_last_thread(own, shared);
       if (threadIdx.x < kCluster) tell(shared.rank_part[cluster_rank()], threadIdx.x, sum_of_warps(shared));
       wait_for_all();
@@ -179,24 +187,47 @@ class Selection {
         if (rank > cluster_rank()) of_larger += shared.rank_part[rank];
       }
       if (first) wanted = wanted_of(all);
-      if (above + all < wanted) return;  // in the first round, if at all
-      find_bin(shared, bin_sum, above + of_larger + to_last - own, wanted);
-      wait_for_all();
+      const bool enough = above + all >= wanted;
+      if (enough) {
+        find_bin<kWeight>(shared, above + of_larger + to_last - own, own, wanted);
+        wait_for_all();
+      }
+      if (of_largest) {
+        of_largest = false;
+        if (enough) bound = fmaxf(bound, Key::value(shared.found << low));
+        continue;
+      }
+      if (!enough) return;  // after the first round, if at all
       above = shared.above;
       prefix = prefix << bits | shared.found;
       shift = low;
     }
-    threshold = fmaxf(threshold, Keys<kWeight>::value(prefix));
+    threshold = fmaxf(threshold, Key::value(prefix));
+  }
+
+  template <class Eligible>
+  static STROBE_DEVICE void count_largest(const Columns& columns, Shared& shared, Eligible eligible,
+                                          int low) {
+    float largest = -float_at(0x7f800000);
+    columns.for_each([&](int, int, const float(&x)[kVector]) {
+#pragma unroll
+      for (int i = 0; i < kVector; ++i)
+        if (eligible(x[i])) largest = fmaxf(largest, x[i]);
+    });
+    if (largest > -float_at(0x7f800000)) add_shared(&shared.low[Keys<false>::of(largest) >> low], 1);
   }
 
   // A sum that leaves the low word is rare: large weights are few.
-  template <bool kWeight>
-  static STROBE_DEVICE void add(Shared& shared, const uint32_t (&bin)[kVector],
-                                const uint64_t (&more)[kVector]) {
+  template <bool kWeight, class Amount>
+  static STROBE_DEVICE void add(Shared& shared, const float (&x)[kVector], const uint32_t (&bin)[kVector],
+                                const bool (&taken)[kVector], Amount amount) {
+    uint64_t more[kVector];
     uint32_t before[kVector];
 #pragma unroll
-    for (int i = 0; i < kVector; ++i)
+    for (int i = 0; i < kVector; ++i) {
+      more[i] = taken[i] ? amount(x[i]) : 0;
       if (more[i] != 0) before[i] = add_shared(&shared.low[bin[i]], static_cast<uint32_t>(more[i]));
+    }
     if constexpr (kWeight)
 #pragma unroll
       for (int i = 0; i < kVector; ++i) {
@@ -207,23 +238,26 @@ class Selection {
       }
   }
 
-  // Of this thread's bins, over the cluster.
+  // Of a bin, over the cluster.
   template <bool kWeight>
-  static STROBE_DEVICE uint64_t sum_of_bins(const Shared& shared, uint64_t (&sum)[kThreadBins]) {
-    uint64_t all = 0;
+  static STROBE_DEVICE uint64_t sum_of_bin(const Shared& shared, int bin) {
+    uint64_t sum = 0;
 #pragma unroll
-    for (int i = 0; i < kThreadBins; ++i) {
-      sum[i] = 0;
-      if (threadIdx.x >= kSumThreads) continue;
-      const int bin = first_bin() + i;
-#pragma unroll
-      for (uint32_t rank = 0; rank < kCluster; ++rank) {
-        sum[i] += of_rank(shared.low[bin], rank);
-        if constexpr (kWeight) sum[i] += static_cast<uint64_t>(of_rank(shared.high[bin], rank)) << 32;
-      }
-      all += sum[i];
+    for (uint32_t rank = 0; rank < kCluster; ++rank) {
+      sum += of_rank(shared.low[bin], rank);
+      if constexpr (kWeight) sum += static_cast<uint64_t>(of_rank(shared.high[bin], rank)) << 32;
     }
-    return all;
+    return sum;
+  }
+
+  // Of this thread's bins.
+  template <bool kWeight>
+  static STROBE_DEVICE uint64_t sum_of_bins(const Shared& shared) {
+    uint64_t sum = 0;
+    if (threadIdx.x < kSumThreads)
+#pragma unroll
+      for (int i = 0; i < kThreadBins; ++i) sum += sum_of_bin<kWeight>(shared, first_bin() + i);
+    return sum;
   }
 
   static STROBE_DEVICE uint32_t of_rank(const uint32_t& shared, uint32_t rank) {
@@ -233,18 +267,16 @@ class Selection {
       return shared;
   }
 
-  // `larger` is what lies in the bins behind this thread's. One thread of the cluster finds the bin.
-  static STROBE_DEVICE void find_bin(Shared& shared, const uint64_t (&sum)[kThreadBins], uint64_t larger,
-                                     uint64_t wanted) {
-    if (threadIdx.x >= kSumThreads) return;
-#pragma unroll
-    for (int i = kThreadBins - 1; i >= 0; --i) {
-      if (larger < wanted && larger + sum[i] >= wanted) {
-        tell_all(shared.found, static_cast<uint32_t>(first_bin() + i));
-        tell_all(shared.above, larger);
-      }
-      larger += sum[i];
-    }
+  // `larger` is what lies in the bins behind this thread's, `own` what lies in them. One thread of the
+  // cluster finds the bin.
+  template <bool kWeight>
+  static STROBE_DEVICE void find_bin(Shared& shared, uint64_t larger, uint64_t own, uint64_t wanted) {
+    if (larger >= wanted || larger + own < wanted) return;
+    int bin = first_bin() + kThreadBins - 1;
+    if constexpr (kThreadBins > 1)
+      for (uint64_t sum; larger + (sum = sum_of_bin<kWeight>(shared, bin)) < wanted; --bin) larger += sum;
+    tell_all(shared.found, static_cast<uint32_t>(bin));
+    tell_all(shared.above, larger);
   }
 
   static STROBE_DEVICE int first_bin() {
