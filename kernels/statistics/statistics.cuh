@@ -63,7 +63,7 @@ STROBE_DEVICE const char* address_of(const StatisticsParams& params, int64_t ele
     offset += (element - rest * params.shape[axis]) * params.strides[axis];
     element = rest;
   }
-  return params.data + (offset + element * params.strides[0]) * size_of(params.dtype);
+  return params.data + (offset + element * params.strides[0]) * params.element_bytes;
 }
 
 STROBE_DEVICE void add(StatisticsPart& part, double value) {

@@ -20,6 +20,7 @@ struct StatisticsParams {
   int64_t elements;
   int64_t shape[kStatisticsAxes], strides[kStatisticsAxes];  // elements; the first `rank` of them
   int32_t rank;
+  int32_t element_bytes;
   Dtype dtype;
 };
 

@@ -26,6 +26,7 @@ kernel::StatisticsParams params_of(const TensorView& view) {
                                   .elements = view.size(),
                                   .shape = {1},
                                   .rank = 1,
+                                  .element_bytes = static_cast<std::int32_t>(size_of(view.dtype)),
                                   .dtype = static_cast<kernel::Dtype>(view.dtype)};
   for (std::size_t axis = 0; axis < static_cast<std::size_t>(view.rank); ++axis) {
     const std::int64_t extent = view.shape[axis], stride = view.strides[axis];
