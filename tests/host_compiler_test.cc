@@ -207,8 +207,12 @@ TEST_F(HostCompilerTest, ACompilerThatIsKilledIsAnError) {
 
 TEST_F(HostCompilerTest, ADamagedEntryIsCompiledAgain) {
   HostCompiler(settings()).obtain(scaled(3));
+  // Another file under the name: this process has the old one mapped.
   for (const auto& entry : fs::directory_iterator(folder.path()))
-    if (entry.path().extension() == ".so") fs::resize_file(entry.path(), 100);
+    if (entry.path().extension() == ".so") {
+      std::ofstream(folder.path("short")) << "no shared object";
+      fs::rename(folder.path("short"), entry.path());
+    }
   EXPECT_TRUE(HostCompiler(settings()).obtain(scaled(3))->compiled());
   EXPECT_THAT(messages.text(), AllOf(HasSubstr("scaled-"), HasSubstr(".so is damaged")));
 }
