@@ -79,7 +79,7 @@ class Library:
         self.wrapper = module.BatchDecodeWithPagedKVCacheWrapper(workspace, "NHD", use_tensor_cores=True)
 
     def __call__(self, t):
-        stream = torch.cuda.current_stream()
+        stream = torch.cuda.current_stream().cuda_stream
         if not torch.cuda.is_current_stream_capturing() and stream != self.stream:
             case = self.case
             self.wrapper.plan(*case.page_table(), case.qo_heads, case.kv_heads, case.head_dim, case.page_size,

@@ -14,7 +14,7 @@
 namespace strobe::kernel {
 
 constexpr int kThreads = 128, kWarps = 4;
-constexpr int kTileTokens = prefill_tile_tokens(kTileQk), kStages = prefill_stages(kTileQk, kFp8);
+constexpr int kTileTokens = prefill_tile_tokens(kTileQk, kGeneral), kStages = prefill_stages(kTileQk, kFp8);
 constexpr int kCacheBytes = kFp8 ? 1 : 2;  // of an element
 // Rows of tokens are found for two tiles at a time.
 constexpr int kGroupTiles = 2, kGroupTokens = kGroupTiles * kTileTokens;
@@ -47,7 +47,7 @@ struct Shared {
   int32_t special[kTileTokens];       // whether a token's v holds NaN or Inf
 };
 
-static_assert(sizeof(Shared) <= prefill_static_bytes(kTileQk));
+static_assert(sizeof(Shared) <= prefill_static_bytes(kTileQk, kGeneral));
 
 // A lane's rows: [tile][half], row g + 8 half of the tile.
 struct RowStates {

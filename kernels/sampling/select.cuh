@@ -142,16 +142,12 @@ class Selection {
   }
 
  private:
-  // Counts begin with a round over the largest token of each thread: what is reached among those is reached
-  // among all, and the tokens below (nearly all) cost no more than a comparison from then on.
   template <bool kWeight, class Eligible, class Amount, class Wanted>
   STROBE_DEVICE void keep(const Columns& columns, Shared& shared, Eligible eligible, Amount amount,
                           Wanted wanted_of) {
     using Key = Keys<kWeight>;
     uint32_t prefix = 0;
     uint64_t above = 0, wanted = 0;
-    float bound = -float_at(0x7f800000);
-    bool of_largest = !kWeight;
 #pragma unroll 1
     for (int shift = Key::kBits; shift > 0;) {
       const bool first = shift == Key::kBits;
@@ -159,21 +155,17 @@ class Selection {
       for (int bin = static_cast<int>(threadIdx.x); bin < kBins; bin += kThreads)
         shared.low[bin] = shared.high[bin] = 0;
       __syncthreads();
-      if (of_largest)
-        count_largest(columns, shared, eligible, low);
-      else
-        columns.for_each([&](int, int, const float(&x)[kVector]) {
-          uint32_t bin[kVector];
-          bool taken[kVector], any = false;
+      columns.for_each([&](int, int, const float(&x)[kVector]) {
+        uint32_t bin[kVector];
+        uint64_t more[kVector];
 #pragma unroll
-          for (int i = 0; i < kVector; ++i) {
-            const uint32_t key = Key::of(x[i]);
-            bin[i] = key >> low & ((1u << bits) - 1);
-            taken[i] = x[i] >= bound && eligible(x[i]) && (first || key >> shift == prefix);
-            any |= taken[i];
-          }
-          if (any) add<kWeight>(shared, x, bin, taken, amount);
-        });
+        for (int i = 0; i < kVector; ++i) {
+          const uint32_t key = Key::of(x[i]);
+          bin[i] = key >> low & ((1u << bits) - 1);
+          more[i] = (first || key >> shift == prefix) && eligible(x[i]) ? amount(x[i]) : 0;
+        }
+        add<kWeight>(shared, bin, more);
+      });
       wait_for_all();
       const uint64_t own = sum_of_bins<kWeight>(shared);
       const uint64_t to_last = sum_to_last_thread(own, shared);
@@ -187,17 +179,9 @@ class Selection {
         if (rank > cluster_rank()) of_larger += shared.rank_part[rank];
       }
       if (first) wanted = wanted_of(all);
-      const bool enough = above + all >= wanted;
-      if (enough) {
-        find_bin<kWeight>(shared, above + of_larger + to_last - own, own, wanted);
-        wait_for_all();
-      }
-      if (of_largest) {
-        of_largest = false;
-        if (enough) bound = fmaxf(bound, Key::value(shared.found << low));
-        continue;
-      }
-      if (!enough) return;  // after the first round, if at all
+      if (above + all < wanted) return;  // in the first round, if at all
+      find_bin<kWeight>(shared, above + of_larger + to_last - own, own, wanted);
+      wait_for_all();
       above = shared.above;
       prefix = prefix << bits | shared.found;
       shift = low;
@@ -205,29 +189,14 @@ class Selection {
     threshold = fmaxf(threshold, Key::value(prefix));
   }
 
-  template <class Eligible>
-  static STROBE_DEVICE void count_largest(const Columns& columns, Shared& shared, Eligible eligible,
-                                          int low) {
-    float largest = -float_at(0x7f800000);
-    columns.for_each([&](int, int, const float(&x)[kVector]) {
-#pragma unroll
-      for (int i = 0; i < kVector; ++i)
-        if (eligible(x[i])) largest = fmaxf(largest, x[i]);
-    });
-    if (largest > -float_at(0x7f800000)) add_shared(&shared.low[Keys<false>::of(largest) >> low], 1);
-  }
-
   // A sum that leaves the low word is rare: large weights are few.
-  template <bool kWeight, class Amount>
-  static STROBE_DEVICE void add(Shared& shared, const float (&x)[kVector], const uint32_t (&bin)[kVector],
-                                const bool (&taken)[kVector], Amount amount) {
-    uint64_t more[kVector];
+  template <bool kWeight>
+  static STROBE_DEVICE void add(Shared& shared, const uint32_t (&bin)[kVector],
+                                const uint64_t (&more)[kVector]) {
     uint32_t before[kVector];
 #pragma unroll
-    for (int i = 0; i < kVector; ++i) {
-      more[i] = taken[i] ? amount(x[i]) : 0;
+    for (int i = 0; i < kVector; ++i)
       if (more[i] != 0) before[i] = add_shared(&shared.low[bin[i]], static_cast<uint32_t>(more[i]));
-    }
     if constexpr (kWeight)
 #pragma unroll
       for (int i = 0; i < kVector; ++i) {

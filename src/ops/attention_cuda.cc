@@ -70,8 +70,8 @@ constexpr bool takes_many_rows(int tile_qk, bool fp8, bool general, cuda::Archit
 
 constexpr bool fits_every_architecture(int rows, const Tile& tile, bool fp8) {
   return std::all_of(cuda::kArchitectures.begin(), cuda::kArchitectures.end(), [&](const auto& facts) {
-    return kernel::prefill_shared_bytes(rows, tile.qk, tile.vo, fp8) +
-               kernel::prefill_static_bytes(tile.qk) <=
+    return kernel::prefill_shared_bytes(rows, tile.qk, tile.vo, fp8, false) +
+               kernel::prefill_static_bytes(tile.qk, false) <=
            facts.shared_bytes_per_block;
   });
 }
@@ -92,8 +92,8 @@ bool valid(jit::Values values, cuda::Architecture architecture) {
 
 jit::LaunchFacts launch_facts(jit::Values values, cuda::Architecture) {
   return {.threads = kThreads,
-          .shared_bytes =
-              kernel::prefill_shared_bytes(values[kRows], values[kQk], values[kVo], values[kFp8] != 0)};
+          .shared_bytes = kernel::prefill_shared_bytes(values[kRows], values[kQk], values[kVo],
+                                                       values[kFp8] != 0, values[kGeneral] != 0)};
 }
 
 constexpr jit::KernelSource kPrefill = {.name = "attention_prefill",
