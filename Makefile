@@ -14,8 +14,9 @@ INSTALL := scripts/install_packages.sh
 help:
 	@echo 'make demo       builds, then runs a Llama-3.1-8B layer and 200 steps of a real service on this machine, checked against FP64'
 	@echo 'make test       builds, then runs the unit tests and the tests of the installed library'
-	@echo 'make test-full  adds the report pages in a browser, 64-bit Arm under qemu, address, undefined-behaviour and thread sanitizers, and the long sweeps'
+	@echo 'make test-full  adds the report pages in a browser, the wheel, torch, 64-bit Arm under qemu, address, undefined-behaviour and thread sanitizers, and the long sweeps'
 	@echo 'make build      builds library, command, tests and examples into build/release; build/strobe is the command'
+	@echo 'make wheel      builds the Python package into build/python/wheel and tests it from an environment of its own'
 	@echo 'make bench      measures; ARGS are those of `strobe bench` (default: --suite llama-3.1-8b --refcheck)'
 	@echo 'make lint       checks formatting and house rules; make format formats; make tidy runs clang-tidy'
 	@echo 'make docs       regenerates docs/operators.md, the tables of docs/performance.md and the pictures'
@@ -56,6 +57,8 @@ test: build
 test-full: test
 	ctest --preset slow --parallel $(JOBS)
 	@$(MAKE) --no-print-directory test-browser
+	@$(MAKE) --no-print-directory test-wheel
+	@$(MAKE) --no-print-directory test-torch
 	@$(MAKE) --no-print-directory test-aarch64
 	@$(MAKE) --no-print-directory test-asan
 	@$(MAKE) --no-print-directory test-ubsan
@@ -67,6 +70,22 @@ test-browser: build
 	@$(INSTALL) $(PACKAGES_BROWSER)
 	@/usr/bin/python3 -m venv build/browser && build/browser/bin/pip install --quiet selenium || echo 'selenium could not be installed'
 	build/browser/bin/python tests/browser/report_page_test.py $(STROBE)
+
+# The wheel, built and used as a user's pip does; it is left in build/python/wheel.
+.PHONY: wheel test-wheel
+wheel test-wheel: packages
+	@$(INSTALL) $(PACKAGES_TEST)
+	tests/python/wheel.sh $(CURDIR) $(CURDIR)/build/python
+
+# The Python package with torch (about a gigabyte) and a Hugging Face Llama; without an index the tests say that they are skipped.
+.PHONY: test-torch
+test-torch: build
+	@$(INSTALL) $(PACKAGES_TEST)
+	cmake --install build/release --component python --prefix build/python/site
+	@python3 -m venv build/venv-torch
+	@build/venv-torch/bin/pip install --quiet torch transformers numpy pytest ml_dtypes apache-tvm-ffi || { echo 'torch could not be installed'; exit 0; }; \
+	tests/python/run.sh $(CURDIR)/build/venv-torch $(CURDIR)/build/python/site -k torch && \
+	PYTHONPATH=build/python/site build/venv-torch/bin/python benchmarks/transformers_llama.py
 
 # The unit tests in a preset's build.
 .PHONY: test-aarch64 test-asan test-ubsan test-tsan

@@ -76,13 +76,13 @@ def main(command_line=None):
     facts = machine(torch, found, options.commit)
     print(report.heading(facts))
     results = []
-    words = sys.argv[1:] if command_line is None else command_line
+    command = ["benchmarks/versus_torch.py", *(sys.argv[1:] if command_line is None else command_line)]
     for case in chosen:
         contenders = peers.contenders_of(case, found, options.contenders)
         results.append(timing.measure(case, contenders, options.repetitions, options.warm))
         print(report.table(results[-1]), flush=True)
         if options.json:
-            report.write_json(options.json, facts, words, results)
+            report.write_json(options.json, facts, command, results)
     wrong = [row for result in results for row in result["rows"] if not row["correct"]]
     return 1 if wrong else 0
 

@@ -7,3 +7,5 @@ if(SKBUILD)  # a wheel carries no symbol tables
   target_link_options(strobe PRIVATE -s)
   target_link_options(strobe_cli PRIVATE -s)
 endif()
+add_custom_target(strobe_python)  # what the component installs
+add_dependencies(strobe_python strobe strobe_cli)

@@ -106,6 +106,10 @@ def goals_part(file):
     return lines
 
 
+def microseconds(time):
+    return f"{time:.2f}" if time < 10 else f"{time:.1f}"
+
+
 def versus_part(file):
     """The cases of benchmarks/versus_torch.py: who takes how long."""
     report = load(file)
@@ -117,7 +121,7 @@ def versus_part(file):
              "| case | " + " | ".join(names.values()) + " | Strobe, TB/s | of copy |", "|---|" + "---:|" * (len(names) + 2)]
     for case in report["cases"]:
         rows = {row["contender"]: row for row in case["rows"]}
-        times = [f"{rows[name]['median_us']:.1f}" if name in rows else "–" for name in names]
+        times = [microseconds(rows[name]["median_us"]) if name in rows else "–" for name in names]
         own = rows["strobe"]
         lines.append(f"| {case['case']} | {' | '.join(times)} | {own['tb_s']:.2f} | {own['of_copy']:.2f} |")
     return lines

@@ -112,8 +112,8 @@ TEST(Activation, MatchesTheReferenceAtNegativeArguments) {
 }
 
 // At every bf16: the nearest result, or the other neighbour where the exact value lies in the middle. Held
-// absolutely is what is too small to matter: gelu's tail, gelu_tanh's where 1 + tanh cancels in FP64 itself, and
-// what lies below 1e-35.
+// absolutely is what is too small to matter: gelu's tail, gelu_tanh's where 1 + tanh cancels in FP64 itself,
+// and what lies below 1e-35.
 TEST(Activation, EveryBf16IsRoundedToNearest) {
   constexpr std::int64_t kRows = 64, kHidden = 1024;
   Tensor input(Dtype::kBf16, {kRows, 2 * kHidden});

@@ -61,6 +61,7 @@ TEST(DecodeChoice, ServesWhatItCanAlone) {
   EXPECT_FALSE(serves_decode(shape_of(128), 5, kArchitecture));
   EXPECT_TRUE(serves_decode(shape_of(256), 2, kArchitecture)) << "8 rows";
   EXPECT_FALSE(serves_decode(shape_of(256), 3, kArchitecture));
+  EXPECT_FALSE(serves_decode(shape_of(192), 3, kArchitecture));
   EXPECT_FALSE(serves_decode(shape_of(80), 1, kArchitecture));
   EXPECT_FALSE(serves_decode(shape_of(128, Dtype::kF16), 1, kArchitecture)) << "not the type of q";
   EXPECT_TRUE(serves_decode(shape_of(128, Dtype::kE5m2), 1, kArchitecture));

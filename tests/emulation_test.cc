@@ -402,8 +402,7 @@ TEST(EmulationFault, SharedMemoryThatNobodyHasWritten) {
 }
 
 TEST(EmulationFault, AVectorThatIsNotAligned) {
-  const std::string fault =
-      fault_of("if (i == 0) params.out[0] = load<16>(params.in + 1).word[0];");
+  const std::string fault = fault_of("if (i == 0) params.out[0] = load<16>(params.in + 1).word[0];");
   EXPECT_THAT(fault, HasSubstr("CUDA_ERROR_MISALIGNED_ADDRESS"));
   EXPECT_THAT(fault, HasSubstr("no multiple of 16"));
 }

@@ -206,17 +206,15 @@ TEST_F(GpuBench, PageOfGpuRowsAloneHasARoofline) {
                                            Not(HasSubstr("\"inf")), Not(HasSubstr("\"nan"))));
 }
 
-TEST_F(GpuBench, WhatHasNoCudaBackendIsSaid) {
-  const Outcome attention = test::strobe("bench --routine batch_decode_paged --device cuda");
-  EXPECT_EQ(attention.status, 1) << attention.err;
-  EXPECT_THAT(attention.err, AllOf(HasSubstr("batch_decode_paged has no CUDA backend; on cuda:0 run: "),
-                                   HasSubstr("rmsnorm")));
+TEST_F(GpuBench, WhatHasNoSuchBackendIsSaid) {
+  const Outcome one = test::strobe(std::string("bench ") + kSmallNorm + "--device cuda --backends cuda/sm90");
+  EXPECT_EQ(one.status, 1) << one.err;
+  EXPECT_THAT(one.err, AllOf(HasSubstr("rmsnorm has no cuda/sm90 backend; on cuda:0 run: "),
+                             HasSubstr("batch_decode_paged")));
   const std::string suite = folder_.file("s.json", R"({"name": "s", "description": "d", "cases": [
-      {"routine": "batch_decode_paged", "batch_size": 1, "kv_len": 16},
       {"routine": "rmsnorm", "num_tokens": 3, "hidden": 128}]})");
-  const Json json = run("--suite " + suite + " --device cuda");
-  EXPECT_EQ(json.at("rows").size(), 1u);
-  EXPECT_THAT(outcome_.err, HasSubstr("left out on cuda:0: batch_decode_paged has no CUDA backend"));
+  EXPECT_THAT(test::strobe("bench --suite " + suite + " --device cuda --backends cuda/sm90").err,
+              HasSubstr("left out on cuda:0: rmsnorm has no cuda/sm90 backend"));
 }
 
 TEST_F(GpuBench, WrongDevicesAndLevels) {

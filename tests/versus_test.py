@@ -58,7 +58,7 @@ class Files(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             path = folder + "/out.json"
             for cases in ([result(row())], [result(row()), result(row("torch"))]):
-                report.write_json(path, {"gpu": "a GPU"}, ["--warm"], cases)
+                report.write_json(path, {"gpu": "a GPU"}, ["benchmarks/versus_torch.py", "--warm"], cases)
             with open(path, encoding="utf-8") as file:
                 written = json.load(file)
             self.assertEqual(written["command"], "benchmarks/versus_torch.py --warm")

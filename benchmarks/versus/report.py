@@ -42,9 +42,9 @@ def table(result):
     return "\n".join(lines)
 
 
-def write_json(path, facts, command_line, results):
+def write_json(path, facts, command, results):
     """Replaces the file as a whole, so that an interrupted run leaves the cases before it."""
-    text = json.dumps({"machine": facts, "command": " ".join(["benchmarks/versus_torch.py", *command_line]), "cases": results}, indent=1)
+    text = json.dumps({"machine": facts, "command": " ".join(command), "cases": results}, indent=1)
     with open(path + ".part", "w", encoding="utf-8") as file:
         file.write(text + "\n")
     os.replace(path + ".part", path)

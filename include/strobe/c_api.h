@@ -101,8 +101,10 @@ typedef struct {
 /* Operators, their arguments, dtypes, shapes, defaults and formulas as JSON; lives as long as the library. */
 STROBE_API const char* strobe_describe(void);
 
-/* `backend`: "auto", "cpu", "cuda/sm80", "cuda/sm90". The caller owns one reference of *function. For an
- * operator that splits into plan and run this binds the plan, and makes the state that both share. */
+/* An argument is a name of the declaration, or, for a part of a tensor, "k[1=0]": index 0 of axis 1 of the
+ * tensor given, as a cache [num_pages, 2, …] holds keys and values. `backend`: "auto", "cpu", "cuda/sm80",
+ * "cuda/sm90". The caller owns one reference of *function. For an operator that splits into plan and run this
+ * binds the plan, and makes the state that both share. */
 STROBE_API StrobeStatus strobe_bind(const char* operator_name, const char* const* arguments, int32_t count,
                                     const char* backend, StrobeFunction** function);
 /* The run that belongs to a plan; it keeps what it needs of it. */

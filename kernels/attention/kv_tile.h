@@ -42,16 +42,17 @@ class MatrixPlaces {
 };
 
 // Where the rows of a group of tokens lie; those of no token lie anywhere in the cache.
-inline constexpr int kGroupTokens = 64;
+template <int kTokens>
 struct TokenRows {
-  const char *k[kGroupTokens], *v[kGroupTokens];
+  const char *k[kTokens], *v[kTokens];
 };
 
 // A thread for each token finds its rows, of a cache that begins at k and v.
+template <int kTokens>
 STROBE_DEVICE void find_rows(const AttentionParams& params, const AttentionItem& item, const char* k,
-                             const char* v, int32_t first_token, int32_t end, TokenRows& rows) {
+                             const char* v, int32_t first_token, int32_t end, TokenRows<kTokens>& rows) {
   const auto i = static_cast<int32_t>(threadIdx.x);
-  if (i >= kGroupTokens) return;
+  if (i >= kTokens) return;
   const int32_t token = min(first_token + i, end - 1);
   rows.k[i] = k + kv_offset(params, item, token, params.k_stride_page, params.k_stride_token);
   rows.v[i] = v + kv_offset(params, item, token, params.v_stride_page, params.v_stride_token);

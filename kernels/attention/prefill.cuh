@@ -40,8 +40,6 @@ STROBE_DEVICE void copy_queries(const AttentionParams& params, const Shared& sha
   }
 }
 
-constexpr int kGroupTiles = kGroupTokens / kTileTokens;
-
 // The rows of the tokens of a group of tiles.
 STROBE_DEVICE void find_group(const AttentionParams& params, Shared& shared, int32_t group) {
   const TokenRange& tokens = shared.ranges.block;
@@ -54,7 +52,7 @@ STROBE_DEVICE void copy_tile(const AttentionParams& params, const Shared& shared
                              SharedAddress to) {
   const TokenRange& tokens = shared.ranges.block;
   const int32_t count = tokens.end - tokens.begin - number * kTileTokens;
-  const TokenRows& group = shared.tokens[number / kGroupTiles % 2];
+  const TokenRows<kGroupTokens>& group = shared.tokens[number / kGroupTiles % 2];
   const char* const* k = group.k + number % kGroupTiles * kTileTokens;
   const char* const* v = group.v + number % kGroupTiles * kTileTokens;
   if constexpr (kFp8) {
@@ -201,7 +199,7 @@ STROBE_DEVICE void attend_rows(const AttentionParams& params, char* tiles, Share
       if constexpr (kStages == 1) __syncthreads();
       convert_tile(params, tiles + (raw - q_tile), tiles + kQBytes + stage);
     }
-    if (number % kGroupTiles == kGroupTiles - 2) find_group(params, shared, number / kGroupTiles + 1);
+    if (number % kGroupTiles == 0) find_group(params, shared, number / kGroupTiles + 1);
     __syncthreads();
     if constexpr (kFp8)
       copy_tile(params, shared, number + 1, raw);

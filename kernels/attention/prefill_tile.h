@@ -14,8 +14,11 @@
 namespace strobe::kernel {
 
 constexpr int kThreads = 128, kWarps = 4;
-constexpr int kTileTokens = prefill_tile_tokens(kTileQk), kStages = prefill_stages(kTileQk, kFp8);
+constexpr int kTileTokens = prefill_tile_tokens(kTileQk, kGeneral), kStages = prefill_stages(kTileQk, kFp8);
 constexpr int kCacheBytes = kFp8 ? 1 : 2;  // of an element
+// Rows of tokens are found for two tiles at a time.
+constexpr int kGroupTiles = 2, kGroupTokens = kGroupTiles * kTileTokens;
+static_assert(kGroupTokens <= kThreads);
 constexpr int kRowTiles = kTileRows / (16 * kWarps);
 constexpr int kTokenGroups = kTileTokens / 8, kVoGroups = kTileVo / 8;
 // Weights may grow to 2^kSlack before the maximum follows; 16-bit floats keep their precision there.
@@ -40,11 +43,11 @@ struct Shared {
   int32_t rows;       // of the item
   int32_t first_row;  // of those that the block is at
   TileRanges ranges;
-  TokenRows tokens[2];           // of the groups of tiles of even and of odd number
-  int32_t special[kTileTokens];  // whether a token's v holds NaN or Inf
+  TokenRows<kGroupTokens> tokens[2];  // of the groups of tiles of even and of odd number
+  int32_t special[kTileTokens];       // whether a token's v holds NaN or Inf
 };
 
-static_assert(sizeof(Shared) <= kPrefillStaticBytes);
+static_assert(sizeof(Shared) <= prefill_static_bytes(kTileQk, kGeneral));
 
 // A lane's rows: [tile][half], row g + 8 half of the tile.
 struct RowStates {

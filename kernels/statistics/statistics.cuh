@@ -67,16 +67,13 @@ STROBE_DEVICE const char* address_of(const StatisticsParams& params, int64_t ele
 }
 
 STROBE_DEVICE void add(StatisticsPart& part, double value) {
-  if (value != value) {
-    ++part.nan;
-  } else if (value - value != 0) {
-    ++part.inf;
-  } else {
-    ++part.finite;
-    part.sum += value;
-    part.low = value < part.low ? value : part.low;
-    part.high = value > part.high ? value : part.high;
-  }
+  const bool is_nan = value != value, is_finite = value - value == 0;
+  part.nan += is_nan ? 1 : 0;
+  part.inf += !is_nan && !is_finite ? 1 : 0;
+  part.finite += is_finite ? 1 : 0;
+  part.sum += is_finite ? value : 0;
+  part.low = is_finite && value < part.low ? value : part.low;
+  part.high = is_finite && value > part.high ? value : part.high;
 }
 
 STROBE_DEVICE void add(StatisticsPart& part, const StatisticsPart& other) {

@@ -7,7 +7,7 @@ came. `strobe.ops` has every operator of the library in its own terms.
 
 from __future__ import annotations
 
-from . import activation, attention, cascade, decode, norm, ops, page, prefill, quantization, rope
+from . import activation, attention, cascade, decode, norm, ops, page, prefill, quantization, rope, sampling
 from ._errors import Unsupported
 from .activation import gelu_and_mul, gelu_tanh_and_mul, silu_and_mul
 from .attention import BatchAttention, BatchAttentionWithAttentionSinkWrapper
@@ -54,6 +54,19 @@ from .rope import (
     apply_rope_pos_ids_inplace,
     apply_rope_with_cos_sin_cache,
     apply_rope_with_cos_sin_cache_inplace,
+)
+from .sampling import (
+    min_p_sampling_from_probs,
+    sampling_from_logits,
+    sampling_from_probs,
+    softmax,
+    top_k_mask_logits,
+    top_k_renorm_probs,
+    top_k_sampling_from_probs,
+    top_k_top_p_sampling_from_logits,
+    top_k_top_p_sampling_from_probs,
+    top_p_renorm_probs,
+    top_p_sampling_from_probs,
 )
 
 __version__ = "0.1.0"

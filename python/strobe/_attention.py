@@ -71,14 +71,18 @@ class Planned:
     """
 
     RUN = ("q", "k", "v", "out", "lse", "sinks")
+    RUN_OF_ONE_CACHE = ("q", "k[1=0]", "v[1=1]", "out", "lse", "sinks")  # [num_pages, 2, …]
 
     def __init__(self, operator: str, backend: str, framework: Framework) -> None:
         self._framework = framework
         declared = declaration(operator)
         arguments = [a["name"] for kind in ("operands", "attributes") for a in declared[kind] if a["phase"] == "plan"]
         self._arguments = {name: None for name in arguments}
-        self._plan, self.run = bind_plan(operator, arguments, self.RUN, backend)
+        self._plan, self.run, self.run_of_one_cache = bind_plan(
+            operator, arguments, self.RUN, self.RUN_OF_ONE_CACHE, backend=backend
+        )
         self._given: dict[str, Any] = {}
+        self._planned_for: Optional[dict[str, Any]] = None  # what the last run asked for, found to be the plan's
 
     def plan(self, **given: Any) -> int:
         """Plans, on the caller's current stream; returns the bytes of workspace."""
@@ -88,12 +92,16 @@ class Planned:
             stream = self._framework.current_stream(given["device_index"])
         workspace_bytes = self._plan(*{**self._arguments, **given}.values(), stream)
         self._given = given
+        self._planned_for = None
         return workspace_bytes
 
     def replan(self, **changed: Any) -> None:
         """Plans again where one of the arguments is another than last time."""
+        if changed == self._planned_for:
+            return
         if any(self._given.get(name) != value for name, value in changed.items()):
             self.plan(**{**self._given, **changed})
+        self._planned_for = changed
 
     def given(self, name: str) -> Any:
         """What the last plan was given."""
@@ -113,6 +121,7 @@ class BatchWrapper:
     """A plan over paged or ragged KV behind FlashInfer's wrappers."""
 
     _operator = "batch_attention_paged"
+    _paged = True
 
     def __init__(
         self,
@@ -192,16 +201,17 @@ class BatchWrapper:
         lse: Optional[Tensor],
         return_lse: bool,
         sinks: Optional[Tensor],
-        **scales: Any,
+        **changed: Any,
     ) -> Union[Tensor, tuple[Tensor, Tensor]]:
+        """Runs with `k` and `v`, which are one tensor when it holds both; `changed` may differ from the plan."""
         planned = self._check_planned()
-        planned.replan(**scales)
+        planned.replan(**changed)
         framework = framework_of(q, f"{self._operator}: q")
         if out is None:
             out = framework.empty((*q.shape[:-1], v.shape[-1]), q, self._out_dtype)
         if return_lse and lse is None:
             lse = framework.empty(q.shape[:-1], q, "f32")
-        planned.run(q, k, v, out, lse, sinks)
+        (planned.run_of_one_cache if k is v and self._paged else planned.run)(q, k, v, out, lse, sinks)
         return (framework.result(out), framework.result(lse)) if return_lse else framework.result(out)
 
     _out_dtype: Optional[str] = None  # None: that of q

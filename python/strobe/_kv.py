@@ -14,8 +14,8 @@ def check_layout(kv_layout: str) -> str:
     return kv_layout
 
 
-def split_cache(paged_kv_cache: Any) -> tuple[Tensor, Tensor]:
-    """K and V of a cache given as one tensor [num_pages, 2, …] or as a pair."""
+def both_of_cache(paged_kv_cache: Any) -> tuple[Tensor, Tensor]:
+    """K and V of a cache given as a pair; twice the same tensor [num_pages, 2, …] when it is one."""
     if isinstance(paged_kv_cache, (tuple, list)):
         if len(paged_kv_cache) != 2:
             raise ValueError(f"paged_kv_cache: expected a pair of k and v, got {len(paged_kv_cache)} tensors")
@@ -28,4 +28,4 @@ def split_cache(paged_kv_cache: Any) -> tuple[Tensor, Tensor]:
             "paged_kv_cache: expected shape [num_pages, 2, page_size, num_kv_heads, head_dim] (HND: num_kv_heads "
             f"before page_size) or a pair of k and v, got {list(shape)}"
         )
-    return paged_kv_cache[:, 0], paged_kv_cache[:, 1]
+    return paged_kv_cache, paged_kv_cache

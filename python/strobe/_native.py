@@ -87,11 +87,12 @@ class _Binding:
 
     def __init__(self, operator: str, arguments: Sequence[str], handle: Any) -> None:
         self.operator = operator
-        self.arguments = tuple(arguments)
+        # "k[1=0]", index 0 of axis 1 of the tensor given, is the operand k.
+        self.arguments = tuple(argument.partition("[")[0] for argument in arguments)
         operands = declaration(operator)["operands"]
         self.written = frozenset(o["name"] for o in operands if o["role"] != "input")
         tensors = {o["name"] for o in operands}
-        self.tensor_positions = tuple(i for i, name in enumerate(arguments) if name in tensors)
+        self.tensor_positions = tuple(i for i, name in enumerate(self.arguments) if name in tensors)
         self.native = module()["strobe_function"](handle)
 
     def call(self) -> Callable[..., Any]:
@@ -127,13 +128,13 @@ def bind(operator: str, arguments: Sequence[str], backend: str = "auto") -> Call
 
 
 def bind_plan(
-    operator: str, plan_arguments: Sequence[str], run_arguments: Sequence[str], backend: str = "auto"
-) -> tuple[Callable[..., int], Callable[..., None]]:
-    """A plan, which returns the bytes of its workspace, and the run that goes with it. They share a state that
-    lives as long as either of them; one thread at a time may use it."""
+    operator: str, plan_arguments: Sequence[str], *run_arguments: Sequence[str], backend: str = "auto"
+) -> tuple[Callable[..., Any], ...]:
+    """A plan, which returns the bytes of its workspace, and the runs that go with it, one for each order of
+    arguments. They share a state that lives as long as any of them; one thread at a time may use it."""
     plan = module()["strobe_bind"](operator, ",".join(plan_arguments), backend)
-    run = module()["strobe_bind_run"](plan, ",".join(run_arguments))
-    return _Binding(operator, plan_arguments, plan).call(), _Binding(operator, run_arguments, run).call()
+    runs = [(names, module()["strobe_bind_run"](plan, ",".join(names))) for names in run_arguments]
+    return tuple(_Binding(operator, names, handle).call() for names, handle in [(plan_arguments, plan), *runs])
 
 
 class Calls:

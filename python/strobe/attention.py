@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Optional, Union
 
 from ._attention import BatchWrapper, dtypes, options, refuse, scale
-from ._kv import split_cache
+from ._kv import both_of_cache
 from .prefill import BatchPrefillWithPagedKVCacheWrapper
 
 Tensor = Any
@@ -90,7 +90,7 @@ class BatchAttention(BatchWrapper):
         """Attends as planned; returns out and lse. A soft cap other than 0 takes the place of the plan's."""
         refuse(type(self).__name__, profiler_buffer=profiler_buffer, kv_cache_sf=kv_cache_sf)
         changed = {"logits_soft_cap": logits_soft_cap} if logits_soft_cap else {}
-        k, v = split_cache(kv_cache)
+        k, v = both_of_cache(kv_cache)
         return self._run(q, k, v, out, lse, True, None, k_scale=scale(k_scale), v_scale=scale(v_scale), **changed)
 
 

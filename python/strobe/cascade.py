@@ -12,7 +12,7 @@ from typing import Any, Optional, Sequence
 
 from ._attention import refuse
 from ._frameworks import framework_of
-from ._kv import split_cache
+from ._kv import both_of_cache
 from ._native import Calls
 from .decode import BatchDecodeWithPagedKVCacheWrapper
 from .prefill import BatchPrefillWithPagedKVCacheWrapper, single_prefill_with_kv_cache_return_lse
@@ -256,7 +256,7 @@ class BatchPrefillWithSharedPrefixPagedKVCacheWrapper:
         """`causal` holds among what a request has for itself; all its queries see the prefix."""
         if not self._arguments:
             raise ValueError(f"{type(self).__name__}: forward: expected begin_forward to be called before it")
-        k, _ = split_cache(unique_kv_cache)
+        k, _ = both_of_cache(unique_kv_cache)
         self._unique.plan(
             *self._arguments, causal=causal, sm_scale=sm_scale, q_data_type=q.dtype, kv_data_type=k.dtype
         )

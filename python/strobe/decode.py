@@ -16,7 +16,7 @@ from typing import Any, Optional, Union
 from ._attention import BatchWrapper, dtypes, options, out_dtype, refuse, scale
 from ._errors import unsupported, unsupported_class
 from ._frameworks import framework_of
-from ._kv import check_layout, split_cache
+from ._kv import both_of_cache, check_layout
 from ._native import Calls
 
 Tensor = Any
@@ -279,11 +279,12 @@ class BatchDecodeWithPagedKVCacheWrapper(BatchWrapper):
         Returns:
             out like q; with return_lse also lse, f32 [batch_size * q_len_per_req, num_qo_heads], base 2.
         """
-        refuse(
-            type(self).__name__, args=args or None, kv_cache_sf=kv_cache_sf,
-            skip_softmax_threshold_scale_factor=skip_softmax_threshold_scale_factor,
-        )  # fmt: skip
-        k, v = split_cache(paged_kv_cache)
+        if args or kv_cache_sf is not None or skip_softmax_threshold_scale_factor is not None:
+            refuse(
+                type(self).__name__, args=args or None, kv_cache_sf=kv_cache_sf,
+                skip_softmax_threshold_scale_factor=skip_softmax_threshold_scale_factor,
+            )  # fmt: skip
+        k, v = both_of_cache(paged_kv_cache)
         changed = {} if window_left is None else {"window_left": window_left}
         return self._run(
             q, k, v, out, lse, return_lse, sinks, q_scale=scale(q_scale), k_scale=scale(k_scale),

@@ -24,6 +24,7 @@ GENERATORS = (
     "gen_page_module",
     "gen_quantization_module",
     "gen_rope_module",
+    "gen_sampling_module",
     "gen_single_decode_module",
     "gen_single_prefill_module",
 )

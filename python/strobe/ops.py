@@ -69,7 +69,7 @@ def _make_class(operator: dict[str, Any]) -> type:
 
     class Planned:
         def __init__(self, backend: str = "auto") -> None:
-            plan, run = bind_plan(operator["name"], phases["plan"], phases["run"], backend)
+            plan, run = bind_plan(operator["name"], phases["plan"], phases["run"], backend=backend)
             self.plan = _by_keyword(operator, "plan", plan)
             self.run = _by_keyword(operator, "run", run)
 

@@ -11,14 +11,17 @@ from typing import Any, Optional
 
 from ._errors import unsupported
 from ._frameworks import framework_of
-from ._kv import check_layout, split_cache
+from ._kv import both_of_cache, check_layout
 from ._native import Calls
 
 Tensor = Any
 
+_APPEND = (
+    "append_key, append_value, batch_indices, positions, {}, {}, kv_indices, kv_indptr, kv_last_page_len, kv_layout"
+)
 _calls = Calls(
-    append="append_paged_kv_cache(append_key, append_value, batch_indices, positions, k_cache, v_cache, kv_indices, "
-    "kv_indptr, kv_last_page_len, kv_layout)",
+    append=f"append_paged_kv_cache({_APPEND.format('k_cache', 'v_cache')})",
+    append_to_one_cache=f"append_paged_kv_cache({_APPEND.format('k_cache[1=0]', 'v_cache[1=1]')})",
     append_mla="append_paged_mla_kv_cache(append_ckv, append_kpe, batch_indices, positions, ckv_cache, kpe_cache, "
     "kv_indices, kv_indptr, kv_last_page_len)",
     positions="get_batch_indices_positions(append_indptr, seq_lens, batch_indices, positions)",
@@ -54,8 +57,8 @@ def append_paged_kv_cache(
     >>> np.argwhere(cache[..., 0, 0]).tolist()
     [[0, 0, 1], [0, 1, 1]]
     """
-    k_cache, v_cache = split_cache(paged_kv_cache)
-    _calls.append(
+    k_cache, v_cache = both_of_cache(paged_kv_cache)
+    (_calls.append_to_one_cache if k_cache is v_cache else _calls.append)(
         append_key, append_value, batch_indices, positions, k_cache, v_cache, kv_indices, kv_indptr, kv_last_page_len,
         check_layout(kv_layout),
     )  # fmt: skip

@@ -19,7 +19,7 @@ from ._attention import BatchWrapper, backend_name, dtypes, options, out_dtype, 
 from ._dtypes import dtype_name
 from ._errors import unsupported
 from ._frameworks import framework_of
-from ._kv import check_layout, split_cache
+from ._kv import both_of_cache, check_layout
 from ._native import bind
 
 Tensor = Any
@@ -326,11 +326,12 @@ class BatchPrefillWithPagedKVCacheWrapper(_BatchPrefill):
         uses_spcompress: Optional[bool] = None,
     ) -> Result:
         """Attends as planned: `q` is [nnz_qo, num_qo_heads, head_dim_qk]; the rest as for decode."""
-        refuse(
-            type(self).__name__, args=args or None, kv_cache_sf=kv_cache_sf,
-            skip_softmax_threshold_scale_factor=skip_softmax_threshold_scale_factor, uses_spcompress=uses_spcompress,
-        )  # fmt: skip
-        k, v = split_cache(paged_kv_cache)
+        if args or kv_cache_sf is not None or skip_softmax_threshold_scale_factor is not None or uses_spcompress:
+            refuse(
+                type(self).__name__, args=args or None, kv_cache_sf=kv_cache_sf, uses_spcompress=uses_spcompress,
+                skip_softmax_threshold_scale_factor=skip_softmax_threshold_scale_factor,
+            )  # fmt: skip
+        k, v = both_of_cache(paged_kv_cache)
         changed = {} if window_left is None else {"window_left": window_left}
         return self._run(
             q, k, v, out, lse, return_lse, sinks, q_scale=scale(q_scale), k_scale=scale(k_scale),
@@ -376,6 +377,7 @@ class BatchPrefillWithRaggedKVCacheWrapper(_BatchPrefill):
     """
 
     _operator = "batch_attention_ragged"
+    _paged = False
 
     def __init__(
         self,

@@ -166,8 +166,7 @@ void add_workload(const BenchOptions& options, std::span<const std::string> extr
   if (!options.csv.empty())
     fail(ErrorKind::kInvalidArgument, "--csv: a workload has no rows; --json writes its steps");
   const BackendChoice choice = choose(options.one, plan);
-  if (!choice.gpu_backends.empty())
-    fail(ErrorKind::kUnsupported, "a workload runs on the CPU only: attention has no CUDA backend");
+  if (!choice.gpu_backends.empty()) fail(ErrorKind::kUnsupported, "a workload runs on the CPU only");
   plan.session.levels = choice.levels;
   if (plan.session.levels.size() > 1)
     fail(ErrorKind::kInvalidArgument, "--isa: expected one level for a workload, got {}",

@@ -85,7 +85,22 @@ void Function::bind(std::span<const std::string_view> arguments) {
   for (std::string_view argument : arguments) slots_.push_back(find(argument));
 }
 
+// "k", or "k[1=0]": index 0 of axis 1 of the tensor given.
 Function::Slot Function::find(std::string_view argument) const {
+  const std::size_t bracket = argument.find('[');
+  if (bracket == std::string_view::npos) return find_declared(argument);
+  Slot slot = find_declared(argument.substr(0, bracket));
+  const std::string_view part = argument.substr(bracket);
+  if (slot.operand == nullptr || part.size() != 5 || part[1] < '0' || part[1] >= '0' + kMaxRank ||
+      part[2] != '=' || part[3] < '0' || part[3] > '9' || part[4] != ']')
+    fail(ErrorKind::kInvalidArgument, "{}: expected an operand with [axis=index], got '{}'", op_->name,
+         argument);
+  slot.axis = part[1] - '0';
+  slot.index = part[3] - '0';
+  return slot;
+}
+
+Function::Slot Function::find_declared(std::string_view argument) const {
   std::vector<std::string_view> known;
   for (const op::Operand& operand : op_->operands) {
     if (operand.phase != phase_) continue;
@@ -101,18 +116,24 @@ Function::Slot Function::find(std::string_view argument) const {
        argument, fmt::join(known, ", "));
 }
 
+void Function::set(const Slot& slot, const StrobeValue& value, void* args) const {
+  if (slot.operand == nullptr) return set_attribute(*op_, *slot.attribute, value, args);
+  set_operand(*op_, *slot.operand, value, args);
+  TensorView& view = slot.operand->view(args);
+  if (slot.axis < 0 || !view.given()) return;
+  if (slot.axis >= view.rank || slot.index >= view.shape[static_cast<std::size_t>(slot.axis)])
+    op::reject(*op_, slot.operand->name, "expected a tensor with index {} of axis {}, got {}", slot.index,
+               slot.axis, describe(view));
+  view = view.select(slot.axis, slot.index);
+}
+
 void Function::call(std::span<const StrobeValue> values, Stream stream) const {
   if (values.size() > slots_.size())
     fail(ErrorKind::kInvalidArgument, "{}: expected at most {} arguments, got {}", op_->name, slots_.size(),
          values.size());
   alignas(std::max_align_t) std::byte args[kMaxArgsBytes];
   std::memcpy(args, defaults_.get(), op_->args_size);
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    if (slots_[i].operand != nullptr)
-      set_operand(*op_, *slots_[i].operand, values[i], args);
-    else
-      set_attribute(*op_, *slots_[i].attribute, values[i], args);
-  }
+  for (std::size_t i = 0; i < values.size(); ++i) set(slots_[i], values[i], args);
   const Launch launch(stream, backend_);
   if (plan_ == nullptr) return op::call_erased(*op_, args, launch);
   call_planned(args, launch);

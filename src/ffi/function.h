@@ -39,9 +39,13 @@ class Function {
   struct Slot {
     const op::Operand* operand;      // one of the two
     const op::Attribute* attribute;  // is null
+    int axis = -1;                   // of the tensor given, that the operand is one index of; -1: all of it
+    std::int64_t index = 0;
   };
   void bind(std::span<const std::string_view> arguments);
   Slot find(std::string_view argument) const;
+  Slot find_declared(std::string_view argument) const;
+  void set(const Slot& slot, const StrobeValue& value, void* args) const;
   void call_planned(const void* args, const Launch& launch) const;
 
   const op::Operator* op_;

@@ -59,32 +59,41 @@ Tile tile_of(int head_dim_qk, int head_dim_vo) {
   return kTiles[std::size(kTiles) - 1];
 }
 
-// Whether the registers hold 128 rows.
-constexpr bool takes_many_rows(int tile_qk, bool general) { return tile_qk <= (general ? 128 : 192); }
+// Whether the registers hold 128 rows; converting takes more of them, and how many depends on the
+// architecture.
+constexpr bool takes_many_rows(int tile_qk, bool fp8, bool general, cuda::Architecture architecture) {
+  const bool converts_with_ease =
+      architecture == cuda::Architecture::kSm80 || architecture == cuda::Architecture::kSm90a;
+  if (fp8 && !converts_with_ease) return tile_qk <= 64;
+  return tile_qk <= (general ? 128 : 192);
+}
 
 constexpr bool fits_every_architecture(int rows, const Tile& tile, bool fp8) {
   return std::all_of(cuda::kArchitectures.begin(), cuda::kArchitectures.end(), [&](const auto& facts) {
-    return kernel::prefill_shared_bytes(rows, tile.qk, tile.vo, fp8) + kernel::kPrefillStaticBytes <=
+    return kernel::prefill_shared_bytes(rows, tile.qk, tile.vo, fp8, false) +
+               kernel::prefill_static_bytes(tile.qk, false) <=
            facts.shared_bytes_per_block;
   });
 }
 static_assert(std::all_of(std::begin(kTiles), std::end(kTiles), [](const Tile& tile) {
-  const int rows = takes_many_rows(tile.qk, false) ? 128 : 64;
+  const int rows = tile.qk <= 192 ? 128 : 64;
   return fits_every_architecture(rows, tile, false) &&
          (tile.qk > kMostFp8Dims || fits_every_architecture(rows, tile, true));
 }));
 
-bool valid(jit::Values values, cuda::Architecture) {
+bool valid(jit::Values values, cuda::Architecture architecture) {
   const bool tile = std::any_of(std::begin(kTiles), std::end(kTiles),
                                 [&](const Tile& it) { return it.qk == values[kQk] && it.vo == values[kVo]; });
-  return tile && (values[kRows] == 64 || takes_many_rows(values[kQk], values[kGeneral] != 0)) &&
+  return tile &&
+         (values[kRows] == 64 ||
+          takes_many_rows(values[kQk], values[kFp8] != 0, values[kGeneral] != 0, architecture)) &&
          (values[kQk] <= kMostFp8Dims || !values[kFp8]);
 }
 
 jit::LaunchFacts launch_facts(jit::Values values, cuda::Architecture) {
   return {.threads = kThreads,
-          .shared_bytes =
-              kernel::prefill_shared_bytes(values[kRows], values[kQk], values[kVo], values[kFp8] != 0)};
+          .shared_bytes = kernel::prefill_shared_bytes(values[kRows], values[kQk], values[kVo],
+                                                       values[kFp8] != 0, values[kGeneral] != 0)};
 }
 
 constexpr jit::KernelSource kPrefill = {.name = "attention_prefill",
@@ -125,9 +134,9 @@ bool is_general(const AttentionCudaShape& shape) {
 
 // Rows of the tensor-core kernel's tile: many where a request has so many, and one kernel for requests of any
 // length where a result must not depend on the others'.
-int tile_rows(const AttentionCudaShape& shape) {
+int tile_rows(const AttentionCudaShape& shape, cuda::Architecture architecture) {
   const Tile tile = tile_of(shape.head_dim_qk, shape.head_dim_vo);
-  if (!takes_many_rows(tile.qk, is_general(shape))) return 64;
+  if (!takes_many_rows(tile.qk, is_fp8(shape.kv_dtype), is_general(shape), architecture)) return 64;
   return shape.max_qo_len * shape.group() > 64 || shape.deterministic ? 128 : 64;
 }
 
@@ -154,7 +163,7 @@ plan::WorkListOptions list_options(const AttentionCudaShape& shape, const Gpu& g
           .causal = shape.mask == MaskMode::kCausal,
           .window_left = shape.window_left,
           .deterministic = shape.deterministic,
-          .item_rows = tensor_cores ? tile_rows(shape) : kF32Rows,
+          .item_rows = tensor_cores ? tile_rows(shape, gpu.architecture) : kF32Rows,
           .heads_together = 1,
           .items_per_worker = 1,
           .many_rows_shares = 2};
@@ -168,8 +177,12 @@ void launch_attention(const AttentionCudaShape& shape, const kernel::AttentionPa
     return launch_grid(kF32, {}, {.x = x, .y = y}, f32_shared_bytes(shape.head_dim_qk, shape.head_dim_vo),
                        params, gpu, launch);
   const Tile tile = tile_of(shape.head_dim_qk, shape.head_dim_vo);
-  const int values[] = {static_cast<int>(shape.q_dtype), tile_rows(shape), tile.qk, tile.vo,
-                        is_fp8(shape.kv_dtype),          is_general(shape)};
+  const int values[] = {static_cast<int>(shape.q_dtype),
+                        tile_rows(shape, gpu.architecture),
+                        tile.qk,
+                        tile.vo,
+                        is_fp8(shape.kv_dtype),
+                        is_general(shape)};
   launch_grid(kPrefill, values,
               {.x = x, .y = y, .z = static_cast<std::uint32_t>(ceil_div(shape.head_dim_vo, tile.vo))}, -1,
               params, gpu, launch);

@@ -65,7 +65,7 @@ bool is_served(Dtype q, Dtype kv) {
 }
 
 // The output of so many rows has to stay in a warp's registers.
-int most_head_tiles(int head_dim) { return head_dim <= 192 ? 2 : 1; }
+int most_head_tiles(int head_dim) { return head_dim <= 128 ? 2 : 1; }
 
 int head_tiles(int rows) { return (rows + kRowsOfTile - 1) / kRowsOfTile; }
 
@@ -150,7 +150,9 @@ DecodeTiling choose_decode_tiling(const DecodeTilingShape& shape, cuda::Architec
   const int row_bytes = (shape.head_dim_qk + shape.head_dim_vo) * shape.kv_bytes;
   for (const int warps : {8, 4}) {
     DecodeTiling tiling{.warps = warps, .stages = 0, .tile_rows = 16, .shared_bytes = 0};
-    if (shape.long_tiles && tiling.tile_rows * row_bytes <= kSmallestSlot) tiling.tile_rows = 32;
+    // The scores of more rows would not stay in registers beside the output.
+    const bool long_tiles = shape.long_tiles && shape.head_tiles == 1;
+    if (long_tiles && tiling.tile_rows * row_bytes <= kSmallestSlot) tiling.tile_rows = 32;
     const int stage_bytes = warps * tiling.tile_rows * row_bytes;
     const int other_bytes = query_bytes(shape, warps) + result_bytes(warps);
     const int most_stages = (facts.shared_bytes_per_block - other_bytes) / stage_bytes;

@@ -20,8 +20,8 @@
 // - rows of the packed tile as wide as the tile: avx2 0.25, as they fall into a few sets of the L1;
 // - panels of one register tile's width: avx2 0.75, f32 on avx512 0.73, bf16 0.62-0.66;
 // - 24 rows at a time instead of 48: bf16 0.69-0.72;
-// - where Q and O are cold, queries read and outputs written group by group beside the first and the last tile,
-//   not all at once: 13.0-13.2 to 12.1-12.5 ms (reading the queries took 9 % of the time, 80 ns a row).
+// - cold Q and O: queries read and outputs written group by group beside the first and the last tile, not
+//   all at once, 13.0 to 11.7 ms (reading the queries had taken 9 % of the time, 80 ns a row).
 //
 // Decode 16 x 4096, pages of 64, 2 threads, where a linear read of as much takes 3.1-3.4 ms:
 // - one head after another, 40 rows fetched ahead: HND 5.9 ms, NHD 9.2 ms, pages of one token 12.5 ms;
