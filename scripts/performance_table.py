@@ -35,24 +35,42 @@ def rate(row):
     return f"{row['tflops'] * 1000:.0f} GFLOP/s"
 
 
+def duration(row):
+    return f"{row['median_ms']:.3f} ms" if row["device"] == "cpu" else f"{row['median_ms'] * 1000:.1f} µs"
+
+
 def table(rows):
     lines = ["| routine | case | median | rate | bound by | fraction | check |", "|---|---|---:|---:|---|---:|---|"]
     for row in rows:
-        lines.append(f"| `{row['routine']}` | {case_text(row['flags'])} | {row['median_ms']:.3f} ms | {rate(row)} | "
+        lines.append(f"| `{row['routine']}` | {case_text(row['flags'])} | {duration(row)} | {rate(row)} | "
                      f"{row['roofline_bound']} | {row['roofline_fraction']:.2f} | {row['refcheck']} |")
     return lines
 
 
+PEAKS = {"fma_gflops": "FMA", "bf16_dot_gflops": "bf16 dot", "e4m3_dot_gflops": "e4m3 dot"}
+
+
 def limits_text(levels):
-    return "; ".join(f"DRAM read {level['dram_read_gbs']:.1f}, copy {level['copy_gbs']:.1f} GB/s, "
-                     f"FMA {level['fma_gflops']:.0f}, bf16 dot {level['bf16_dot_gflops']:.0f} GFLOP/s" for level in levels)
+    texts = []
+    for level in levels:
+        peaks = [f"{name} {level[key]:.0f}" for key, name in PEAKS.items() if level.get(key)]
+        texts.append(f"DRAM read {level['dram_read_gbs']:.1f}, copy {level['copy_gbs']:.1f} GB/s, {', '.join(peaks)} GFLOP/s")
+    return "; ".join(texts)
 
 
-def provenance(report, isa, threads):
-    """Machine, date, commit and limits in a sentence, the command below it."""
-    machine, limits = report["machine"], report["limits"]
-    return [f"{machine['cpu']}, {threads} threads pinned on {machine['cpus']} CPUs, level {isa}, {report['date'][:10]}, commit "
-            f"{report['commit']}.",
+def who(report, row):
+    """The processor that ran a row, or a workload's step."""
+    machine = report["machine"]
+    if row.get("device", "cpu") == "cpu":
+        return f"{machine['cpu']}, {row['threads']} threads pinned on {machine['cpus']} CPUs, level {row['isa']}"
+    gpu = next(gpu for gpu in machine["gpus"] if gpu["device"] == row["device"])
+    return f"{gpu['name']}, {gpu['architecture']}, {gpu['sm_count']} SMs, driver for CUDA {gpu['driver']}"
+
+
+def provenance(report, row):
+    """Processor, date, commit and limits in a sentence, the command below it."""
+    limits = report["limits"]
+    return [f"{who(report, row)}, {report['date'][:10]}, commit {report['commit']}.",
             f"Limits before the run: {limits_text(limits['before'])}; after it: {limits_text(limits['after'])}.",
             "", "```", report["command"], "```", ""]
 
@@ -63,7 +81,7 @@ def suite_part(file, *patterns):
             if not patterns or any(re.search(p, f"{row['routine']} {row['flags']}") for p in patterns)]
     if not rows:
         sys.exit(f"{file}: no row matches {patterns}")
-    return provenance(report, rows[0]["isa"], rows[0]["threads"]) + table(rows)
+    return provenance(report, rows[0]) + table(rows)
 
 
 def check_text(run):
@@ -76,7 +94,7 @@ def workload_part(file):
     report = load(file)
     run = report["workload"]
     pages = f"mean {run['pages_in_use_mean']:.0f}, most {run['pages_in_use_max']} of {run['num_pages']}"
-    return provenance(report, run["isa"], run["threads"]) + [
+    return provenance(report, run) + [
         "| quantity | measured |", "|---|---|",
         f"| attention layer, append included | {run['tokens_per_s']:.0f} tokens/s |",
         f"| step (append and attention) | median {run['step_median_ms']:.2f} ms, p99 {run['step_p99_ms']:.1f} ms |",
@@ -111,12 +129,15 @@ def microseconds(time):
 
 
 def versus_part(file):
-    """The cases of benchmarks/versus_torch.py: who takes how long."""
+    """The cases of benchmarks/versus_torch.py or versus_attention.py: who takes how long."""
     report = load(file)
     machine = report["machine"]
-    names = {"strobe": "Strobe", "flashinfer": "FlashInfer", "torch": "torch eager", "compile": "torch.compile"}
+    names = {"strobe": "Strobe", "flashinfer": "FlashInfer", "cudnn": "cuDNN", "flash": "flash attention of torch",
+             "torch": "torch eager", "compile": "torch.compile"}
+    present = {row["contender"] for case in report["cases"] for row in case["rows"]}
+    names = {name: title for name, title in names.items() if name in present}
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if name != "strobe")
-    lines = [f"{machine['gpu']}, {versions}, {machine['date'][:10]}, commit {machine['commit']}. All bf16 but for the e4m3 results; times are microseconds (median).",
+    lines = [f"{machine['gpu']}, {versions}, {machine['date'][:10]}, commit {machine['commit']}. All bf16 but for what is called e4m3; times are microseconds (median).",
              "", "```", report["command"], "```", "",
              "| case | " + " | ".join(names.values()) + " | Strobe, TB/s | of copy |", "|---|" + "---:|" * (len(names) + 2)]
     for case in report["cases"]:

@@ -1,6 +1,7 @@
 """What a comparison says: statistics, the table, the JSON file. Knows nothing of torch."""
 
 import json
+import shlex
 import os
 import statistics
 
@@ -44,7 +45,7 @@ def table(result):
 
 def write_json(path, facts, command, results):
     """Replaces the file as a whole, so that an interrupted run leaves the cases before it."""
-    text = json.dumps({"machine": facts, "command": " ".join(command), "cases": results}, indent=1)
+    text = json.dumps({"machine": facts, "command": shlex.join(command), "cases": results}, indent=1)
     with open(path + ".part", "w", encoding="utf-8") as file:
         file.write(text + "\n")
     os.replace(path + ".part", path)
