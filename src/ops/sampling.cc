@@ -326,7 +326,9 @@ const Operator& renorm_probs_operator() {
         .check([](const Operator& self, const Args& args, const Axes&, Phase) {
           check_vocabulary(self, args.probs);
         })
-        .accuracy([](const Args&, const Axes&, int) { return op::Accuracy{}; })
+        .accuracy([](const Args& args, const Axes&, int) {
+          return op::Accuracy{.reduction = args.probs.shape[1]};  // of the sum that divides
+        })
         .reference([](const Args& args, const Axes&, op::Expected& expected) {
           reference::renorm_probs(args, expected);
         });
