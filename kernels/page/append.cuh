@@ -1,9 +1,9 @@
 // Writes the rows of new tokens (keys and values, or the two parts of MLA's latent KV) into paged caches.
 //
-// The first blocks write all keys (or latent KV), the others all values: fewer streams through memory at a
-// time. A thread does kItems vectors of one token, as many apart as the token has threads. While its loads
-// are under way it looks up where the token goes (a warp's threads ask for the same words): three loads one
-// after the other, of which the first go before the vectors.
+// The first blocks write all keys (or latent KV), the others all values, so that a block has one kind of row
+// (both at once are as fast on an H200). A thread does kItems vectors of one token, as many apart as the
+// token has threads. While its loads are under way it looks up where the token goes (a warp's threads ask for
+// the same words): three loads one after the other, of which the first go before the vectors.
 //
 // Constants: Dtype kInput, kOutput (equal: bits are copied); int kVector, kItems.
 #include "page/page_params.h"

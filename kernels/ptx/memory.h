@@ -33,8 +33,8 @@ STROBE_DEVICE Access<kBytes> load(const void* address) {
   return x;
 }
 
-// Brings the line to L2, if it lies there already to nothing. Allowed before wait_for_kernel_before(): L2 is
-// where what the kernel before still writes is merged.
+// Brings the line to L2. Allowed before wait_for_kernel_before(): what the kernel before still writes goes
+// through L2, too, and loads after the wait find it there.
 STROBE_DEVICE void prefetch_to_l2(const void* address) {
   asm volatile("prefetch.global.L2 [%0];" ::"l"(address));
 }
