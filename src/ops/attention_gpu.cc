@@ -270,6 +270,7 @@ void GpuAttention::set_scalars(const AttentionShape& shape, const AttentionOptio
   params_.scale = sm_scale * options.q_scale * options.k_scale;
   params_.scale_log2 = params_.scale * std::numbers::log2e_v<float>;
   params_.logits_soft_cap = options.logits_soft_cap;
+  params_.soft_cap_inverse = options.logits_soft_cap > 0 ? 1 / options.logits_soft_cap : 0;
   params_.v_scale = options.v_scale;
   params_.causal = options.mask == MaskMode::kCausal;
   params_.window_left = options.window_left;
