@@ -9,6 +9,7 @@
 #include "ptx/async_copy.h"
 #include "ptx/convert.h"
 #include "ptx/matrix.h"
+#include "ptx/thread.h"
 #include "tile/element.h"
 
 namespace strobe::kernel {
@@ -22,11 +23,12 @@ STROBE_DEVICE constexpr int tile_row_bytes(int dims) { return dims * 2 + kChunkB
 // elements), in the order in which a product takes them from neighbouring registers:
 //   kRowsFirst   (0, 0), (8, 0), (0, 8), (8, 8)   its first operand; transposed, its second
 //   else         (0, 0), (0, 8), (8, 0), (8, 8)   its second operand
+// Made anew for each tile, it takes no register from one to the next.
 template <int kDims, bool kRowsFirst>
 class MatrixPlaces {
  public:
   STROBE_DEVICE explicit MatrixPlaces(SharedAddress tile) {
-    const int32_t lane = static_cast<int32_t>(threadIdx.x) % 32, matrix = lane / 8, r = lane % 8;
+    const int32_t lane = reread_thread() % 32, matrix = lane / 8, r = lane % 8;
     const int32_t row = (kRowsFirst ? matrix % 2 : matrix / 2) * 8 + r;
     const int32_t chunk = kRowsFirst ? matrix / 2 : matrix % 2;
     place_ = tile + row * tile_row_bytes(kDims) + chunk * kChunkBytes;
@@ -94,10 +96,8 @@ STROBE_DEVICE void copy_rows(const char* const* rows, int32_t count, int32_t dim
 template <int kRows, int kDims, int kThreads>
 STROBE_DEVICE void copy_fp8_rows(const char* const* rows, int32_t count, int32_t dims, SharedAddress raw) {
   constexpr int kRowChunks = kDims / kChunkBytes, kChunks = kRows * kRowChunks;
-  static_assert(kChunks % kThreads == 0);
 #pragma unroll 2
-  for (int i = 0; i < kChunks; i += kThreads) {
-    const int32_t index = i + static_cast<int32_t>(threadIdx.x);
+  for (int32_t index = static_cast<int32_t>(threadIdx.x); index < kChunks; index += kThreads) {
     const int32_t row = index / kRowChunks, offset = index % kRowChunks * kChunkBytes;
     const bool valid = row < count && offset < dims;
     copy_async_or_zero<kChunkBytes>(raw + index * kChunkBytes, rows[row] + (valid ? offset : 0), valid);

@@ -154,20 +154,19 @@ STROBE_DEVICE void find_ranges(const AttentionParams& params, Shared& shared) {
   if (threadIdx.x != 0) return;
   const TokenRange of_first = any_of_rows(params, shared, first, first),
                    of_last = any_of_rows(params, shared, last, last);
-  shared.ranges.block = {of_first.begin, of_last.end};
-  shared.ranges.all = {of_last.begin, of_first.end};
+  TileRanges& ranges = shared.ranges;
+  ranges.block = {of_first.begin, of_last.end};
+  const int32_t begin = of_first.begin;
+  const bool none_whole = kGeneral && params.custom_mask != nullptr;
+  ranges.tiles = (of_last.end - begin + kTileTokens - 1) / kTileTokens;
+  ranges.whole_begin = (of_last.begin - begin + kTileTokens - 1) / kTileTokens;
+  ranges.whole_end = none_whole ? 0 : max(of_first.end - begin, 0) / kTileTokens;
 }
 
-// Whether some row of the block does not attend to some of the tile's tokens.
-STROBE_DEVICE bool is_masked(const AttentionParams& params, const TileRanges& ranges, int32_t token) {
-  return token < ranges.all.begin || token + kTileTokens > ranges.all.end ||
-         (kGeneral && params.custom_mask != nullptr);
-}
-
-// The warp's rows to the tokens from `token`, which lie in the stage.
-STROBE_DEVICE void attend_tile(const AttentionParams& params, const Shared& shared, int32_t token,
-                               bool masked, const Tiles& tiles, int32_t stage, RowStates& state,
-                               Outputs& out) {
+// The warp's rows to tile `number`.
+STROBE_DEVICE void attend_tile(const AttentionParams& params, const Shared& shared, int32_t number,
+                               bool masked, const Tiles& tiles, RowStates& state, Outputs& out) {
+  const int32_t stage = stage_of(number), token = shared.ranges.block.begin + number * kTileTokens;
   if (masked) {
     const TokenRange& seen = shared.ranges.warp[threadIdx.x / kWarpThreads];
     if (token >= seen.end || token + kTileTokens <= seen.begin) return;
@@ -196,11 +195,10 @@ STROBE_DEVICE void attend_rows(const AttentionParams& params, const Tiles& tiles
   find_ranges(params, shared);
   copy_queries(params, shared, tiles);
   __syncthreads();
-  const int32_t begin = shared.ranges.block.begin, end = shared.ranges.block.end;
   Outputs out;
   RowStates state;
   clear(state, out);
-  if (begin < end) {
+  if (shared.ranges.tiles > 0) {
     find_group(params, shared, 0);
     __syncthreads();
     copy_tile(params, shared, tiles, 0);
@@ -211,24 +209,24 @@ STROBE_DEVICE void attend_rows(const AttentionParams& params, const Tiles& tiles
     rotate_queries(params, shared, tiles);
   }
 #pragma unroll 1
-  for (int32_t number = 0, token = begin; token < end; ++number, token += kTileTokens) {
-    const int32_t stage = stage_of(number);
-    const bool masked = is_masked(params, shared.ranges, token);
+  for (int32_t number = 0; number < shared.ranges.tiles; ++number) {
     wait_for_copies<0>();
     if constexpr (kConverts) {
       if constexpr (kStages == 1) __syncthreads();
-      convert_tile(params, tiles, stage);
+      convert_tile(params, tiles, stage_of(number));
     }
     if (number % kGroupTiles == 0) find_group(params, shared, number / kGroupTiles + 1);
     __syncthreads();
     if (kConverts || kStages > 1) copy_tile(params, shared, tiles, number + 1);
     if constexpr (kRotates) {
-      rotate_rows<kType, kTileTokens, kTileQk, kThreads>(params, tiles.k(stage), tiles.k_rest(),
+      const int32_t token = shared.ranges.block.begin + number * kTileTokens;
+      rotate_rows<kType, kTileTokens, kTileQk, kThreads>(params, tiles.k(stage_of(number)), tiles.k_rest(),
                                                          [&](int32_t row) { return token + row; });
       __syncthreads();
     }
-    if (masked) take_out_specials(tiles.v(stage), shared.special);
-    attend_tile(params, shared, token, masked, tiles, stage, state, out);
+    const bool masked = number < shared.ranges.whole_begin || number >= shared.ranges.whole_end;
+    if (masked) take_out_specials(tiles.v(stage_of(number)), shared.special);
+    attend_tile(params, shared, number, masked, tiles, state, out);
     if constexpr (!kConverts && kStages == 1) {
       __syncthreads();
       copy_tile(params, shared, tiles, number + 1);

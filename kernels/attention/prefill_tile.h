@@ -29,10 +29,11 @@ using Scores = float[kRowTiles][kTokenGroups][4];
 using Weights = uint32_t[kRowTiles][kTileTokens / 16][4];  // as operands
 using Outputs = float[kRowTiles][kVoGroups][4];
 
-// The tokens [begin, end) that any of the block's rows, or of a warp's, attends to, and those that all of the
-// block's attend to.
+// The tokens that any of the block's rows, or of a warp's, attends to. And its tiles: their number, and those
+// [whole_begin, whole_end) to all of whose tokens all rows attend.
 struct TileRanges {
-  TokenRange block, all, warp[kWarps];
+  TokenRange block, warp[kWarps];
+  int32_t tiles, whole_begin, whole_end;
 };
 
 // What a block does, in shared memory: there are few registers.
@@ -60,12 +61,12 @@ STROBE_DEVICE int32_t dims_of_block(const AttentionParams& params) {
   return min(kTileVo, params.head_dim_vo - first_dim_of_block());
 }
 STROBE_DEVICE int32_t lane_of_thread() { return static_cast<int32_t>(threadIdx.x) % kWarpThreads; }
-STROBE_DEVICE int32_t first_row_of_warp() {
-  return static_cast<int32_t>(threadIdx.x) / kWarpThreads * (16 * kRowTiles);
-}
-// Of the item; those behind its last row are numbers, too.
+STROBE_DEVICE int32_t first_row_of_warp() { return reread_thread() / kWarpThreads * (16 * kRowTiles); }
+// Of the item; those behind its last row are numbers, too. Rarely asked for: not worth registers.
 STROBE_DEVICE int32_t row_of_lane(const Shared& shared, int tile, int half) {
-  return shared.first_row + first_row_of_warp() + tile * 16 + half * 8 + lane_of_thread() / 4;
+  const int32_t thread = reread_thread();
+  return shared.first_row + thread / kWarpThreads * (16 * kRowTiles) + tile * 16 + half * 8 +
+         thread % kWarpThreads / 4;
 }
 STROBE_DEVICE ItemRow place_of_row(const AttentionParams& params, const Shared& shared, int32_t row) {
   return ItemRow(params, shared.item, kv_head_of_block(), min(row, shared.rows - 1));

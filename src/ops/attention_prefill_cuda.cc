@@ -67,7 +67,8 @@ constexpr int tile_tokens(int rows, const Tile& tile, bool fp8, bool general, Ro
     return blocks_that_fit(shared_bytes(rows, tile, tokens, fp8, form), tokens, architecture);
   };
   const int wanted = std::min(kernel::prefill_blocks_per_sm(rows, tile.vo), fit(16));
-  const int most = tile.qk > 256 ? 16 : tile.qk > 128 || general ? 32 : 64;
+  const bool holds_many = tile.qk <= 64 || (tile.qk <= 128 && architecture == cuda::Architecture::kSm90a);
+  const int most = tile.qk > 256 ? 16 : holds_many && !general ? 64 : 32;
   for (int tokens : kTokenCounts)
     if (tokens <= most && fit(tokens) >= wanted) return tokens;
   return 16;
