@@ -39,7 +39,7 @@ add_library(strobe_bench STATIC
     src/bench/report/compare_page.cc src/bench/report/ratio_chart.cc
     src/cli/bench_command.cc src/cli/bench_compare_command.cc src/cli/bench_options.cc src/cli/bench_plan.cc src/cli/bench_report_command.cc
     src/cli/cache_command.cc src/cli/cli.cc src/cli/cuda_findings.cc src/cli/device_flag.cc src/cli/docs_command.cc src/cli/doctor_command.cc
-    src/cli/interrupt.cc src/cli/kernel_cache.cc src/cli/replay_command.cc src/cli/warmup_command.cc
+    src/cli/interrupt.cc src/cli/kernel_cache.cc src/cli/replay_command.cc src/cli/trace_command.cc src/cli/warmup_command.cc
     src/op/docs.cc
     ${STROBE_SUITES_SOURCE} ${strobe_limits_OBJECTS})
 strobe_settings(strobe_bench)
