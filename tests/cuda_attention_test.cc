@@ -7,6 +7,7 @@
 
 #include "cuda/graph.h"
 #include "support/attention_batch.h"
+#include "support/block_sparse_batch.h"
 #include "support/cascade_batch.h"
 #include "support/gpu.h"
 
@@ -306,6 +307,46 @@ TEST_F(CudaAttention, CascadeEqualsAttentionOverTheConcatenation) {
         common.device = kGpu;
         cascade.plan(batch.levels(), common, stream);
         cascade.run(args.run, stream);
+        cuda::synchronize(kGpu, stream);
+      });
+  EXPECT_TRUE(result.passed) << result.worst;
+}
+
+TEST_F(CudaAttention, BlocksOfOneSizeEqualDenseAttentionWithAMask) {
+  test::FixedBlocks blocks;
+  ops::BatchAttentionArgs args{blocks.batch.plan, blocks.batch.run};
+  const op::CheckResult result = test::check_run_on_gpu(ops::batch_attention_operator(true), &args,
+                                                        "block sparse", {}, [&](Stream stream) {
+                                                          AttentionPlanArgs common = blocks.batch.common();
+                                                          common.device = kGpu;
+                                                          AttentionRunArgs run = args.run;
+                                                          run.k = run.k.reshape({96, 2, 64});
+                                                          run.v = run.v.reshape({96, 2, 64});
+                                                          BlockSparseAttention attention;
+                                                          attention.plan(blocks.pattern(), common, stream);
+                                                          attention.run(run, stream);
+                                                          cuda::synchronize(kGpu, stream);
+                                                        });
+  EXPECT_TRUE(result.passed) << result.worst;
+}
+
+TEST_F(CudaAttention, VariableBlocksEqualDenseAttentionWithAMask) {
+  test::VariableBlocks blocks;
+  ops::BatchAttentionArgs args{blocks.batch.plan, blocks.batch.run};
+  const test::DeviceCopy k(blocks.k, 0), v(blocks.v, 0);
+  const op::CheckResult result = test::check_run_on_gpu(
+      ops::batch_attention_operator(true), &args, "variable blocks", {}, [&](Stream stream) {
+        AttentionPlanArgs common = blocks.common();
+        common.device = kGpu;
+        const AttentionRunArgs run = {.q = args.run.q.reshape({4, 50, 64}),
+                                      .k = k.view(),
+                                      .v = v.view(),
+                                      .sinks = {},
+                                      .out = args.run.out.reshape({4, 50, 64}),
+                                      .lse = args.run.lse.reshape({4, 50})};
+        BlockSparseAttention attention;
+        attention.plan(blocks.pattern(), common, stream);
+        attention.run(run, stream);
         cuda::synchronize(kGpu, stream);
       });
   EXPECT_TRUE(result.passed) << result.worst;
