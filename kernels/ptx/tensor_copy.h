@@ -13,29 +13,29 @@ namespace strobe::kernel {
 // How long what is copied should stay in L2: the encodings of createpolicy's fractions of 1.
 enum class Keep : uint64_t { kFirstToGo = 0x12F0000000000000, kLastToGo = 0x14F0000000000000 };
 
-// Before a copy needs it.
-STROBE_DEVICE void prefetch_map(const TensorMap& map) {
-  asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory");
-}
+// Where a box begins in a tensor of five axes.
+struct BoxPlace {
+  int32_t x, y, z, u, w;
+};
 
 // To shared memory (1024-byte aligned where the map permutes, or any row of a permuted box). Its bytes count
 // at the mbarrier, those outside the tensor too.
-STROBE_DEVICE void copy_box(SharedAddress to, const TensorMap& map, SharedAddress barrier, int32_t x,
-                            int32_t y, int32_t z, int32_t w, Keep keep) {
+STROBE_DEVICE void copy_box(SharedAddress to, const TensorMap& map, const BoxPlace& from,
+                            SharedAddress barrier, Keep keep) {
   asm volatile(
-      "cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1, "
-      "{%3, %4, %5, "
-      "%6}], [%2], %7;" ::"r"(to),
-      "l"(&map), "r"(barrier), "r"(x), "r"(y), "r"(z), "r"(w), "l"(static_cast<uint64_t>(keep))
+      "cp.async.bulk.tensor.5d.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1, "
+      "{%3, %4, "
+      "%5, %6, %7}], [%2], %8;" ::"r"(to),
+      "l"(&map), "r"(barrier), "r"(from.x), "r"(from.y), "r"(from.z), "r"(from.u), "r"(from.w),
+      "l"(static_cast<uint64_t>(keep))
       : "memory");
 }
 
 // To global memory; a part of this thread's next group of stores.
-STROBE_DEVICE void store_box(const TensorMap& map, SharedAddress from, int32_t x, int32_t y, int32_t z,
-                             int32_t w) {
+STROBE_DEVICE void store_box(const TensorMap& map, const BoxPlace& to, SharedAddress from) {
   asm volatile(
-      "cp.async.bulk.tensor.4d.global.shared::cta.bulk_group [%0, {%2, %3, %4, %5}], [%1];" ::"l"(&map),
-      "r"(from), "r"(x), "r"(y), "r"(z), "r"(w)
+      "cp.async.bulk.tensor.5d.global.shared::cta.bulk_group [%0, {%2, %3, %4, %5, %6}], [%1];" ::"l"(&map),
+      "r"(from), "r"(to.x), "r"(to.y), "r"(to.z), "r"(to.u), "r"(to.w)
       : "memory");
 }
 

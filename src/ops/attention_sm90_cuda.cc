@@ -20,7 +20,7 @@ constexpr jit::Constant kConstants[] = {
     {"kType", kDtypeType, kTypes, print_dtype}, {"kDimQk", "int", kHeadDims}, {"kDimVo", "int", kHeadDims}};
 
 constexpr int kGroupRows = 64, kGroupThreads = 128;
-constexpr int kPanelColumns = 64;
+constexpr int kPanelColumns = 64, kPanelBytes = 128;
 constexpr std::int64_t kCopyUnit = 16;  // bytes that addresses and strides of tensor copies are multiples of
 // Of the 60 MB that an H200 has: items of the next section already come in.
 constexpr std::int64_t kCacheBytes = std::int64_t{32} << 20;
@@ -61,18 +61,39 @@ int tokens_of_tile(const AttentionCudaShape& shape) {
   return kernel::sm90_form(shape.head_dim_qk).groups * kGroupRows / pack_of(shape);
 }
 
-kernel::TensorMap map_of(const AttentionCudaShape& shape, const void* data, std::array<std::int64_t, 4> sizes,
-                         std::array<std::int64_t, 3> strides, std::array<int, 3> box, const Gpu& gpu) {
+// A tensor of rows [w][u][y][panel] of `dim` elements as the kernel's maps have it; strides of z, y, u and w
+// are bytes.
+struct MapShape {
+  const void* data;
+  int dim;
+  std::array<std::int64_t, 3> sizes, strides;  // of the axes beside columns and panels, innermost first
+  int panels_before;                           // how many of them are inside the panels' axis
+  std::array<int, 3> box;
+};
+
+kernel::TensorMap map_of(const AttentionCudaShape& shape, const MapShape& map, const Gpu& gpu) {
+  const bool together = kernel::sm90_copies_panels_together(map.dim);
   cuda::TensorMapRequest request{
-      .address = data,
+      .address = map.data,
       .type = shape.q_dtype == Dtype::kF16 ? cuda::TensorMapType::kF16 : cuda::TensorMapType::kBf16,
-      .rank = 4,
+      .rank = 5,
       .swizzle = cuda::TensorMapSwizzle::k128Bytes,
       .device = gpu.device.index};
-  for (std::size_t i = 0; i < 4; ++i) request.sizes[i] = static_cast<std::uint64_t>(sizes[i]);
-  for (std::size_t i = 0; i < 3; ++i) request.strides_bytes[i] = static_cast<std::uint64_t>(strides[i]);
-  request.box = {kPanelColumns, static_cast<std::uint32_t>(box[0]), static_cast<std::uint32_t>(box[1]),
-                 static_cast<std::uint32_t>(box[2])};
+  request.sizes[0] = static_cast<std::uint64_t>(together ? kPanelColumns : map.dim);
+  request.box[0] = kPanelColumns;
+  std::size_t to = 1;
+  const auto add = [&](std::int64_t size, std::int64_t stride, int box) {
+    request.sizes[to] = static_cast<std::uint64_t>(size);
+    request.strides_bytes[to - 1] = static_cast<std::uint64_t>(stride);
+    request.box[to++] = static_cast<std::uint32_t>(box);
+  };
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    if (static_cast<int>(axis) == map.panels_before) {
+      const int panels = together ? map.dim / kPanelColumns : 1;
+      add(panels, kPanelBytes, panels);
+    }
+    add(map.sizes[axis], map.strides[axis], map.box[axis]);
+  }
   return std::bit_cast<kernel::TensorMap>(cuda::tensor_map(request));
 }
 
@@ -110,10 +131,13 @@ kernel::Sm90List order_sm90_list(const AttentionCudaShape& shape, plan::DeviceWo
                             .bytes_per_token = dims * static_cast<std::int64_t>(size_of(shape.kv_dtype)),
                             .cache_bytes = kCacheBytes},
                            scratch);
+  const int together = heads * (shape.group() / pack_of(shape)), packs = shape.num_qo_heads / pack_of(shape);
+  const auto items = static_cast<std::uint32_t>(list.items.size());
   return {.taken = 0,
           .ended = 0,
-          .items = static_cast<std::int32_t>(list.items.size()),
-          .packs_together = heads * (shape.group() / pack_of(shape))};
+          .work = items * static_cast<std::uint32_t>(packs),
+          .section = divisor(items * static_cast<std::uint32_t>(together)),
+          .together = divisor(static_cast<std::uint32_t>(together))};
 }
 
 bool expresses_sm90(const AttentionCudaShape& shape, const kernel::AttentionParams& params,
@@ -140,15 +164,26 @@ void launch_sm90(const AttentionCudaShape& shape, const kernel::AttentionParams&
   const bool paged = shape.page_size > 0;
   const int box_tokens = paged ? std::gcd(shape.page_size, block_tokens) : block_tokens;
   const auto rows_map = [&](const void* data, int dim, std::int64_t stride_token, std::int64_t stride_head) {
-    return map_of(shape, data, {dim, pack, extents.q_rows, packs},
-                  {stride_head, stride_token, stride_head * pack}, {pack, tokens, 1}, gpu);
+    return map_of(shape,
+                  {.data = data,
+                   .dim = dim,
+                   .sizes = {pack, extents.q_rows, packs},
+                   .strides = {stride_head, stride_token, stride_head * pack},
+                   .panels_before = 2,
+                   .box = {pack, tokens, 1}},
+                  gpu);
   };
   const auto kv_map = [&](const void* data, int dim, std::int64_t stride_page, std::int64_t stride_token,
                           std::int64_t stride_head) {
-    return map_of(
-        shape, data,
-        {dim, paged ? shape.page_size : extents.kv_rows, shape.num_kv_heads, paged ? extents.kv_rows : 1},
-        {stride_token, stride_head, paged ? stride_page : stride_token}, {box_tokens, 1, 1}, gpu);
+    return map_of(shape,
+                  {.data = data,
+                   .dim = dim,
+                   .sizes = {paged ? shape.page_size : extents.kv_rows, shape.num_kv_heads,
+                             paged ? extents.kv_rows : 1},
+                   .strides = {stride_token, stride_head, paged ? stride_page : stride_token},
+                   .panels_before = 1,
+                   .box = {box_tokens, 1, 1}},
+                  gpu);
   };
   const kernel::AttentionSm90Params all{
       .q = rows_map(params.q, shape.head_dim_qk, params.q_stride_token, params.q_stride_head),
@@ -159,7 +194,6 @@ void launch_sm90(const AttentionCudaShape& shape, const kernel::AttentionParams&
                   params.v_stride_head),
       .attention = params,
       .list = list,
-      .packs = packs,
       .packs_of_kv_head = shape.group() / pack,
       .pack_log2 = std::countr_zero(static_cast<unsigned>(pack)),
       .box_tokens = box_tokens};

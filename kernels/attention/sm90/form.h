@@ -22,13 +22,17 @@ STROBE_DEVICE constexpr Sm90Form sm90_form(int dim_qk) {
 // A row's panels are 128 bytes, 64 elements.
 STROBE_DEVICE constexpr int sm90_panels(int dim) { return (dim + 63) / 64; }
 
-inline constexpr int kSm90TileInfoBytes = 96;  // of a query slot
+// What the loading warp tells of a tile: two take turns, also where queries have one slot.
+inline constexpr int kSm90TileInfos = 2, kSm90TileInfoBytes = 80;
+
+// Whether a copy brings all panels of a row: not where the last one would reach beyond it.
+STROBE_DEVICE constexpr bool sm90_copies_panels_together(int dim) { return dim % 64 == 0; }
 
 STROBE_DEVICE constexpr int sm90_shared_bytes(int dim_qk, int dim_vo) {
   const Sm90Form form = sm90_form(dim_qk);
   const int query = form.groups * 64 * 128 * sm90_panels(dim_qk);
   const int block = form.block_tokens * 128 * (sm90_panels(dim_qk) + sm90_panels(dim_vo));
-  const int small = form.query_slots * (kSm90TileInfoBytes + 2 * 8) + form.stages * (5 * 8 + 16);
+  const int small = kSm90TileInfos * kSm90TileInfoBytes + form.query_slots * 2 * 8 + form.stages * 5 * 8;
   return form.query_slots * query + form.stages * block + small;
 }
 

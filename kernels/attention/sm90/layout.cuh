@@ -24,12 +24,13 @@ constexpr bool kStagesResults = kQuerySlots > 1 && kDimVo <= kDimQk;
 
 constexpr int kWatchWarps = 3;
 
-// What the math groups do next, beside its queries: an item for one pack of heads.
+// What the math groups do next: an item for one pack of heads.
 struct Tile {
-  AttentionItem item;
+  AttentionItem item;  // its kv_head is the pack's
   int32_t pack;
-  int32_t last, first;           // KV blocks, in the order in which they are done; last < 0: no more tiles
-  int32_t open_end, open_begin;  // blocks in [open_begin, open_end) need no mask
+  int32_t last, first;            // KV blocks, in the order in which they are done; last < 0: no more tiles
+  int32_t open_end, open_begin;   // blocks in [open_begin, open_end) need no mask
+  int32_t specials[kWatchWarps];  // not 0: a watching warp has found NaN or Inf in the V of attended tokens
 
   STROBE_DEVICE bool is_masked(int32_t block) const { return block >= open_end || block < open_begin; }
 };
@@ -40,11 +41,13 @@ constexpr int kQueriesAt = 0;
 constexpr int kKeysAt = kQueriesAt + kQuerySlots * kGroups * kQueryBytes;
 constexpr int kValuesAt = kKeysAt + kStages * kKeyBytes;
 constexpr int kTilesAt = kValuesAt + kStages * kValueBytes;
-constexpr int kSpecialsAt =
-    kTilesAt + kQuerySlots * kSm90TileInfoBytes;  // a word of each watching warp by stage
-constexpr int kBarriersAt = kSpecialsAt + kStages * 16;
+constexpr int kBarriersAt = kTilesAt + kSm90TileInfos * kSm90TileInfoBytes;
 constexpr int kBarriers = 2 * kQuerySlots + 5 * kStages;
 static_assert(kBarriersAt + kBarriers * kBarrierBytes == sm90_shared_bytes(kDimQk, kDimVo));
+
+STROBE_DEVICE Tile& tile_info(char* shared, int32_t number) {
+  return *reinterpret_cast<Tile*>(shared + kTilesAt + number * kSm90TileInfoBytes);
+}
 
 // Barriers by the fact that they announce.
 struct Barriers {
@@ -60,8 +63,8 @@ struct Barriers {
   STROBE_DEVICE SharedAddress value_free(int stage) const {
     return at(2 * kQuerySlots + 3 * kStages + stage);
   }
-  // Of a masked block: its values are finite.
-  STROBE_DEVICE SharedAddress value_clean(int stage) const {
+  // Of a masked block, whose values are full once they have been looked through.
+  STROBE_DEVICE SharedAddress value_copied(int stage) const {
     return at(2 * kQuerySlots + 4 * kStages + stage);
   }
 };
@@ -77,8 +80,8 @@ STROBE_DEVICE void init_barriers(const Barriers& barriers) {
     init_barrier(barriers.key_full(stage), 1);
     init_barrier(barriers.key_free(stage), kMathWarps);
     init_barrier(barriers.value_full(stage), 1);
-    init_barrier(barriers.value_free(stage), kMathWarps + kWatchWarps);
-    init_barrier(barriers.value_clean(stage), kWatchWarps);
+    init_barrier(barriers.value_free(stage), kMathWarps);
+    init_barrier(barriers.value_copied(stage), 1);
   }
   publish_barriers();
 }
@@ -99,5 +102,6 @@ struct Ring {
 // Named barriers.
 STROBE_DEVICE int results_staged(int group) { return 1 + group; }
 STROBE_DEVICE int results_copied(int group) { return 1 + kGroups + group; }
+constexpr int kValuesWatched = 1 + 2 * kGroups;
 
 }  // namespace strobe::kernel

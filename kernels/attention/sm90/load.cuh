@@ -33,44 +33,24 @@ STROBE_DEVICE BlockPages find_pages(const AttentionSm90Params& params, const Att
   return pages;
 }
 
-template <int kPanels>
+template <int kDim>
 STROBE_DEVICE void copy_block(const AttentionSm90Params& params, const TensorMap& map,
-                              const AttentionItem& item, int32_t kv_head, int32_t block,
-                              const BlockPages& pages, SharedAddress to, SharedAddress full, int32_t lane) {
-  const bool paged = params.attention.page_size.value != 0;
+                              const AttentionItem& item, int32_t block, const BlockPages& pages,
+                              SharedAddress to, SharedAddress full, int32_t lane) {
+  constexpr bool kTogether = sm90_copies_panels_together(kDim);
+  const Divisor& page_size = params.attention.page_size;
 #pragma unroll
   for (int i = 0; i < kLaneBoxes; ++i) {
     const int32_t first = (lane + i * kWarpLanes) * params.box_tokens, token = block * kBlockTokens + first;
     if (first >= kBlockTokens) break;
-    const int32_t row =
-        paged ? static_cast<int32_t>(
-                    remainder(token, quotient(token, params.attention.page_size), params.attention.page_size))
-              : item.kv_base + token;
+    const int32_t row = page_size.value == 0
+                            ? item.kv_base + token
+                            : static_cast<int32_t>(remainder(token, quotient(token, page_size), page_size));
 #pragma unroll
-    for (int panel = 0; panel < kPanels; ++panel)
-      copy_box(to + panel * kBlockPanel + first * kPanelRowBytes, map, full, panel * kPanelColumns, row,
-               kv_head, pages.page[i], Keep::kLastToGo);
+    for (int panel = 0; panel < (kTogether ? 1 : sm90_panels(kDim)); ++panel)
+      copy_box(to + panel * kBlockPanel + first * kPanelRowBytes, map,
+               {panel * kPanelColumns, row, 0, item.kv_head, pages.page[i]}, full, Keep::kLastToGo);
   }
-}
-
-// What a piece of work, an index below items * packs, is.
-STROBE_DEVICE Tile describe_tile(const AttentionSm90Params& params, uint32_t items, uint32_t together,
-                                 uint32_t index) {
-  const AttentionParams& attention = params.attention;
-  const uint32_t section = index / (items * together), rest = index % (items * together);
-  Tile tile;
-  tile.item = attention.items[rest / together];
-  tile.pack = static_cast<int32_t>(section * together + rest % together);
-  const AttentionItem& item = tile.item;
-  const int32_t last_position = item.position + item.q_tokens - 1;
-  const TokenRange first = attended(attention, item, item.position),
-                   last = attended(attention, item, last_position);
-  tile.first = first.begin / kBlockTokens;
-  // Where there is nothing to see, a block that is all masked.
-  tile.last = max(tile.first, (last.end + kBlockTokens - 1) / kBlockTokens - 1);
-  tile.open_begin = (last.begin + kBlockTokens - 1) / kBlockTokens;
-  tile.open_end = first.end / kBlockTokens;
-  return tile;
 }
 
 // A lane's part in the loading warp.
@@ -82,70 +62,99 @@ struct Loader {
   int32_t lane;
   Ring<kStages> key, value;
   Ring<kQuerySlots> slot;
+  Ring<kSm90TileInfos> info;
 
   STROBE_DEVICE void load_keys(const Tile& tile, int32_t block, const BlockPages& pages) {
     wait_for_phase(barriers.key_free(key.at), key.phase ^ 1);
     if (is_elected()) arrive_expecting(barriers.key_full(key.at), kKeyBytes);
     __syncwarp();
-    copy_block<kQkPanels>(params, params.k, tile.item, tile.pack / params.packs_of_kv_head, block, pages,
-                          base + kKeysAt + key.at * kKeyBytes, barriers.key_full(key.at), lane);
+    copy_block<kDimQk>(params, params.k, tile.item, block, pages, base + kKeysAt + key.at * kKeyBytes,
+                       barriers.key_full(key.at), lane);
     key.advance();
   }
 
+  // A masked block's go to the watching warps first.
   STROBE_DEVICE void load_values(const Tile& tile, int32_t block, const BlockPages& pages) {
     wait_for_phase(barriers.value_free(value.at), value.phase ^ 1);
-    if (is_elected()) arrive_expecting(barriers.value_full(value.at), kValueBytes);
+    const SharedAddress full =
+        tile.is_masked(block) ? barriers.value_copied(value.at) : barriers.value_full(value.at);
+    if (is_elected()) arrive_expecting(full, kValueBytes);
     __syncwarp();
-    copy_block<kVoPanels>(params, params.v, tile.item, tile.pack / params.packs_of_kv_head, block, pages,
-                          base + kValuesAt + value.at * kValueBytes, barriers.value_full(value.at), lane);
+    copy_block<kDimVo>(params, params.v, tile.item, block, pages, base + kValuesAt + value.at * kValueBytes,
+                       full, lane);
     value.advance();
   }
 
   STROBE_DEVICE void load_queries(const Tile& tile) {
-    if (lane < kGroups * kQkPanels) {
-      const int32_t group = lane / kQkPanels, panel = lane % kQkPanels;
+    constexpr bool kTogether = sm90_copies_panels_together(kDimQk);
+    constexpr int kCopies = kTogether ? 1 : kQkPanels;  // of a group
+    if (lane < kGroups * kCopies) {
+      const int32_t group = lane / kCopies, panel = lane % kCopies;
       copy_box(base + kQueriesAt + (slot.at * kGroups + group) * kQueryBytes + panel * kQueryPanel, params.q,
-               barriers.query_full(slot.at), panel * kPanelColumns, 0,
-               tile.item.q_row + (group * kGroupRows >> params.pack_log2), tile.pack, Keep::kFirstToGo);
+               {panel * kPanelColumns, 0, tile.item.q_row + (group * kGroupRows >> params.pack_log2), 0,
+                tile.pack},
+               barriers.query_full(slot.at), Keep::kFirstToGo);
     }
   }
 
-  // Tells the others what comes in this slot.
+  // Tells the others what comes next; a slot is free when the tile is done whose description lay here, too.
   STROBE_DEVICE void announce(const Tile& tile, uint32_t bytes) {
     wait_for_phase(barriers.query_free(slot.at), slot.phase ^ 1);
     if (is_elected()) {
-      *reinterpret_cast<Tile*>(shared + kTilesAt + slot.at * kSm90TileInfoBytes) = tile;
+      tile_info(shared, info.at) = tile;
       arrive_expecting(barriers.query_full(slot.at), bytes);
     }
     __syncwarp();
   }
 
+  // A piece of work, an index below list.work.
+  STROBE_DEVICE Tile describe_tile(uint32_t index) const {
+    const AttentionParams& attention = params.attention;
+    const uint32_t section = quotient(index, params.list->section),
+                   rest = remainder(index, section, params.list->section);
+    const uint32_t number = quotient(rest, params.list->together);
+    Tile tile;
+    tile.item = attention.items[number];
+    tile.pack = static_cast<int32_t>(section * params.list->together.value +
+                                     remainder(rest, number, params.list->together));
+    tile.item.kv_head = tile.pack / params.packs_of_kv_head;
+    const AttentionItem& item = tile.item;
+    const TokenRange first = attended(attention, item, item.position),
+                     last = attended(attention, item, item.position + item.q_tokens - 1);
+    tile.first = first.begin / kBlockTokens;
+    // Where there is nothing to see, a block that is all masked.
+    tile.last = max(tile.first, (last.end + kBlockTokens - 1) / kBlockTokens - 1);
+    tile.open_begin = (last.begin + kBlockTokens - 1) / kBlockTokens;
+    tile.open_end = first.end / kBlockTokens;
+    for (int32_t& found : tile.specials) found = 0;
+    return tile;
+  }
+
   // The blocks in the order in which they are used: K[last], then K[last - 1] V[last], …, V[first].
   STROBE_DEVICE void load_tile(const Tile& tile) {
     BlockPages pages = find_pages(params, tile.item, tile.last, lane);
-    BlockPages next = find_pages(params, tile.item, tile.last - 1, lane);
     load_keys(tile, tile.last, pages);
 #pragma unroll 1
     for (int32_t block = tile.last; block > tile.first; --block) {
-      const BlockPages after = find_pages(params, tile.item, block - 2, lane);
+      // Page numbers come while the warp waits for room.
+      const BlockPages next = find_pages(params, tile.item, block - 1, lane);
       load_keys(tile, block - 1, next);
       load_values(tile, block, pages);
       pages = next;
-      next = after;
     }
     load_values(tile, tile.first, pages);
   }
 
   STROBE_DEVICE void run() {
-    const auto items = static_cast<uint32_t>(params.list->items), work = items * params.packs;
-    const auto together = static_cast<uint32_t>(params.list->packs_together);
+    const uint32_t work = params.list->work;
     uint32_t index = blockIdx.x;
 #pragma unroll 1
     while (index < work) {
-      const Tile tile = describe_tile(params, items, together, index);
+      const Tile tile = describe_tile(index);
       announce(tile, kGroups * kQueryBytes);
       load_queries(tile);
       slot.advance();
+      info.advance();
       if (lane == 0) index = gridDim.x + add_global(&params.list->taken, 1);
       load_tile(tile);
       index = __shfl_sync(0xffffffff, index, 0);

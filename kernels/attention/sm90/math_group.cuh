@@ -41,18 +41,20 @@ struct MathGroup {
   MatrixPlace keys, values, query;
   Ring<kStages> key, value;
   Ring<kQuerySlots> slot;
-  uint32_t clean_phases;  // bit s: the parity to wait for at value_clean(s)
-  int32_t specials;       // not 0: masked blocks of the tile had NaN or Inf in values
-  TokenRange sees[2];     // of the thread's rows
+  Ring<kSm90TileInfos> info;
 
   STROBE_DEVICE SharedAddress queries_at(int32_t at) const {
     return base + kQueriesAt + (at * kGroups + group) * kQueryBytes;
   }
 
-  STROBE_DEVICE Tile next_tile() {
+  // Stays in shared memory: there are few registers.
+  STROBE_DEVICE const Tile& tile() const { return tile_info(shared, info.at); }
+
+  // Waits for the queries in the slot; whether there are any.
+  STROBE_DEVICE bool wait_for_tile(const Tile& next) {
     query = place_along_k(queries_at(slot.at));
     wait_for_phase(barriers.query_full(slot.at), slot.phase);
-    return *reinterpret_cast<const Tile*>(shared + kTilesAt + slot.at * kSm90TileInfoBytes);
+    return next.last >= 0;
   }
 
   // After the last tile a product of stale operands: one under a condition would make the compiler serialise
@@ -62,15 +64,8 @@ struct MathGroup {
     multiply_q_k(s, query, advance<kKeyBytes>(keys, key.at));
   }
 
-  STROBE_DEVICE void issue_p_v(Outputs& out, const Weights& weights, bool masked) {
+  STROBE_DEVICE void issue_p_v(Outputs& out, const Weights& weights) {
     wait_for_phase(barriers.value_full(value.at), value.phase);
-    if (masked) {
-      wait_for_phase(barriers.value_clean(value.at), clean_phases >> value.at & 1);
-      clean_phases ^= 1u << value.at;
-      const auto* found = reinterpret_cast<const int32_t*>(shared + kSpecialsAt + value.at * 16);
-#pragma unroll
-      for (int warp = 0; warp < kWatchWarps; ++warp) specials |= found[warp];
-    }
     multiply_p_v(out, weights, advance<kValueBytes>(values, value.at));
   }
 
@@ -84,12 +79,10 @@ struct MathGroup {
     value.advance();
   }
 
-  STROBE_DEVICE void find_limits(const Tile& tile) {
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const int32_t token = (group * kGroupRows + row + 8 * half) >> params.pack_log2;
-      sees[half] = attended(params.attention, tile.item, tile.item.position + token);
-    }
+  // What a row of the thread's two sees.
+  STROBE_DEVICE TokenRange seen_by(int half) const {
+    const int32_t token = (group * kGroupRows + row + 8 * half) >> params.pack_log2;
+    return attended(params.attention, tile().item, tile().item.position + token);
   }
 
   STROBE_DEVICE void mask(Scores& s, int32_t block) const {
@@ -97,19 +90,20 @@ struct MathGroup {
     RowLimits limits;
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      limits.first[half] = sees[half].begin - token;
-      limits.last[half] = sees[half].end - 1 - token;
+      const TokenRange sees = seen_by(half);
+      limits.first[half] = sees.begin - token;
+      limits.last[half] = sees.end - 1 - token;
     }
     mask_scores(s, limits);
   }
 
   template <bool kMasked>
-  STROBE_DEVICE void step(Outputs& out, Weights& weights, RowStates& state, const Tile& tile, int32_t block) {
+  STROBE_DEVICE void step(Outputs& out, Weights& weights, RowStates& state, int32_t block) {
     const float scale = params.attention.scale_log2;
     Scores s;
     float rescale[2];
     issue_q_k(s, true);
-    issue_p_v(out, weights, tile.is_masked(block + 1));
+    issue_p_v(out, weights);
     wait_for_products<1>();
     fence_sums(s);
     release_key();

@@ -70,25 +70,25 @@ STROBE_DEVICE void store_row(char* to, const Outputs& out, float factor, int hal
 
 // The number of a row of a tile among the partial results.
 STROBE_DEVICE int64_t partial_of_row(const AttentionSm90Params& params, const Tile& tile, int32_t row) {
-  const int32_t kv_head = tile.pack / params.packs_of_kv_head, pack = tile.pack % params.packs_of_kv_head;
+  const int32_t pack = tile.pack - tile.item.kv_head * params.packs_of_kv_head;
   const int32_t token = row >> params.pack_log2,
                 head = pack << params.pack_log2 | (row & ((1 << params.pack_log2) - 1));
-  return static_cast<int64_t>(tile.item.slot + kv_head) * params.attention.partial_rows +
+  return static_cast<int64_t>(tile.item.slot + tile.item.kv_head) * params.attention.partial_rows +
          token * static_cast<int32_t>(params.attention.group.value) + head;
 }
 
 // NaN and Inf that were taken out of V, to the rows that attend to them.
 STROBE_DEVICE void add_specials(const MathGroup& math, const Tile& tile, Outputs& out) {
   const AttentionParams& attention = math.params.attention;
-  const int32_t kv_head = tile.pack / math.params.packs_of_kv_head;
+  const TokenRange seen[2] = {math.seen_by(0), math.seen_by(1)};
 #pragma unroll 1
   for (int32_t token = max(tile.item.kv_begin, tile.first * kBlockTokens); token < tile.item.kv_end;
        ++token) {
-    const bool sees[2] = {token >= math.sees[0].begin && token < math.sees[0].end,
-                          token >= math.sees[1].begin && token < math.sees[1].end};
+    const bool sees[2] = {token >= seen[0].begin && token < seen[0].end,
+                          token >= seen[1].begin && token < seen[1].end};
     if (!tile.is_masked(token / kBlockTokens) || !(sees[0] || sees[1])) continue;
     const char* row =
-        attention.v + kv_head * attention.v_stride_head +
+        attention.v + tile.item.kv_head * attention.v_stride_head +
         kv_offset(attention, tile.item, token, attention.v_stride_page, attention.v_stride_token) +
         math.lane % 4 * 4;
 #pragma unroll
@@ -117,10 +117,12 @@ STROBE_DEVICE void send_results(const MathGroup& math, const Tile& tile, const O
   sync_threads(results_staged(math.group), kGroupThreads);
   if (first + kGroupRows <= rows) {
     if (threadIdx.x % kGroupThreads == 0) {
+      constexpr int kCopies = sm90_copies_panels_together(kDimVo) ? 1 : kVoPanels;
 #pragma unroll
-      for (int panel = 0; panel < kVoPanels; ++panel)
-        store_box(params.out, math.base + at + panel * kQueryPanel, panel * kPanelColumns, 0,
-                  tile.item.q_row + (first >> params.pack_log2), tile.pack);
+      for (int panel = 0; panel < kCopies; ++panel)
+        store_box(params.out,
+                  {panel * kPanelColumns, 0, tile.item.q_row + (first >> params.pack_log2), 0, tile.pack},
+                  math.base + at + panel * kQueryPanel);
       end_store_group();
     }
   } else if (first < rows) {
@@ -136,7 +138,7 @@ STROBE_DEVICE void finish_tile(MathGroup& math, const Tile& tile, Outputs& out, 
   const AttentionParams& attention = params.attention;
   const int32_t rows = tile.item.q_tokens << params.pack_log2;
   const bool whole = tile.item.slot < 0;
-  if (math.specials != 0) add_specials(math, tile, out);
+  if ((tile.specials[0] | tile.specials[1] | tile.specials[2]) != 0) add_specials(math, tile, out);
   float factor[2];
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
@@ -160,8 +162,12 @@ STROBE_DEVICE void finish_tile(MathGroup& math, const Tile& tile, Outputs& out, 
     if constexpr (!kStagesResults)
       store_row<false>(place_of_row(params, tile, row), out, end.factor, half, math.lane);
   }
-  if constexpr (kStagesResults)
-    if (whole) send_results(math, tile, out, factor, rows, slot);
+  if constexpr (kStagesResults) {
+    if (whole)
+      send_results(math, tile, out, factor, rows, slot);
+    else  // the first thread gives the slot back for all
+      sync_threads(results_copied(math.group), kGroupThreads);
+  }
 }
 
 }  // namespace strobe::kernel

@@ -30,24 +30,20 @@ STROBE_DEVICE void calculate(const AttentionSm90Params& params, char* shared, co
                  .lane = lane,
                  .keys = place_along_k(base + kKeysAt),
                  .values = place_across_k(base + kValuesAt, kBlockPanel),
-                 .query = {},
-                 .clean_phases = 0,
-                 .specials = 0};
+                 .query = {}};
   Scores s;
   int32_t stored_slot = -1;
-  Tile tile = math.next_tile();
-  math.issue_q_k(s, tile.last >= 0);
+  bool real = math.wait_for_tile(math.tile());
+  math.issue_q_k(s, real);
 #pragma unroll 1
-  while (tile.last >= 0) {
+  while (real) {
     Outputs out;
     Weights weights;
     RowStates state;
     float rescale[2];
 #pragma unroll
     for (int i = 0; i < kOutputs; ++i) out[i] = 0.0f;
-    math.specials = 0;
-    math.find_limits(tile);
-    int32_t block = tile.last;
+    int32_t block = math.tile().last;
     wait_for_products<0>();
     fence_sums(s);
     math.release_key();
@@ -60,28 +56,28 @@ STROBE_DEVICE void calculate(const AttentionSm90Params& params, char* shared, co
     pack_weights(weights, s);
     --block;
     // Masked blocks at the end, open ones, with a sliding window masked ones again.
-    int32_t masked_down_to = max(tile.open_end, tile.first);
+    const int32_t first = math.tile().first, open_begin = max(math.tile().open_begin, first);
+    int32_t masked_down_to = max(math.tile().open_end, first);
 #pragma unroll 1
     for (;;) {
 #pragma unroll 1
-      for (; block >= masked_down_to; --block) math.step<true>(out, weights, state, tile, block);
-      if (block < tile.first) break;
+      for (; block >= masked_down_to; --block) math.step<true>(out, weights, state, block);
+      if (block < first) break;
 #pragma unroll 1
-      for (; block >= max(tile.open_begin, tile.first); --block)
-        math.step<false>(out, weights, state, tile, block);
-      masked_down_to = tile.first;
+      for (; block >= open_begin; --block) math.step<false>(out, weights, state, block);
+      masked_down_to = first;
     }
-    math.issue_p_v(out, weights, tile.is_masked(tile.first));
+    math.issue_p_v(out, weights);
     stored_slot = math.slot.at;
     if (!kStagesResults && is_elected()) arrive(barriers.query_free(stored_slot));
     math.slot.advance();
-    const Tile next = math.next_tile();
-    math.issue_q_k(s, next.last >= 0);
+    real = math.wait_for_tile(tile_info(shared, math.info.at ^ 1));
+    math.issue_q_k(s, real);
     wait_for_products<1>();
     fence_sums(out);
     math.release_value();
-    finish_tile(math, tile, out, state, stored_slot);
-    tile = next;
+    finish_tile(math, math.tile(), out, state, stored_slot);
+    math.info.advance();
   }
   wait_for_products<0>();
   fence_sums(s);

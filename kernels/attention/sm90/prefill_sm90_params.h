@@ -9,20 +9,21 @@ namespace strobe::kernel {
 // In device memory, since a plan changes it under a captured launch.
 struct Sm90List {
   uint32_t taken,
-      ended;      // pieces of work beyond the grid's first; blocks. Zeros, and the kernel leaves them so
-  int32_t items;  // each is done for every pack
-  int32_t packs_together;  // divides the packs: the whole list is done for so many, then for the next
+      ended;         // pieces of work beyond the grid's first; blocks. Zeros, and the kernel leaves them so
+  uint32_t work;     // pieces of work: every item for every pack
+  Divisor section;   // pieces of a section: the whole list for so many packs
+  Divisor together;  // those packs, which divide all
 };
 
 // A pack is 2^pack_log2 query heads of a KV head that share a tile's rows: row = token << pack_log2 | head of
-// the pack.
+// the pack. The maps' innermost axes are panels of 64 columns, or the whole row where 64 does not divide it.
 struct AttentionSm90Params {
-  TensorMap q, out;  // [packs, tokens, heads of a pack, dim]; boxes of 64 rows and 64 columns
+  TensorMap q, out;  // [packs, panels, tokens, heads of a pack, columns]; boxes of 64 rows
   TensorMap k,
-      v;  // [pages, KV heads, tokens of a page, dim]; boxes of box_tokens and 64 columns; ragged: one page
+      v;  // [pages, KV heads, panels, tokens of a page, columns]; boxes of box_tokens; ragged: one page
   AttentionParams attention;
   Sm90List* list;  // of attention.items
-  int32_t packs, packs_of_kv_head, pack_log2;
+  int32_t packs_of_kv_head, pack_log2;
   int32_t box_tokens;  // divides the tokens of a block and, where there are pages, of a page
 };
 

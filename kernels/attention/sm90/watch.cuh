@@ -7,6 +7,7 @@
 #pragma once
 
 #include "attention/sm90/layout.cuh"
+#include "ptx/named_barrier.h"
 #include "ptx/tensor_copy.h"
 #include "tile/element.h"
 
@@ -36,30 +37,37 @@ STROBE_DEVICE bool take_out_specials(char* values, int32_t end, int32_t warp, in
 }
 
 STROBE_DEVICE void watch_values(char* shared, const Barriers& barriers, int32_t warp, int32_t lane) {
-  Ring<kStages> value;
   Ring<kQuerySlots> slot;
+  Ring<kSm90TileInfos> info;
+  int32_t stage = 0;
+  uint32_t phases = 0;  // bit s: the parity to wait for at value_copied(s)
 #pragma unroll 1
   for (;;) {
     wait_for_phase(barriers.query_full(slot.at), slot.phase);
-    const Tile tile = *reinterpret_cast<const Tile*>(shared + kTilesAt + slot.at * kSm90TileInfoBytes);
+    Tile& tile = tile_info(shared, info.at);
+    const int32_t last = tile.last, first = tile.first, end = tile.item.kv_end;
+    const int32_t open_begin = tile.open_begin, open_end = tile.open_end;
+    bool found = false;
+#pragma unroll 1
+    for (int32_t block = last; block >= first; --block, stage = stage + 1 == kStages ? 0 : stage + 1) {
+      if (block < open_end && block >= open_begin) continue;
+      wait_for_phase(barriers.value_copied(stage), phases >> stage & 1);
+      phases ^= 1u << stage;
+      if (take_out_specials(shared + kValuesAt + stage * kValueBytes, end - block * kBlockTokens, warp,
+                            lane) &&
+          !found) {
+        found = true;
+        if (lane == 0) tile.specials[warp] = 1;
+      }
+      order_before_async();
+      sync_threads(kValuesWatched, kWatchWarps * kWarpLanes);
+      if (warp == 0 && lane == 0) arrive(barriers.value_full(stage));
+    }
     __syncwarp();
     if (lane == 0) arrive(barriers.query_free(slot.at));
-    if (tile.last < 0) return;
+    if (last < 0) return;
     slot.advance();
-#pragma unroll 1
-    for (int32_t block = tile.last; block >= tile.first; --block) {
-      wait_for_phase(barriers.value_full(value.at), value.phase);
-      if (tile.is_masked(block)) {
-        const bool found = take_out_specials(shared + kValuesAt + value.at * kValueBytes,
-                                             tile.item.kv_end - block * kBlockTokens, warp, lane);
-        if (lane == 0) reinterpret_cast<int32_t*>(shared + kSpecialsAt + value.at * 16)[warp] = found;
-        order_before_async();
-        __syncwarp();
-        if (lane == 0) arrive(barriers.value_clean(value.at));
-      }
-      if (lane == 0) arrive(barriers.value_free(value.at));
-      value.advance();
-    }
+    info.advance();
   }
 }
 
