@@ -26,6 +26,9 @@ constexpr std::int64_t kCopyUnit = 16;  // bytes that addresses and strides of t
 constexpr std::int64_t kCacheBytes = std::int64_t{32} << 20;
 // Below, half of a tile's rows would be empty, and the generic kernel splits its KV further.
 constexpr int kLeastRows = 64;
+// A copy takes about 60 cycles beside its bytes': from pages of one token the kernel makes 61 TFLOP/s instead
+// of 640.
+constexpr int kLeastBoxTokens = 8;
 
 bool is_served(int dim_qk, int dim_vo) {
   if (dim_qk == 192) return dim_vo == 128;
@@ -55,6 +58,12 @@ constexpr jit::KernelSource kPrefillSm90 = {.name = "attention_prefill_sm90",
 int pack_of(const AttentionCudaShape& shape) {
   const int group = shape.group();
   return std::min(kGroupRows, group & -group);
+}
+
+// KV tokens that a copy brings.
+int tokens_of_box(const AttentionCudaShape& shape) {
+  const int block = kernel::sm90_form(shape.head_dim_qk).block_tokens;
+  return shape.page_size > 0 ? std::gcd(shape.page_size, block) : block;
 }
 
 int tokens_of_tile(const AttentionCudaShape& shape) {
@@ -106,7 +115,8 @@ bool serves_sm90(const AttentionCudaShape& shape) {
 }
 
 bool prefers_sm90(const AttentionCudaShape& shape, int qo_len) {
-  return std::int64_t{qo_len} * shape.group() >= kLeastRows;
+  return std::int64_t{qo_len} * shape.group() >= kLeastRows &&
+         (shape.page_size == 0 || tokens_of_box(shape) >= kLeastBoxTokens);
 }
 
 plan::WorkListOptions sm90_list_options(const AttentionCudaShape& shape, const Gpu& gpu) {
@@ -160,9 +170,8 @@ void launch_sm90(const AttentionCudaShape& shape, const kernel::AttentionParams&
                  const AttentionExtents& extents, kernel::Sm90List* list, std::int64_t items, const Gpu& gpu,
                  const Launch& launch) {
   const int pack = pack_of(shape), packs = shape.num_qo_heads / pack, tokens = kGroupRows / pack;
-  const int block_tokens = kernel::sm90_form(shape.head_dim_qk).block_tokens;
   const bool paged = shape.page_size > 0;
-  const int box_tokens = paged ? std::gcd(shape.page_size, block_tokens) : block_tokens;
+  const int box_tokens = tokens_of_box(shape);
   const auto rows_map = [&](const void* data, int dim, std::int64_t stride_token, std::int64_t stride_head) {
     return map_of(shape,
                   {.data = data,

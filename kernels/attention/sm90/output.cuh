@@ -2,6 +2,7 @@
 #pragma once
 
 #include "attention/sm90/math_group.cuh"
+#include "ptx/exponent.h"
 #include "ptx/matrix.h"
 #include "ptx/memory.h"
 #include "ptx/named_barrier.h"
@@ -131,6 +132,19 @@ STROBE_DEVICE void send_results(const MathGroup& math, const Tile& tile, const O
   }
 }
 
+// What RowEnd is, where there are no sinks by instructions of the special function unit.
+STROBE_DEVICE void end_row(const AttentionParams& params, float maximum, float sum, int32_t head, bool whole,
+                           float& factor, float& lse) {
+  if (params.sinks != nullptr) {
+    const RowEnd end(params, maximum, sum, head, whole);
+    factor = end.factor;
+    lse = end.lse;
+    return;
+  }
+  factor = sum == 0 ? 0.0f : __fdividef(whole ? params.v_scale : 1.0f, sum);
+  lse = sum == 0 ? minus_infinity() : maximum + log2_approx(sum);
+}
+
 // Everything that is left of a tile once its products are done. `slot` is where its queries were.
 STROBE_DEVICE void finish_tile(MathGroup& math, const Tile& tile, Outputs& out, const RowStates& state,
                                int32_t slot) {
@@ -145,22 +159,22 @@ STROBE_DEVICE void finish_tile(MathGroup& math, const Tile& tile, Outputs& out, 
     const float sum = sum_of_row(state.sum[half]);
     const int32_t row = math.group * kGroupRows + math.row + 8 * half, token = row >> params.pack_log2;
     const int32_t head = tile.pack << params.pack_log2 | (row & ((1 << params.pack_log2) - 1));
-    const RowEnd end(attention, state.maximum[half] * attention.scale_log2, sum, head, whole);
-    factor[half] = end.factor;
+    float lse;
+    end_row(attention, state.maximum[half] * attention.scale_log2, sum, head, whole, factor[half], lse);
     if (row >= rows) continue;
     if (!whole) {
       const int64_t partial = partial_of_row(params, tile, row);
-      if (math.lane % 4 == 0) attention.partial_lse[partial] = end.lse;
-      store_row<true>(reinterpret_cast<char*>(attention.partial_out + partial * kDimVo), out, end.factor,
+      if (math.lane % 4 == 0) attention.partial_lse[partial] = lse;
+      store_row<true>(reinterpret_cast<char*>(attention.partial_out + partial * kDimVo), out, factor[half],
                       half, math.lane);
       continue;
     }
     if (attention.lse != nullptr && math.lane % 4 == 0)
       *reinterpret_cast<float*>(reinterpret_cast<char*>(attention.lse) +
                                 (tile.item.q_row + token) * attention.lse_stride_token +
-                                head * attention.lse_stride_head) = end.lse;
+                                head * attention.lse_stride_head) = lse;
     if constexpr (!kStagesResults)
-      store_row<false>(place_of_row(params, tile, row), out, end.factor, half, math.lane);
+      store_row<false>(place_of_row(params, tile, row), out, factor[half], half, math.lane);
   }
   if constexpr (kStagesResults) {
     if (whole)
