@@ -128,6 +128,18 @@ TEST_F(CudaAttention, QuantisedCacheMatchesTheReference) {
                                                               {"kv_len", "60"}}));
 }
 
+// A decode, a prefill and a request whose pieces are merged, under one plan.
+TEST_F(CudaAttention, ScalesOfARunMultiplyThoseOfThePlan) {
+  AttentionBatch batch({{.qo_len = 1, .kv_len = 400}, {.qo_len = 20, .kv_len = 60}},
+                       {.kv_dtype = Dtype::kE4m3});
+  batch.plan.options.k_scale = 0.25f;
+  expect_matches(batch, "scales of the plan");
+  batch.run.q_scale = 0.5f;
+  batch.run.k_scale = 3.0f;
+  batch.run.v_scale = -2.0f;
+  expect_matches(batch, "scales of the run");
+}
+
 TEST_F(CudaAttention, WindowsSinksAndTransformsMatchTheReference) {
   for (const Values& feature :
        {Values{{"window_left", "0"}}, Values{{"window_left", "50"}, {"sinks", "true"}},

@@ -150,6 +150,11 @@ struct AttentionRunArgs {
   TensorView sinks;  // f32 [num_qo_heads]; optional
   TensorView out;    // [nnz_qo, num_qo_heads, head_dim_vo]; f32, f16, bf16
   TensorView lse;    // f32 [nnz_qo, num_qo_heads]; optional
+  // Factors of quantised q, k and v in this run, times those of the plan: the layers under one plan may have
+  // scales of their own.
+  float q_scale = 1;
+  float k_scale = 1;
+  float v_scale = 1;
 };
 
 // Attention of a batch of requests: decode (one query token each), prefill, append and any mixture.

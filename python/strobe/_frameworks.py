@@ -50,9 +50,9 @@ class Framework:
         """The same values in host memory, waiting for the device if that is where they are."""
         return tensor
 
-    def copy(self, tensor: Any) -> Any:
-        """The same values in memory that nobody else changes."""
-        return tensor
+    def snapshot(self, tensor: Any) -> Any:
+        """The same values in host memory that nobody else changes."""
+        return self.to_host(tensor)
 
     def on_cuda(self, tensor: Any) -> bool:
         return tensor.__dlpack_device__()[0] == 2
@@ -88,8 +88,8 @@ class Torch(Framework):
     def to_host(self, tensor: Any) -> Any:
         return tensor.cpu()
 
-    def copy(self, tensor: Any) -> Any:
-        return tensor.clone()
+    def snapshot(self, tensor: Any) -> Any:
+        return tensor.cpu() if tensor.is_cuda else tensor.clone()
 
     def on_cuda(self, tensor: Any) -> bool:
         return tensor.is_cuda
@@ -139,7 +139,7 @@ class Numpy(Framework):
     def from_list(self, values: Sequence[int], like: Any) -> Any:
         return sys.modules["numpy"].array(values, dtype="int32")
 
-    def copy(self, tensor: Any) -> Any:
+    def snapshot(self, tensor: Any) -> Any:
         return tensor.copy()
 
     def on_cuda(self, tensor: Any) -> bool:

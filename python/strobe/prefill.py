@@ -292,9 +292,6 @@ class BatchPrefillWithPagedKVCacheWrapper(_BatchPrefill):
             q_dtype=q_dtype,
             kv_dtype=kv_dtype,
             deterministic=fixed_split_size is not None or disable_split_kv,
-            q_scale=1.0,
-            k_scale=1.0,
-            v_scale=1.0,
             **self._mask(custom_mask, packed_custom_mask, causal, bits),
             **options(pos_encoding_mode, window_left, logits_soft_cap, sm_scale, rope_scale, rope_theta),
             **self._capacity(host[0], self._max_kv * page_size),
@@ -332,11 +329,10 @@ class BatchPrefillWithPagedKVCacheWrapper(_BatchPrefill):
                 skip_softmax_threshold_scale_factor=skip_softmax_threshold_scale_factor,
             )  # fmt: skip
         k, v = both_of_cache(paged_kv_cache)
-        changed = {} if window_left is None else {"window_left": window_left}
-        return self._run(
-            q, k, v, out, lse, return_lse, sinks, q_scale=scale(q_scale), k_scale=scale(k_scale),
-            v_scale=scale(v_scale), **changed,
-        )  # fmt: skip
+        scales = scale(q_scale), scale(k_scale), scale(v_scale)
+        if window_left is None:
+            return self._run(q, k, v, out, lse, return_lse, sinks, *scales)
+        return self._run(q, k, v, out, lse, return_lse, sinks, *scales, window_left=window_left)
 
     begin_forward = plan
 
@@ -456,9 +452,6 @@ class BatchPrefillWithRaggedKVCacheWrapper(_BatchPrefill):
             q_dtype=q_dtype,
             kv_dtype=kv_dtype,
             deterministic=fixed_split_size is not None or disable_split_kv,
-            q_scale=1.0,
-            k_scale=1.0,
-            v_scale=1.0,
             **self._mask(custom_mask, packed_custom_mask, causal, bits),
             **options(pos_encoding_mode, window_left, logits_soft_cap, sm_scale, rope_scale, rope_theta),
             **self._capacity(qo_indptr, self._max_kv),
@@ -482,9 +475,9 @@ class BatchPrefillWithRaggedKVCacheWrapper(_BatchPrefill):
     ) -> Result:
         """Attends as planned: `q` is [nnz_qo, num_qo_heads, head_dim_qk], `k` and `v` are [nnz_kv, num_kv_heads,
         head_dim] (HND: [num_kv_heads, nnz_kv, head_dim])."""
-        refuse(type(self).__name__, args=args or None, o_scale=o_scale, kv_cache_sf=kv_cache_sf)
-        scales = {"q_scale": scale(q_scale), "k_scale": scale(k_scale), "v_scale": scale(v_scale)}
-        return self._run(q, k, v, out, lse, return_lse, None, **scales)
+        if args or o_scale is not None or kv_cache_sf is not None:
+            refuse(type(self).__name__, args=args or None, o_scale=o_scale, kv_cache_sf=kv_cache_sf)
+        return self._run(q, k, v, out, lse, return_lse, None, scale(q_scale), scale(k_scale), scale(v_scale))
 
     begin_forward = plan
 

@@ -267,10 +267,9 @@ void GpuAttention::set_scalars(const AttentionShape& shape, const AttentionOptio
   params_.kv_dtype = static_cast<std::int32_t>(shape.kv_dtype);
   const float sm_scale =
       options.sm_scale != 0 ? options.sm_scale : 1 / std::sqrt(static_cast<float>(shape.head_dim_qk));
-  params_.scale = sm_scale * options.q_scale * options.k_scale;
-  params_.scale_log2 = params_.scale * std::numbers::log2e_v<float>;
+  qk_scale_ = sm_scale * options.q_scale * options.k_scale;
+  v_scale_ = options.v_scale;
   params_.logits_soft_cap = options.logits_soft_cap;
-  params_.v_scale = options.v_scale;
   params_.causal = options.mask == MaskMode::kCausal;
   params_.window_left = options.window_left;
   params_.rope_interleave = options.rope_interleave;
@@ -366,6 +365,9 @@ void GpuAttention::set_tensors(const AttentionTensors& tensors) {
   params.lse_stride_token = tensors.lse->strides[0] * static_cast<std::int64_t>(sizeof(float));
   params.lse_stride_head = tensors.lse->strides[1] * static_cast<std::int64_t>(sizeof(float));
   params.sinks = tensors.sinks->given() ? tensors.sinks->as<const float>() : nullptr;
+  params.scale = qk_scale_ * tensors.qk_scale;
+  params.scale_log2 = params.scale * std::numbers::log2e_v<float>;
+  params.v_scale = v_scale_ * tensors.v_scale;
 }
 
 }  // namespace strobe::ops

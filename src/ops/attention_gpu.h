@@ -93,6 +93,7 @@ class GpuAttention {
   std::size_t workspace_bytes_ = 0;
   cuda::DeviceBuffer workspace_;
   kernel::AttentionParams params_{};  // what both parts have in common
+  float qk_scale_ = 1, v_scale_ = 1;  // the plan's
 };
 
 }  // namespace strobe::ops
