@@ -130,8 +130,7 @@ TEST_F(CudaAttention, QuantisedCacheMatchesTheReference) {
 
 // A decode, a prefill and a request whose pieces are merged, under one plan.
 TEST_F(CudaAttention, ScalesOfARunMultiplyThoseOfThePlan) {
-  AttentionBatch batch({{.qo_len = 1, .kv_len = 400}, {.qo_len = 20, .kv_len = 60}},
-                       {.kv_dtype = Dtype::kE4m3});
+  AttentionBatch batch({{.qo_len = 1, .kv_len = 400}, {.qo_len = 20, .kv_len = 60}});
   batch.plan.options.k_scale = 0.25f;
   expect_matches(batch, "scales of the plan");
   batch.run.q_scale = 0.5f;
