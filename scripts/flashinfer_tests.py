@@ -61,8 +61,10 @@ class Plugin:
             line = next((line for line in text.splitlines() if line.strip()), type(call.excinfo.value).__name__)
             seen = self.messages[outcome].setdefault(f"{item.originalname}: {line.strip()[:200]}", [])
             seen.append(item.name)
+        self.save()
 
-    def finish(self):
+    def save(self):
+        """After every case, so that a crash or the end of time leaves what there is."""
         Path(self.options["result"]).write_text(json.dumps({"counts": self.counts, "messages": self.messages}))
 
 
@@ -90,11 +92,13 @@ if _OPTIONS in os.environ:  # pytest has imported this file as a plugin
         return report
 
     def pytest_sessionfinish():
-        _plugin.finish()
+        _plugin.save()
 
 
 def run_file(test, args, until):
-    """Runs one file; returns counts and messages."""
+    """Runs one file; returns counts and messages, and a remark where something kept its cases from running."""
+    if time.time() > until:
+        return {"counts": {}, "messages": {}, "remark": "not begun: out of time"}
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result.json"
         options = {"seed": args.seed, "sample": args.sample, "until": until, "warm_up": args.warm_up, "result": str(result)}
@@ -111,17 +115,16 @@ def run_file(test, args, until):
                 command, env=environment, capture_output=True, text=True, cwd=test.parent,
                 timeout=max(1.0, until + 20 - time.time()),
             )  # fmt: skip
-            text = ran.stdout + ran.stderr
-        except subprocess.TimeoutExpired as timeout:
-            text = str(timeout)
+            text, crashed = ran.stdout + ran.stderr, ran.returncode not in (0, 1, 2, 5)  # pytest's own codes
+            remark = f"crashed: exit code {ran.returncode}" if crashed else ""
+        except subprocess.TimeoutExpired:
+            text, crashed, remark = "", False, "out of time in a case"
         if args.logs:
             (args.logs / f"{test.stem}.log").write_text(text)
-        if not result.exists():
-            return {"counts": {}, "messages": {}, "crashed": text.strip().splitlines()[-1:]}
-        found = json.loads(result.read_text())
-        if not any(found["counts"].values()):
-            found["not_collected"] = [line for line in text.splitlines() if line.startswith("E  ")][-1:]
-        return found
+        found = json.loads(result.read_text()) if result.exists() else {"counts": {}, "messages": {}}
+        if not any(found["counts"].values()) and not remark:
+            remark = next((line[1:].strip() for line in text.splitlines() if line.startswith("E  ")), "no cases")
+        return {**found, "remark": remark, "crashed": crashed}
 
 
 def table(results):
@@ -129,8 +132,7 @@ def table(results):
     lines = [f"| file | {' | '.join(OUTCOMES)} | |", f"|---|{'---:|' * len(OUTCOMES)}---|"]
     for name, found in results.items():
         counts = [str(found["counts"].get(outcome, 0)) for outcome in OUTCOMES]
-        remark = found.get("crashed") or found.get("not_collected") or [""]
-        lines.append(f"| `{name}` | {' | '.join(counts)} | {' '.join(remark).strip()[:120]} |")
+        lines.append(f"| `{name}` | {' | '.join(counts)} | {found['remark'][:120]} |")
     totals = [str(sum(found["counts"].get(outcome, 0) for found in results.values())) for outcome in OUTCOMES]
     return "\n".join([*lines, f"| all | {' | '.join(totals)} | |"])
 
@@ -163,7 +165,7 @@ def main():
                 print(f"{outcome}: {name}: {len(cases)} x {message}")
     if args.json:
         args.json.write_text(json.dumps(results, indent=1))
-    return any(result["counts"].get("failed") or "crashed" in result for result in results.values())
+    return any(result["counts"].get("failed") or result.get("crashed") for result in results.values())
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ class Framework:
     """Any tensor that speaks DLPack. It can be read and written; outputs must be given."""
 
     name = "DLPack"
+    can_write = True  # whether a tensor can be changed once it is made
 
     def argument(self, tensor: Any, written: bool, who: str) -> Any:
         """What the native call takes for `tensor`; `who` names operator and argument in errors."""
@@ -150,6 +151,7 @@ class Jax(Framework):
     """jax arrays never change: outputs are written as numpy arrays and handed over."""
 
     name = "jax"
+    can_write = False
 
     def argument(self, tensor: Any, written: bool, who: str) -> Any:
         if _framework_name(type(tensor)) == "numpy":  # what `empty` gave

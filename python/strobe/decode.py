@@ -44,6 +44,9 @@ def single_decode_with_kv_cache(
     rope_scale: Optional[float] = None,
     rope_theta: Optional[float] = None,
     return_lse: bool = False,
+    *,
+    out: Optional[Tensor] = None,
+    lse: Optional[Tensor] = None,
 ) -> Result:
     """One query token attends to the KV of one request.
 
@@ -53,6 +56,7 @@ def single_decode_with_kv_cache(
         pos_encoding_mode: NONE, ROPE_LLAMA (turns q and k on the fly) or ALIBI.
         use_tensor_cores: taken for FlashInfer's sake; Strobe chooses by itself.
         sm_scale: 1 / sqrt(head_dim) when it is left away.
+        out, lse: receive the results; made when they are left away.
 
     Returns:
         out [num_qo_heads, head_dim]; with return_lse also lse [num_qo_heads], f32.
@@ -65,8 +69,10 @@ def single_decode_with_kv_cache(
     [3. 3. 3. 3.] [1.585 1.585 1.585 1.585]
     """
     framework = framework_of(q, "single_decode: q")
-    out = framework.empty((q.shape[0], v.shape[-1]), q)
-    lse = framework.empty((q.shape[0],), q, "f32") if return_lse else None
+    if out is None:
+        out = framework.empty((q.shape[0], v.shape[-1]), q)
+    if return_lse and lse is None:
+        lse = framework.empty((q.shape[0],), q, "f32")
     o = options(pos_encoding_mode, window_left, logits_soft_cap, sm_scale, rope_scale, rope_theta)
     _calls.single_decode(
         q, k, v, out, lse, check_layout(kv_layout), o["pos_encoding"], o["window_left"], o["logits_soft_cap"],

@@ -56,6 +56,9 @@ def single_prefill_with_kv_cache(
     kv_cache_sf: Any = None,
     k_scale: Optional[float] = None,
     v_scale: Optional[float] = None,
+    *,
+    out: Optional[Tensor] = None,
+    lse: Optional[Tensor] = None,
 ) -> Result:
     """The query tokens of one request attend to its KV.
 
@@ -67,6 +70,7 @@ def single_prefill_with_kv_cache(
         packed_custom_mask: the same as `packbits(mask, bitorder="little")`.
         use_fp16_qk_reduction: taken for FlashInfer's sake; Strobe sums in f32.
         backend: auto, fa2 (cuda/sm80), fa3 (cuda/sm90), or Strobe's own names.
+        out, lse: receive the results; made when they are left away.
 
     Returns:
         out [qo_len, num_qo_heads, head_dim_vo]; with return_lse also lse [qo_len, num_qo_heads], f32.
@@ -85,8 +89,10 @@ def single_prefill_with_kv_cache(
     if packed_custom_mask is None and custom_mask is not None:
         packed_custom_mask = pack_mask(custom_mask)
     mask = "custom" if packed_custom_mask is not None else "causal" if causal else "none"
-    out = framework.empty((*q.shape[:2], v.shape[-1]), q, o_dtype and dtype_name(o_dtype))
-    lse = framework.empty(q.shape[:2], q, "f32") if return_lse else None
+    if out is None:
+        out = framework.empty((*q.shape[:2], v.shape[-1]), q, o_dtype and dtype_name(o_dtype))
+    if return_lse and lse is None:
+        lse = framework.empty(q.shape[:2], q, "f32")
     if backend not in _single_calls:
         _single_calls[backend] = bind("single_prefill", _SINGLE, backend_name(backend))
     o = options(pos_encoding_mode, window_left, logits_soft_cap, sm_scale, rope_scale, rope_theta)

@@ -2,10 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
 
+#include "cuda/event.h"
 #include "cuda/pinned_upload.h"
 #include "ops/attention_batch.h"
 #include "ops/attention_cuda_shape.h"
@@ -73,12 +76,14 @@ class GpuAttention {
   void set_scalars(const AttentionShape& shape, const AttentionOptions& options);
   void plan_workspace(const Target& target);
   void note_capture(const AttentionTensors& tensors);
+  void follow_on(Stream stream);
   void set_tensors(const AttentionTensors& tensors);
   kernel::AttentionParams params_of(const Part& part) const;
 
   std::string_view op_name_;
   op::Gpu gpu_{};
-  Stream stream_;
+  std::optional<Stream> stream_;              // of the last plan or run
+  std::unique_ptr<cuda::Event> handed_over_;  // where another stream takes over
   Fixed fixed_{};
   bool captured_ = false;
   std::int64_t captured_rows_ = 0, captured_kv_ = 0;  // the least extents of captured q and k
