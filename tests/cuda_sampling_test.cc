@@ -154,8 +154,8 @@ TEST(SamplingChoices, CoverTheRow) {
           if (vector * static_cast<int>(size_of(dtype)) > 16) continue;
           const op::SamplingChoice choice = op::choose_sampling(
               {.dtype = dtype, .rows = rows, .vocab_size = vocab, .vector = vector}, facts.architecture, 132);
-          EXPECT_GE(std::int64_t{choice.warp_steps} * 512 * choice.cluster * choice.vector, vocab);
-          EXPECT_LT((std::int64_t{choice.warp_steps} - 1) * 512 * choice.cluster * choice.vector, vocab);
+          EXPECT_GE(std::int64_t{choice.segments} * choice.segment_columns, vocab);
+          EXPECT_LT((std::int64_t{choice.segments} - 1) * choice.segment_columns, vocab);
           EXPECT_LE(choice.shared_bytes, facts.shared_bytes_per_block);
         }
 }

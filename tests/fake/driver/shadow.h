@@ -58,6 +58,10 @@ inline bool unordered_in_block(const Access& before, const Access& access) {
   return warp < 0 || warp != warp_of(access.thread) || before.warp_epoch == access.warp_epoch;
 }
 
+inline bool is_atomic(const Access& access) {
+  return access.thread >= kAtomics && access.thread < kManyThreads;
+}
+
 // Who `now` races with, if anyone; then the cell remembers it. `first_run` is that of the running grid: grids
 // follow each other in order.
 inline const Access* race(Cell& cell, const Now& now, std::uint32_t first_run, bool write) {
@@ -65,6 +69,7 @@ inline const Access* race(Cell& cell, const Now& now, std::uint32_t first_run, b
   const auto unordered = [&](const Access& before) {
     if (before.run < first_run) return false;
     if (before.run != access.run || before.epoch == kManyClusters) return true;
+    if (is_atomic(before) && is_atomic(access)) return false;  // of blocks of a cluster, too
     if (!of_one_block(before, now)) return before.epoch >= now.cluster_epoch;
     return unordered_in_block(before, access);
   };
