@@ -15,4 +15,11 @@ STROBE_DEVICE uint32_t add_shared(uint32_t* shared, uint32_t value) {
   return before;
 }
 
+// Adds 1.
+STROBE_DEVICE void count_shared(uint32_t* shared) {
+  asm volatile(
+      "red.relaxed.cta.shared.add.u32 [%0], 1;" ::"r"(static_cast<uint32_t>(__cvta_generic_to_shared(shared)))
+      : "memory");
+}
+
 }  // namespace strobe::kernel

@@ -18,4 +18,13 @@ STROBE_DEVICE uint32_t max_of_warp(uint32_t x) {
   return largest;
 }
 
+// A bit of each lane.
+STROBE_DEVICE uint32_t votes_of_warp(bool vote) {
+  uint32_t votes;
+  asm volatile("{ .reg .pred p; setp.ne.u32 p, %1, 0; vote.sync.ballot.b32 %0, p, 0xffffffff; }"
+               : "=r"(votes)
+               : "r"(static_cast<uint32_t>(vote)));
+  return votes;
+}
+
 }  // namespace strobe::kernel

@@ -41,9 +41,19 @@ class Columns {
   // Calls f(segment) for the warp's segments.
   template <class F>
   STROBE_DEVICE void for_each_segment(F f) const {
-    const int warps = kCluster * kWarps, first = static_cast<int>(cluster_rank()) * kWarps + warp_of_thread();
 #pragma unroll 1
-    for (int segment = first; segment < params_.segments; segment += warps) f(segment);
+    for (int segment = first_segment(); segment < params_.segments; segment += kWarpStride) f(segment);
+  }
+
+  // Brings the first of the warp's segments to L2, as many as it should be ahead of itself.
+  STROBE_DEVICE void prefetch() const {
+    for (int i = 0; i < params_.segments_ahead; ++i) prefetch(first_segment() + i * kWarpStride);
+  }
+  STROBE_DEVICE void prefetch(int segment) const {
+    constexpr int kLineColumns = 128 / size_of(kInput);
+    const int begin = segment * segment_columns(), end = min(begin + segment_columns(), vocab_size());
+    for (int at = begin + lane_of_thread() * kLineColumns; at < end; at += 32 * kLineColumns)
+      prefetch_to_l2(address(at));
   }
 
   // Brings the columns to shared memory, where they are kept.
@@ -68,6 +78,7 @@ class Columns {
   // kVectorStep + j. Columns behind the row have the value that weighs nothing and is below all others.
   template <bool kFromMemory = false, class F>
   STROBE_DEVICE void in_segment(int segment, F f) const {
+    if (params_.keeps_row == 0) prefetch(segment + params_.segments_ahead * kWarpStride);
 #pragma unroll 1
     for (int batch = 0; batch < params_.segment_batches; ++batch) {
       const int first = column(segment, batch * kBatch);
@@ -126,11 +137,16 @@ class Columns {
   }
 
  private:
+  static constexpr int kWarpStride = kCluster * kWarps;  // from a warp's segment to its next one
+
+  static STROBE_DEVICE int first_segment() {
+    return static_cast<int>(cluster_rank()) * kWarps + warp_of_thread();
+  }
   STROBE_DEVICE int column(int segment, int i) const {
     return (segment * params_.segment_batches * kBatch + i) * kVectorStep + lane_of_thread() * kVector;
   }
   STROBE_DEVICE int place(int segment, int i) const {
-    return (segment / (kCluster * kWarps) * params_.segment_batches * kBatch + i) * kThreads;
+    return (segment / kWarpStride * params_.segment_batches * kBatch + i) * kThreads;
   }
   STROBE_DEVICE void get(int segment, int i, ColumnVector& vector) const {
     if (params_.keeps_row != 0)

@@ -203,7 +203,7 @@ STROBE_DEVICE Window guess(const Columns& columns, Shared& shared, bool by_weigh
   for (int bin = static_cast<int>(threadIdx.x); bin < kBins; bin += kThreads) shared.low[bin] = 0;
   __syncthreads();
 #pragma unroll
-  for (float x : sample.x) add_shared(&shared.low[bins.of(x)], 1);
+  for (float x : sample.x) count_shared(&shared.low[bins.of(x)]);
   __syncthreads();
   return by_weight ? guess_by_weight(columns, bins, shared, (1 - shared.row.top_p) * mass)
                    : guess_by_count(columns, bins, shared, shared.row.top_k);

@@ -45,28 +45,47 @@ class List {
       f(static_cast<uint32_t>(entries_[i] >> 32), static_cast<int>(static_cast<uint32_t>(entries_[i])));
   }
 
-  STROBE_DEVICE uint32_t largest() const {
-    uint32_t largest = 0;
-    for_each([&](uint32_t key, int) { largest = max(largest, key); });
-    return max_of_block(largest, shared_.warp_first);
-  }
-
-  STROBE_DEVICE uint64_t sum(const Amount& amount) const {
+  // Of the keys, and the sum of their amounts; beside it that of `more`, which is each thread's.
+  struct Extent {
+    uint32_t low, high;
+    uint64_t amount, more;
+  };
+  STROBE_DEVICE Extent extent(const Amount& amount, uint64_t more = 0) const {
+    uint32_t high = 0, least = 0;  // the complement of the smallest
     uint64_t sum = 0;
-    for_each([&](uint32_t key, int) { sum += amount(key); });
-    return sum_of_block(sum, shared_);
+    for_each([&](uint32_t key, int) {
+      high = max(high, key);
+      least = max(least, ~key);
+      sum += amount(key);
+    });
+    sum = sum_to_last_lane(sum);
+    more = sum_to_last_lane(more);
+    high = max_of_warp(high);
+    least = max_of_warp(least);
+    __syncthreads();  // nobody looks at what the warps gave before
+    if (lane_of_thread() == 0) {
+      shared_.warp[warp_of_thread()] = sum;
+      shared_.warp_more[warp_of_thread()] = more;
+      shared_.warp_first[warp_of_thread()] = high;
+      shared_.warp_last[warp_of_thread()] = least;
+    }
+    __syncthreads();
+    Extent extent{0, 0, 0, 0};
+#pragma unroll 2
+    for (int warp = 0; warp < kWarps; ++warp) {
+      extent.high = max(extent.high, shared_.warp_first[warp]);
+      extent.low = max(extent.low, shared_.warp_last[warp]);
+      extent.amount += shared_.warp[warp];
+      extent.more += shared_.warp_more[warp];
+    }
+    extent.low = ~extent.low;
+    return extent;
   }
 
   // The largest key for which `above` and the amounts of keys >= it reach `wanted`, as they all do.
-  STROBE_DEVICE uint32_t key_reaching(uint64_t above, uint64_t wanted, const Amount& amount) const {
-    uint32_t high = 0, low = 0;  // the key is between; `low` is a complement until all have given theirs
-    for_each([&](uint32_t key, int) {
-      high = max(high, key);
-      low = max(low, ~key);
-    });
-    __syncthreads();  // nobody looks at what the warps gave before
-    high = max_of_block(high, shared_.warp_first);
-    low = ~max_of_block(low, shared_.warp_last);
+  STROBE_DEVICE uint32_t key_reaching(const Extent& extent, uint64_t above, uint64_t wanted,
+                                      const Amount& amount) const {
+    uint32_t low = extent.low, high = extent.high;  // the key is between
 #pragma unroll 1
     while (low < high) {
       int shift = 0;
@@ -91,7 +110,7 @@ class List {
   STROBE_DEVICE void find_bin(uint64_t above, uint64_t wanted) const {
     const int first = static_cast<int>(threadIdx.x) * kOwnBins;
     uint64_t own = 0, all;
-#pragma unroll
+#pragma unroll 1
     for (int i = 0; i < kOwnBins; ++i) own += bin_of(shared_, first + i);
     const uint64_t before = sum_before(own, shared_, all);
     above += all - before - own;

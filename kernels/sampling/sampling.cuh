@@ -12,7 +12,7 @@
 //
 // Constants: Dtype kInput; TokenSource kSource; TokenTask kTask; int kVector, kCluster.
 #include "ptx/dependency.h"
-#include "ptx/exponent.h"
+#include "sampling/peak.cuh"
 #include "sampling/philox.h"
 #include "sampling/sampling_kind.h"
 #include "sampling/select.cuh"
@@ -21,79 +21,6 @@
 namespace strobe::kernel {
 
 constexpr Dtype kOutput = kLogits && kTask == TokenTask::kRenorm ? Dtype::kF32 : kInput;
-
-// The largest value of the row, and nearly the sum of the exponentials of its logits, in all threads of the
-// cluster.
-struct Peak {
-  float largest = -infinity(), mass = 0;
-
-  STROBE_DEVICE void add(const Peak& other, float factor) {
-    const float both = fmaxf(largest, other.largest);
-    mass = scaled(both, factor) + other.scaled(both, factor);
-    largest = both;
-  }
-
- private:
-  STROBE_DEVICE float scaled(float reference, float factor) const {
-    return mass == 0 ? 0.0f : mass * exp2_approx((largest - reference) * factor);
-  }
-};
-
-STROBE_DEVICE Peak peak_of(const Columns& columns, Shared& shared, float factor, bool with_mass) {
-  Peak peak;
-  bool any_bad = false;
-  columns.for_each([&](int, const float(&x)[kBatch][kVector]) {
-    Peak batch;
-#pragma unroll
-    for (int i = 0; i < kBatch; ++i)
-#pragma unroll
-      for (int j = 0; j < kVector; ++j) {
-        any_bad |= bad(x[i][j]);
-        batch.largest = fmaxf(batch.largest, x[i][j]);
-      }
-    if (kLogits && with_mass) {
-#pragma unroll
-      for (int i = 0; i < kBatch; ++i)
-#pragma unroll
-        for (int j = 0; j < kVector; ++j) batch.mass += exp2_approx((x[i][j] - batch.largest) * factor);
-      peak.add(batch, factor);
-    } else {
-      peak.largest = fmaxf(peak.largest, batch.largest);
-    }
-  });
-  if (any_bad) add_shared(&shared.bad, 1);
-#pragma unroll
-  for (int distance = 16; distance > 0; distance /= 2) {
-    const Peak other = {__shfl_xor_sync(0xffffffff, peak.largest, distance),
-                        __shfl_xor_sync(0xffffffff, peak.mass, distance)};
-    peak.add(other, factor);
-  }
-  if (lane_of_thread() == 0) {
-    shared.warp_largest[warp_of_thread()] = peak.largest;
-    shared.warp_mass[warp_of_thread()] = peak.mass;
-  }
-  __syncthreads();
-  if (threadIdx.x < kCluster) {
-    Peak block;
-    for (int warp = 0; warp < kWarps; ++warp)
-      block.add({shared.warp_largest[warp], shared.warp_mass[warp]}, factor);
-    tell(shared.rank_largest[cluster_rank()], threadIdx.x, block.largest);
-    tell(shared.rank_mass[cluster_rank()], threadIdx.x, block.mass);
-    tell(shared.rank_bad[cluster_rank()], threadIdx.x, shared.bad);
-  }
-  wait_for_all();
-  peak = {};
-  for (uint32_t rank = 0; rank < kCluster; ++rank)
-    peak.add({shared.rank_largest[rank], shared.rank_mass[rank]}, factor);
-  return peak;
-}
-
-// Whether any token of the row is bad, after a pass for its peak.
-STROBE_DEVICE bool is_bad(const Shared& shared) {
-  uint32_t count = 0;
-  for (uint32_t rank = 0; rank < kCluster; ++rank) count += shared.rank_bad[rank];
-  return count != 0;
-}
 
 // What the first block knows, told to all.
 STROBE_DEVICE void tell_outcome(Shared& shared, Outcome outcome, uint64_t kept) {
@@ -139,7 +66,8 @@ STROBE_DEVICE Outcome solve_by_list(const SamplingParams& params, const Columns&
       if (outcome == Outcome::kSolved && kTask == TokenTask::kSample)
         add_to_segments(params, list, shared, by_weight);
       if (outcome == Outcome::kSolved && kTask == TokenTask::kRenorm)
-        kept = (by_weight ? weight_of_segments(params, shared) : 0) + list.sum({row, false, false});
+        kept = (by_weight ? sum_of_block(own_part_of_segments(params, shared), shared) : 0) +
+               list.extent({row, false, false}).amount;
     }
     tell_outcome(shared, outcome, kept);
   }
@@ -162,9 +90,8 @@ STROBE_DEVICE void weigh(const SamplingParams& params, const Columns& columns, S
   const Row& row = shared.row;
   bool any_bad = false;
   columns.for_each_segment([&](int segment) {
-    uint64_t kept = 0;
+    WeightSum sum;
     columns.in_segment(segment, [&](int, const float(&x)[kBatch][kVector]) {
-      WeightSum sum;
 #pragma unroll
       for (int i = 0; i < kBatch; ++i)
 #pragma unroll
@@ -173,9 +100,8 @@ STROBE_DEVICE void weigh(const SamplingParams& params, const Columns& columns, S
           const float value = row.value(x[i][j]);
           if (x[i][j] >= row.threshold && (row.least == 0 || value >= row.least)) sum.add(WeightParts(value));
         }
-      kept += sum.total();
     });
-    kept = sum_of_lanes(kept);
+    const uint64_t kept = sum_of_lanes(sum.total());
     if (lane_of_thread() == 0) tell_first(shared.segment[segment], kept);
   });
   any_bad = __any_sync(0xffffffff, any_bad);
@@ -185,7 +111,7 @@ STROBE_DEVICE void weigh(const SamplingParams& params, const Columns& columns, S
   if constexpr (kTask == TokenTask::kRenorm) {
     if (cluster_rank() == 0)
       tell_outcome(shared, any_bad_warp(shared) ? Outcome::kBad : Outcome::kSolved,
-                   weight_of_segments(params, shared));
+                   sum_of_block(own_part_of_segments(params, shared), shared));
     wait_for_all();
   }
 }
@@ -294,16 +220,19 @@ extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads, strobe::k
   using namespace strobe::kernel;
   extern __shared__ Shared block_memory[];
   Shared& shared = *block_memory;
-  wait_for_kernel_before();
   const int number = static_cast<int>(blockIdx.x / kCluster);
+  void* behind = reinterpret_cast<char*>(block_memory) + kSamplingSharedBytes;
+  const auto columns_of = [&](int source) {
+    return Columns(params, params.input + source * params.input_stride, static_cast<ColumnVector*>(behind));
+  };
+  if (params.indices == nullptr) columns_of(number).prefetch();
+  wait_for_kernel_before();
   const int source = params.indices != nullptr ? params.indices[number] : number;
   if (static_cast<uint32_t>(source) >= static_cast<uint32_t>(params.input_rows)) {
     if (cluster_rank() == 0 && threadIdx.x == 0) put_sample(params, number, 0, false);
     return;
   }
-  void* behind = reinterpret_cast<char*>(block_memory) + kSamplingSharedBytes;
-  const Columns columns(params, params.input + source * params.input_stride,
-                        static_cast<ColumnVector*>(behind));
+  const Columns columns = columns_of(source);
   if (threadIdx.x == 0) {
     shared.bad = 0;
     shared.listed = 0;

@@ -37,9 +37,10 @@ struct SamplingParams {
   int32_t
       segment_batches;  // whose lanes have so many batches of vectors (columns.cuh): 2^segment_shift columns
   int32_t segment_shift;
-  int32_t keeps_row;      // whether the block's columns stay in its shared memory
-  int32_t list_capacity;  // tokens; 0: no list
-  int32_t wide;           // samples are 64-bit
+  int32_t segments_ahead;  // that a warp brings to L2 before it comes to them
+  int32_t keeps_row;       // whether the block's columns stay in its shared memory
+  int32_t list_capacity;   // tokens; 0: no list
+  int32_t wide;            // samples are 64-bit
   int32_t joint;
   RowParameter<int32_t> top_k;
   RowParameter<float> top_p, min_p, temperature;

@@ -18,7 +18,7 @@ enum class Outcome : uint32_t { kSolved, kUnsolved, kBad };
 // The shared memory of a block, in front of its list or of the columns that it keeps.
 struct alignas(16) Shared {
   uint32_t low[kBins], high[kBins];  // words of the bins
-  uint64_t warp[kWarps];
+  uint64_t warp[kWarps], warp_more[kWarps];
   Row row;
   uint64_t random;
   float warp_largest[kWarps], warp_mass[kWarps], warp_variance[kWarps];
@@ -142,7 +142,7 @@ STROBE_DEVICE uint64_t sum_before(uint64_t x, Shared& shared, uint64_t& all) {
   __syncthreads();
   uint64_t before = to_here - x;
   all = 0;
-#pragma unroll
+#pragma unroll 4
   for (int warp = 0; warp < kWarps; ++warp) {
     if (warp < warp_of_thread()) before += shared.warp[warp];
     all += shared.warp[warp];

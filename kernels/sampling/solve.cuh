@@ -29,9 +29,11 @@ STROBE_DEVICE Outcome solve(const SamplingParams& params, const List& list, cons
                             Shared& shared, bool by_weight) {
   const Row& row = shared.row;
   const auto size = static_cast<uint64_t>(list.size()), top_k = static_cast<uint64_t>(row.top_k);
+  List::Extent extent{};
   if (!by_weight) {
     if (size == 0 || (size < top_k && !window.floor)) return Outcome::kUnsolved;
-    set_largest(shared, value_of_key(list.largest()));
+    extent = list.extent({row, true, true});
+    set_largest(shared, value_of_key(extent.high));
   }
   // Top-k, then top-p.
 #pragma unroll 1
@@ -40,13 +42,13 @@ STROBE_DEVICE Outcome solve(const SamplingParams& params, const List& list, cons
     const Amount amount{row, step == 0, row.joint || by_weight};
     uint64_t above = 0, wanted = top_k;
     if (step == 1) {
-      const uint64_t listed = list.sum(amount);
-      wanted = least_weight(row.top_p, amount.everything ? weight_of_warps(shared) : listed);
-      if (by_weight) above = weight_of_segments(params, shared);
-      if (by_weight && (above >= wanted || above + listed < wanted)) return Outcome::kUnsolved;
-      if (listed < wanted - above) break;  // below what top-k keeps
+      if (by_weight) above = sum_of_block(own_part_of_segments(params, shared), shared);
+      extent = list.extent(amount, amount.everything ? own_part_of_all(shared) : 0);
+      wanted = least_weight(row.top_p, amount.everything ? extent.more : extent.amount);
+      if (by_weight && (above >= wanted || above + extent.amount < wanted)) return Outcome::kUnsolved;
+      if (extent.amount < wanted - above) break;  // below what top-k keeps
     }
-    raise_threshold(shared, value_of_key(list.key_reaching(above, wanted, amount)));
+    raise_threshold(shared, value_of_key(list.key_reaching(extent, above, wanted, amount)));
   }
   return Outcome::kSolved;
 }

@@ -18,15 +18,18 @@ STROBE_DEVICE void append(uint32_t chosen, int first_column, const float (&x)[kB
                           Shared& shared, uint64_t* list, uint32_t capacity) {
   const auto own = static_cast<uint32_t>(__popc(chosen));
   if (!__any_sync(0xffffffff, own != 0)) return;
-  uint32_t to_here = own;
+  // How many the lanes before this one have, and all: from the bits of their numbers.
+  const uint32_t lanes_before = (1u << lane_of_thread()) - 1;
+  uint32_t before = 0, all = 0;
 #pragma unroll
-  for (int distance = 1; distance < 32; distance *= 2) {
-    const uint32_t less = __shfl_up_sync(0xffffffff, to_here, distance);
-    if (lane_of_thread() >= distance) to_here += less;
+  for (int bit = 0; 1 << bit <= kBatch * kVector; ++bit) {
+    const uint32_t votes = votes_of_warp((own >> bit & 1) != 0);
+    before += static_cast<uint32_t>(__popc(votes & lanes_before)) << bit;
+    all += static_cast<uint32_t>(__popc(votes)) << bit;
   }
-  uint32_t first = 0;
-  if (lane_of_thread() == 31) first = add_of_first(&shared.listed, to_here);
-  uint32_t at = __shfl_sync(0xffffffff, first, 31) + to_here - own;
+  uint32_t at = 0;
+  if (lane_of_thread() == 0) at = add_of_first(&shared.listed, all);
+  at = __shfl_sync(0xffffffff, at, 0) + before;
 #pragma unroll
   for (int i = 0; i < kBatch; ++i)
 #pragma unroll
@@ -48,9 +51,8 @@ STROBE_DEVICE void survey(const SamplingParams& params, const Columns& columns, 
   uint64_t all = 0;
   bool any_bad = false;
   columns.for_each_segment([&](int segment) {
-    uint64_t above = 0;
+    WeightSum sum, sum_above;
     columns.in_segment<true>(segment, [&](int first, const float(&x)[kBatch][kVector]) {
-      WeightSum sum, sum_above;
       uint32_t chosen = 0;
 #pragma unroll
       for (int i = 0; i < kBatch; ++i)
@@ -66,13 +68,10 @@ STROBE_DEVICE void survey(const SamplingParams& params, const Columns& columns, 
           if (x[i][j] > window.low && !is_above) chosen |= 1u << (i * kVector + j);
         }
       append(chosen, first, x, shared, list, capacity);
-      if constexpr (kWeighs) {
-        all += sum.total();
-        above += sum_above.total();
-      }
     });
     if constexpr (kWeighs) {
-      above = sum_of_lanes(above);
+      all += sum.total();
+      const uint64_t above = sum_of_lanes(sum_above.total());
       if (lane_of_thread() == 0) tell_first(shared.segment[segment], above);
     }
   });
@@ -90,15 +89,16 @@ STROBE_DEVICE bool any_bad_warp(const Shared& shared, int warps = kCluster * kWa
   for (int warp = lane_of_thread(); warp < warps; warp += 32) bad |= shared.bad_of_warp[warp];
   return __any_sync(0xffffffff, bad != 0);
 }
-STROBE_DEVICE uint64_t weight_of_warps(Shared& shared) {
+// This thread's part of all weight, and of what the segments weigh.
+STROBE_DEVICE uint64_t own_part_of_all(const Shared& shared) {
   const auto thread = static_cast<int>(threadIdx.x);
-  return sum_of_block(thread < kCluster * kWarps ? shared.all[thread] : 0, shared);
+  return thread < kCluster * kWarps ? shared.all[thread] : 0;
 }
-STROBE_DEVICE uint64_t weight_of_segments(const SamplingParams& params, Shared& shared) {
+STROBE_DEVICE uint64_t own_part_of_segments(const SamplingParams& params, const Shared& shared) {
   uint64_t own = 0;
   for (int segment = static_cast<int>(threadIdx.x); segment < params.segments; segment += kThreads)
     own += shared.segment[segment];
-  return sum_of_block(own, shared);
+  return own;
 }
 
 }  // namespace strobe::kernel

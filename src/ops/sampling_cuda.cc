@@ -1,7 +1,6 @@
 #include "ops/sampling_cuda.h"
 
 #include <bit>
-#include <cstdlib>
 
 #include "ops/cuda_rows.h"
 #include "ops/sampling_call.h"
@@ -26,6 +25,9 @@ constexpr std::int64_t kLeastBlockColumns = 2048;  // with fewer the others' hel
 constexpr int kSmBlocks = 2;                       // that the kernel is compiled for
 constexpr int kMostListed = 10240;                 // two such lists fit in an SM of 228 KiB
 constexpr int kTokenBytes = 8;                     // of a token in a list
+constexpr int kMostBatches = 4;                    // of a segment, where they are not needed for longer rows
+constexpr int kSegmentsAhead = 2;                  // that a warp brings to L2 before it needs them,
+constexpr std::int64_t kL2Bytes = 40 * cuda::kKiB * cuda::kKiB;  // or all, where all rows have room there
 
 std::string print_source(int value) {
   constexpr std::string_view kNames[] = {"kProbs", "kLogits"};
@@ -86,6 +88,7 @@ kernel::SamplingParams params_of(const SamplingCall& call, const SamplingChoice&
       .segments = choice.segments,
       .segment_batches = choice.segment_batches,
       .segment_shift = std::countr_zero(static_cast<unsigned>(choice.segment_columns)),
+      .segments_ahead = choice.segments_ahead,
       .keeps_row = choice.keeps_row,
       .list_capacity = choice.list_capacity,
       .joint = filter.joint,
@@ -119,17 +122,23 @@ SamplingChoice cut(const SamplingShape& shape, int cluster, const cuda::Architec
   const int batch_columns = batch * 32 * choice.vector;
   while (ceil_div(shape.vocab_size, choice.segment_batches * batch_columns) > kernel::kMostSegments)
     choice.segment_batches *= 2;
+  // Longer segments cost less; each warp is to have one.
+  while (choice.segment_batches < kMostBatches &&
+         shape.vocab_size >= std::int64_t{2} * choice.segment_batches * batch_columns * cluster * kWarps)
+    choice.segment_batches *= 2;
   choice.segment_columns = choice.segment_batches * batch_columns;
   choice.segments = static_cast<int>(ceil_div(shape.vocab_size, choice.segment_columns));
+  const std::int64_t warp_segments = ceil_div(choice.segments, std::int64_t{cluster} * kWarps);
+  const bool fits_l2 =
+      shape.rows * shape.vocab_size * static_cast<std::int64_t>(size_of(shape.dtype)) <= kL2Bytes;
+  choice.segments_ahead = fits_l2 ? static_cast<int>(warp_segments) : kSegmentsAhead;
   const int vector_bytes = std::max(4, choice.vector * static_cast<int>(size_of(shape.dtype)));
-  const std::int64_t row_bytes = ceil_div(choice.segments, std::int64_t{cluster} * kWarps) *
-                                 choice.segment_batches * batch * kThreads * vector_bytes;
+  const std::int64_t row_bytes = warp_segments * choice.segment_batches * batch * kThreads * vector_bytes;
   const int room =
       std::min(facts.shared_bytes_per_block, facts.shared_bytes_per_sm / kSmBlocks - cuda::kKiB) -
       kernel::kSamplingSharedBytes;
   choice.keeps_row = shape.keeps && kernel::kSamplingSharedBytes + row_bytes <= facts.shared_bytes_per_block;
   if (!shape.keeps) choice.list_capacity = std::min(kMostListed, room / kTokenBytes);
-  if (const char* forced = std::getenv("X_LIST")) choice.list_capacity = std::min(choice.list_capacity, std::atoi(forced));
   choice.shared_bytes = kernel::kSamplingSharedBytes + choice.list_capacity * kTokenBytes +
                         (choice.keeps_row ? static_cast<int>(row_bytes) : 0);
   return choice;
@@ -157,10 +166,9 @@ SamplingChoice choose_sampling(const SamplingShape& shape, cuda::Architecture ar
   const cuda::ArchitectureFacts& facts = cuda::facts(architecture);
   int cluster = facts.has_tma ? kClusters[std::size(kClusters) - 1] : 1;
   while (cluster > 1 && shape.vocab_size < cluster * kLeastBlockColumns) cluster /= 2;
-  while (cluster > 1 && shape.rows * cluster > kSmBlocks * sm_count &&
+  while (cluster > 1 && shape.rows * cluster > (shape.keeps ? kSmBlocks : 1) * sm_count &&
          (!shape.keeps || fills_sm(cut(shape, cluster / 2, facts), facts)))
     cluster /= 2;
-  if (const char* forced = std::getenv("X_CLUSTER")) cluster = std::atoi(forced);
   return cut(shape, cluster, facts);
 }
 

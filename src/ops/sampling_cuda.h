@@ -18,6 +18,7 @@ struct SamplingShape {
 struct SamplingChoice {
   int vector = 1, cluster = 1;
   int segments = 0, segment_batches = 1, segment_columns = 0;
+  int segments_ahead = 0;  // that a warp brings to L2
   bool keeps_row = false;  // in shared memory
   int list_capacity = 0;   // tokens
   int shared_bytes = 0;

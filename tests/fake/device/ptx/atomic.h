@@ -12,4 +12,6 @@ EMULATED uint32_t add_shared(uint32_t* shared, uint32_t value) {
   return before;
 }
 
+EMULATED void count_shared(uint32_t* shared) { add_shared(shared, 1); }
+
 }  // namespace strobe::kernel

@@ -14,4 +14,6 @@ EMULATED uint32_t max_of_warp(uint32_t x) {
   return x;
 }
 
+EMULATED uint32_t votes_of_warp(bool vote) { return sum_of_warp(vote ? 1u << threadIdx.x % 32 : 0); }
+
 }  // namespace strobe::kernel
