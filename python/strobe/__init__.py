@@ -7,7 +7,7 @@ came. `strobe.ops` has every operator of the library in its own terms.
 
 from __future__ import annotations
 
-from . import activation, attention, cascade, decode, norm, ops, page, prefill, quantization, rope, sampling
+from . import activation, attention, cascade, decode, norm, ops, page, pod, prefill, quantization, rope, sampling, sparse
 from ._errors import Unsupported
 from .activation import gelu_and_mul, gelu_tanh_and_mul, silu_and_mul
 from .attention import BatchAttention, BatchAttentionWithAttentionSinkWrapper
@@ -36,6 +36,7 @@ from .norm import (
     rmsnorm_quant,
 )
 from .page import append_paged_kv_cache, append_paged_mla_kv_cache, get_batch_indices_positions, get_seq_lens
+from .pod import BatchPODWithPagedKVCacheWrapper, PODWithPagedKVCacheWrapper
 from .prefill import (
     BatchPrefillWithPagedKVCacheWrapper,
     BatchPrefillWithRaggedKVCacheWrapper,
