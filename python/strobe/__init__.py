@@ -69,5 +69,6 @@ from .sampling import (
     top_p_renorm_probs,
     top_p_sampling_from_probs,
 )
+from .sparse import BlockSparseAttentionWrapper, VariableBlockSparseAttentionWrapper
 
 __version__ = "0.1.0"
