@@ -1,4 +1,5 @@
-// Powers and logarithms of 2, and reciprocals, by the special function unit: relative error 2^-22, subnormal numbers are 0.
+// Powers and logarithms of 2, and reciprocals, by the special function unit: relative error 2^-22, subnormal
+// numbers are 0.
 #pragma once
 
 #include "tile/ints.h"

@@ -224,9 +224,8 @@ class BatchPODWithPagedKVCacheWrapper:
         mask = (custom_mask_p, packed_custom_mask_p, causal_p)
         if any(a is not b for a, b in zip(mask, self._mask)):
             arguments, common = self._arguments
-            self._prefill.plan(
-                *arguments, custom_mask=custom_mask_p, packed_custom_mask=packed_custom_mask_p, causal=causal_p, **common
-            )
+            masked = {"custom_mask": custom_mask_p, "packed_custom_mask": packed_custom_mask_p, "causal": causal_p}
+            self._prefill.plan(*arguments, **masked, **common)
             self._mask = mask
         scales = {"q_scale": scale(q_scale), "k_scale": scale(k_scale), "v_scale": scale(v_scale)}
         return (

@@ -254,14 +254,16 @@ class VariableBlockSparseAttentionWrapper(_Sparse):
         return_lse: bool = False,
         enable_pdl: Optional[bool] = None,
     ) -> Result:
-        """Attends as planned: `q` is [num_qo_heads, qo_len, head_dim], `k` and `v` are [num_kv_heads, kv_len, head_dim];
-        out is like q, lse [num_qo_heads, qo_len]."""
+        """Attends as planned: `q` is [num_qo_heads, qo_len, head_dim], `k` and `v` are [num_kv_heads, kv_len,
+        head_dim]; out is like q, lse [num_qo_heads, qo_len]."""
         where = "VariableBlockSparseAttentionWrapper.run"
         if not hasattr(self, "_shape"):
             raise ValueError(f"{where}: expected plan to be called before it")
         heads, kv_heads, rows, columns, page = self._shape
-        for name, tensor, shape in (("q", q, (heads, rows)), ("k", k, (kv_heads, columns)), ("v", v, (kv_heads, columns))):
-            _expect(tuple(tensor.shape[:2]) == shape, where, f"{name} of {shape} rows as planned, got {tuple(tensor.shape)}")
+        keys = (kv_heads, columns)
+        for name, tensor, shape in (("q", q, (heads, rows)), ("k", k, keys), ("v", v, keys)):
+            got = tuple(tensor.shape)
+            _expect(got[:2] == shape, where, f"{name} of {shape} rows as planned, got {got}")
         framework = framework_of(q, f"{where}: q")
         if out is None:
             out = framework.empty((heads, rows, v.shape[-1]), q)

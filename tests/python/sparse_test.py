@@ -110,7 +110,8 @@ def paged(kv_lens, page=4):
 
 def test_prefill_on_decode():
     decode, cache, kv = paged([9, 4])
-    q_p, k_p, v_p, q_d = (normal(np.float32, n, h, DIM) for n, h in ((7, HEADS), (12, KV_HEADS), (12, KV_HEADS), (2, HEADS)))
+    sizes = ((7, HEADS), (12, KV_HEADS), (12, KV_HEADS), (2, HEADS))
+    q_p, k_p, v_p, q_d = (normal(np.float32, n, heads, DIM) for n, heads in sizes)
     wrapper = strobe.PODWithPagedKVCacheWrapper(WORKSPACE)
     wrapper.plan(*decode, HEADS, KV_HEADS, DIM, 4, q_data_type="float32")
     for scale in (None, 0.3):  # of decode, in the run
@@ -130,7 +131,8 @@ def test_batched_prefill_on_decode():
     decode, cache_d, kv_d = paged([5])
     q_p, q_d = normal(np.float32, 7, HEADS, DIM), normal(np.float32, 1, HEADS, DIM)
     wrapper = strobe.BatchPODWithPagedKVCacheWrapper(WORKSPACE)
-    wrapper.plan(np.int32([0, 4, 7]), *prefill, np.int32([0, 1]), *decode, HEADS, KV_HEADS, DIM, 4, q_data_type="float32")
+    parts = (np.int32([0, 4, 7]), *prefill, np.int32([0, 1]), *decode)
+    wrapper.plan(*parts, HEADS, KV_HEADS, DIM, 4, q_data_type="float32")
     for causal in (False, True):
         p, d = wrapper.run(q_p, cache_p, q_d, cache_d, causal_p=causal)
         for rows, kv in (((0, 4), kv_p[0]), ((4, 7), kv_p[1])):
