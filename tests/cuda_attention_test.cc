@@ -183,10 +183,41 @@ TEST_F(CudaAttention, GroupsOfMoreHeadsThanATileHasRows) {
 }
 
 TEST_F(CudaAttention, UnalignedOperandsTakeASlowerKernel) {
-  expect_routine_matches(
-      "batch_mixed_paged",
-      with(kHeads, {{"batch_size", "2"}, {"num_prefill", "1"}, {"qo_len", "9"}, {"kv_len", "60"}}),
-      {.shift = 2});
+  for (const Values& feature :
+       {Values{}, Values{{"kv_dtype", "e4m3"}, {"logits_soft_cap", "20"}}, Values{{"pos_encoding", "rope"}}})
+    expect_routine_matches(
+        "batch_mixed_paged",
+        with(with(kHeads, {{"batch_size", "2"}, {"num_prefill", "1"}, {"qo_len", "9"}, {"kv_len", "60"}}),
+             feature),
+        {.shift = 2});
+}
+
+TEST_F(CudaAttention, RopeOnTheFlyMatchesTheReference) {
+  for (bool interleave : {false, true})
+    for (Dtype kv_dtype : {Dtype::kBf16, Dtype::kE4m3}) {
+      AttentionBatch batch({{.qo_len = 40, .kv_len = 90}, {.qo_len = 1, .kv_len = 33}},
+                           {.head_dim = 80, .kv_dtype = kv_dtype});
+      batch.plan.options.pos_encoding = PosEncoding::kRope;
+      batch.plan.options.rope_interleave = interleave;
+      expect_matches(batch, std::string("RoPE on ") + std::string(name(kv_dtype)));
+    }
+}
+
+TEST_F(CudaAttention, OtherPairsOfRopeFailTheCheck) {
+  AttentionBatch batch({{.qo_len = 10, .kv_len = 30}});
+  batch.plan.options.pos_encoding = PosEncoding::kRope;
+  ops::BatchAttentionArgs args{batch.plan, batch.run};
+  const op::CheckResult result =
+      test::check_run_on_gpu(ops::batch_attention_operator(true), &args, "pairs", {}, [&](Stream stream) {
+        AttentionPlanArgs plan = args.plan;
+        plan.device = kGpu;
+        plan.options.rope_interleave = true;
+        BatchAttention attention;
+        attention.plan(plan, stream);
+        attention.run(args.run, stream);
+        cuda::synchronize(kGpu, stream);
+      });
+  EXPECT_FALSE(result.passed);
 }
 
 TEST_F(CudaAttention, CustomMaskMatchesTheReference) {

@@ -210,6 +210,7 @@ STROBE_DEVICE void attend_rows(const AttentionParams& params, const Tiles& tiles
   }
 #pragma unroll 1
   for (int32_t number = 0; number < shared.ranges.tiles; ++number) {
+    const bool masked = number < shared.ranges.whole_begin || number >= shared.ranges.whole_end;
     wait_for_copies<0>();
     if constexpr (kConverts) {
       if constexpr (kStages == 1) __syncthreads();
@@ -224,7 +225,6 @@ STROBE_DEVICE void attend_rows(const AttentionParams& params, const Tiles& tiles
                                                          [&](int32_t row) { return token + row; });
       __syncthreads();
     }
-    const bool masked = number < shared.ranges.whole_begin || number >= shared.ranges.whole_end;
     if (masked) take_out_specials(tiles.v(stage_of(number)), shared.special);
     attend_tile(params, shared, number, masked, tiles, state, out);
     if constexpr (!kConverts && kStages == 1) {
