@@ -2,7 +2,7 @@
 //
 //   cuda_attention [part of a name]
 //
-// Launches (the kernel and the merge of its partial results) are recorded into a graph and replayed, a row is
+// Launches are recorded into a graph and replayed, a row is
 // the median of kRepetitions replays. Caches are rotated so that kBetween bytes at least lie between two uses
 // of one, pages are in random order, the data is random. TB/s are those of K and V.
 #include <fmt/core.h>
@@ -126,7 +126,6 @@ class Runner {
     params_.k = caches_ + static_cast<std::int64_t>(cache) * cache_bytes_;
     params_.v = params_.k + cache_bytes_ / 2;
     op::launch_decode(choice_, params_, gpu_, stream);
-    op::launch_attention_merge(params_, static_cast<std::int64_t>(list_.merges.size()), 1, gpu_, stream);
   }
 
   int copies() const { return copies_; }
@@ -206,6 +205,7 @@ class Runner {
     items_ = on_device(list_.items);
     runs_ = on_device(list_.runs);
     merges_ = on_device(list_.merges);
+    arrivals_ = on_device(std::vector<std::uint32_t>(list_.merges.size()));
     const float scale = 1 / std::sqrt(static_cast<float>(setting_.head_dim));
     const std::int64_t token_stride = setting_.hnd ? row : row * setting_.kv_heads,
                        head_stride = setting_.hnd ? row * setting_.page_size : row;
@@ -241,6 +241,7 @@ class Runner {
                .items = static_cast<const kernel::AttentionItem*>(items_.data()),
                .runs = static_cast<const kernel::AttentionRun*>(runs_.data()),
                .merges = static_cast<const kernel::AttentionMerge*>(merges_.data()),
+               .arrivals = static_cast<std::uint32_t*>(arrivals_.data()),
                .partial_out = static_cast<float*>(partial_out_.data()),
                .partial_lse = static_cast<float*>(partial_lse_.data()),
                .partial_rows = list_.partial_rows};
@@ -251,7 +252,7 @@ class Runner {
   op::DecodeChoice choice_;
   plan::DeviceWorkList list_;
   kernel::AttentionParams params_{};
-  cuda::DeviceBuffer q_, out_, lse_, partial_out_, partial_lse_, indices_, items_, runs_, merges_;
+  cuda::DeviceBuffer q_, out_, lse_, partial_out_, partial_lse_, indices_, items_, runs_, merges_, arrivals_;
   char* caches_ = nullptr;
   std::int64_t cache_bytes_ = 0;
   int copies_ = 1;

@@ -38,13 +38,14 @@
 // block); bool kRowPages (a tile's rows may lie in different pages), kGeneral (masks, ALiBi, soft cap); int
 // kWarps, kStages, kTileRows.
 #include "attention/decode_attend.cuh"
-#include "attention/decode_result.cuh"
+#include "attention/decode_merge.cuh"
 #include "attention/decode_ring.cuh"
 
 namespace strobe::kernel {
 
 struct DecodeShared {
   WarpResults results;
+  CutRows cut;
 };
 
 constexpr int kRingBytes = kWarps * kWarpRingBytes;
@@ -66,7 +67,7 @@ STROBE_DEVICE AttentionItem load_item(const AttentionItem* item) {
           .request = number(request.word[0]),
           .q_begin = number(request.word[1]),
           .kv_len = number(request.word[2]),
-          .unused = 0};
+          .merge = number(request.word[3])};
 }
 
 STROBE_DEVICE void decode_run(const AttentionParams& p, char* shared) {
@@ -87,6 +88,8 @@ STROBE_DEVICE void decode_run(const AttentionParams& p, char* shared) {
   ItemMask mask;
   RowState state;
   int slot = 0;
+  int cut_rows = 0;
+  int32_t own_cut_row = -1;  // of lane i of the first warp, the i-th
   for (int next = run.begin;; ++next) {
     if constexpr (kGeneral) mask.start_item(item);
     state.clear();
@@ -120,7 +123,16 @@ STROBE_DEVICE void decode_run(const AttentionParams& p, char* shared) {
         slot = slot + 1 == kStages ? 0 : slot + 1;
       }
     }
-    if (next >= run.end) return;
+    if (item.slot >= 0) {
+      if (static_cast<int>(threadIdx.x) == cut_rows) own_cut_row = item.merge;
+      ++cut_rows;
+    }
+    const bool ends = next >= run.end;
+    if (cut_rows == kMostCutRows || (ends && cut_rows > 0)) {
+      merge_cut_rows(p, block.cut, own_cut_row, cut_rows);
+      cut_rows = 0;
+    }
+    if (ends) return;
     item = following;
   }
 }

@@ -1,4 +1,4 @@
-// Atomic operations on shared memory.
+// Atomic operations: on shared memory, and on global memory between the blocks of a device.
 #pragma once
 
 #include "tile/ints.h"
@@ -13,6 +13,22 @@ STROBE_DEVICE uint32_t add_shared(uint32_t* shared, uint32_t value) {
                : "r"(static_cast<uint32_t>(__cvta_generic_to_shared(shared))), "r"(value)
                : "memory");
   return before;
+}
+
+// Adds and returns what was there. What this thread has done before, and what its block had done before their
+// last barrier, is seen by those who add later, and by their blocks behind their next barrier.
+STROBE_DEVICE uint32_t add_release_acquire(uint32_t* global, uint32_t value) {
+  uint32_t before;
+  asm volatile("atom.acq_rel.gpu.global.add.u32 %0, [%1], %2;"
+               : "=r"(before)
+               : "l"(global), "r"(value)
+               : "memory");
+  return before;
+}
+
+// Writes what others reach by atomic operations; orders nothing else.
+STROBE_DEVICE void store_relaxed(uint32_t* global, uint32_t value) {
+  asm volatile("st.relaxed.gpu.global.u32 [%0], %1;" ::"l"(global), "r"(value) : "memory");
 }
 
 }  // namespace strobe::kernel

@@ -82,7 +82,12 @@ bool is_general(const AttentionCudaShape& shape, int qo_len) {
          (shape.mask == MaskMode::kCausal && qo_len > 1);
 }
 
-int result_bytes(int warps) { return warps * (kRowsOfTile * 2 * 4 + 8); }
+// Of the warps, and of the cut rows (decode_merge.cuh).
+int result_bytes(int warps) {
+  constexpr int kMostCutRows = 32, kAlignment = 16;
+  return warps * (kRowsOfTile * 2 * 4 + 8) + kMostCutRows * static_cast<int>(sizeof(kernel::AttentionMerge)) +
+         kAlignment;
+}
 
 DecodeTilingShape tiling_shape(jit::Values values) {
   return {.kv_bytes = static_cast<int>(size_of(static_cast<Dtype>(values[kKv]))),

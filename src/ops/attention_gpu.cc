@@ -194,6 +194,7 @@ GpuAttention::Layout GpuAttention::layout(const AttentionShape& shape) {
     place(part->runs, part->list.runs.size(), sizeof(kernel::AttentionRun));
     place(part->merges, static_cast<std::size_t>(part->extents.merges), sizeof(kernel::AttentionMerge));
   }
+  place(decode_.arrivals, static_cast<std::size_t>(decode_.extents.merges), sizeof(std::uint32_t));
   const bool default_slopes = fixed_.shape.alibi && !shape.alibi_slopes->given();
   place(layout.custom_mask_indptr, shape.custom_mask->given() ? requests + 1 : 0, sizeof(std::int64_t));
   place(layout.alibi_slopes, default_slopes ? static_cast<std::size_t>(shape.num_qo_heads) : 0,
@@ -220,6 +221,7 @@ void GpuAttention::upload(const AttentionShape& shape, const Target& target) {
     write(to, part->runs, list.runs.data(), list.runs.size());
     write(to, part->merges, list.merges.data(), list.merges.size());
   }
+  std::memset(to + decode_.arrivals, 0, static_cast<std::size_t>(decode_.extents.merges) * sizeof(std::uint32_t));
   write(to, at.custom_mask_indptr, shape.custom_mask_indptr.data(), shape.custom_mask_indptr.size());
   const bool default_slopes = fixed_.shape.alibi && !shape.alibi_slopes->given();
   if (default_slopes) {
@@ -303,7 +305,7 @@ void GpuAttention::plan_workspace(const Target& target) {
 }
 
 kernel::AttentionParams GpuAttention::params_of(const Part& part) const {
-  const char* device = upload_.device_data();
+  char* device = upload_.device_data();
   kernel::AttentionParams params = params_;
   params.items = reinterpret_cast<const kernel::AttentionItem*>(device + part.items);
   params.merges = reinterpret_cast<const kernel::AttentionMerge*>(device + part.merges);
@@ -312,6 +314,7 @@ kernel::AttentionParams GpuAttention::params_of(const Part& part) const {
   if (!part.list.runs.empty()) {
     params.runs = reinterpret_cast<const kernel::AttentionRun*>(device + part.runs);
     params.heads_together = decode_choice_.heads_together;
+    params.arrivals = reinterpret_cast<std::uint32_t*>(device + part.arrivals);
   }
   params.partial_rows = part.partial_rows;
   params.partial_out += part.partials * static_cast<std::size_t>(params.head_dim_vo);
@@ -336,9 +339,9 @@ void GpuAttention::run(const AttentionTensors& tensors, const Launch& launch) {
          op_name_);
   set_tensors(tensors);
   const kernel::AttentionParams decode = params_of(decode_), other = params_of(other_);
-  if (decode_.extents.items > 0) op::launch_attention(fixed_.shape, decode_choice_, decode, gpu_, launch);
+  if (decode_.extents.items > 0)
+    op::launch_attention(fixed_.shape, decode_choice_, decode, decode_.extents.merges, gpu_, launch);
   if (other_.extents.items > 0) op::launch_attention(fixed_.shape, other, other_.extents.items, gpu_, launch);
-  op::launch_attention_merge(decode, decode_.extents.merges, 1, gpu_, launch);
   op::launch_attention_merge(other, other_.extents.merges, fixed_.shape.num_kv_heads, gpu_, launch);
 }
 

@@ -55,7 +55,7 @@ class GpuAttention {
     plan::DeviceWorkList list;
     plan::ListCapacity extents{};  // of the list on the device, and of the grids; 0 items: nothing to launch
     std::int32_t partial_rows = 0;
-    std::size_t counts = 0, items = 0, runs = 0, merges = 0;  // offsets in the upload
+    std::size_t counts = 0, items = 0, runs = 0, merges = 0, arrivals = 0;  // offsets in the upload
     std::size_t partials = 0;                                 // rows of partial results before this part's
   };
   // Offsets in the upload of what both parts read.

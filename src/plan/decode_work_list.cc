@@ -161,7 +161,7 @@ class Builder {
                                .request = request.request,
                                .q_begin = 0,
                                .kv_len = request.kv_len,
-                               .unused = 0},
+                               .merge = -1},
                       .block = block});
   }
 
@@ -237,7 +237,11 @@ class Builder {
     const auto count = static_cast<std::int32_t>(pieces);
     const std::int32_t heads = options_.heads_together, first_slot = list_.slots;
     Dealt* const items = line().data() + line().size() - pieces;
-    for (std::int32_t i = 0; i < count; ++i) items[i].item.slot = first_slot + i * heads;
+    const auto merge = static_cast<std::int32_t>(list_.merges.size());
+    for (std::int32_t i = 0; i < count; ++i) {
+      items[i].item.slot = first_slot + i * heads;
+      items[i].item.merge = merge;
+    }
     list_.slots += count * heads;
     const AttentionItem& item = items[0].item;
     list_.partial_rows = std::max(list_.partial_rows, item.q_tokens * options_.group_size);
