@@ -20,6 +20,8 @@ struct Machine {
   void (*access)(const void* address, unsigned long bytes, unsigned long alignment, bool write);
   // The same for an atomic operation, which reads and writes and does not race with its kind.
   void (*atomic)(const void* address, unsigned long bytes);
+  // One on global memory that all blocks may do; whether it orders what happens before and behind it.
+  void (*atomic_of_grid)(const void* address, unsigned long bytes, bool orders);
   // Before a read of what may be read before the kernel before has ended.
   void (*access_settled)(const void* address, unsigned long bytes);
   void (*wait_for_block)();

@@ -92,6 +92,9 @@ Grid::Grid() : fibers_(thread_body) {
   machine_.atomic = [](const void* address, unsigned long bytes) {
     instance().atomic(reinterpret_cast<std::uintptr_t>(address), bytes);
   };
+  machine_.atomic_of_grid = [](const void* address, unsigned long bytes, bool orders) {
+    instance().atomic_of_grid(reinterpret_cast<std::uintptr_t>(address), bytes, orders);
+  };
   machine_.access_settled = [](const void* address, unsigned long bytes) {
     bool& has_waited = instance().current().has_waited;
     const bool before = std::exchange(has_waited, true);
@@ -156,6 +159,7 @@ Fault Grid::run(const GridRequest& request) {
     order_.push_back(block);
   std::shuffle(order_.begin(), order_.end(), random_);
   first_run_ = run_;
+  released_.clear();
   for (const std::uint32_t block : order_) {
     if (!run_cluster(block)) break;
     ++run_;
@@ -192,6 +196,7 @@ bool Grid::run_cluster(std::uint32_t first_block) {
   std::fill(under_copy_.begin(), under_copy_.end(), 0);
   at_cluster_barrier_ = ended_ = barriers_ = cluster_epoch_ = 0;
   warp_epochs_.assign(static_cast<std::size_t>(thread_count_) / kWarpThreads + 1, 0);
+  acquired_.clear();
   runnable_.clear();
   for (int i = 0; i < thread_count_; ++i) {
     threads_[static_cast<std::size_t>(i)] = {};
@@ -242,6 +247,7 @@ Fault Grid::diverged() const {
 
 std::string Grid::describe(const Access& access) const {
   if (access.epoch == kManyClusters || access.thread == kManyBlocks) return "threads of several blocks";
+  if (access.thread == kGridAtomics) return "an atomic operation";
   const auto threads = static_cast<unsigned>(block_threads_);
   const int warp = warp_of(access.thread);
   const unsigned rank =
@@ -294,6 +300,21 @@ void Grid::atomic(std::uintptr_t address, std::size_t bytes) {
   Now now = this->now();
   now.access.thread = static_cast<std::uint16_t>(kAtomics + now.block);
   for (const bool write : {false, true}) access_by(now, address, bytes, bytes, write);
+}
+
+// Those who come later through the same address acquire what this thread has released there, and what it has
+// acquired itself.
+void Grid::atomic_of_grid(std::uintptr_t address, std::size_t bytes, bool orders) {
+  Now now = this->now();
+  now.access.thread = kGridAtomics;
+  access_by(now, address, bytes, bytes, true);
+  if (!orders) return;
+  if (request_.cluster > 1) fail(kLaunchFailed, "orders blocks of clusters, which is not emulated");
+  std::set<Access>& released = released_[address];
+  for (const Access& access : released) acquired_.push_back({access, now.self});
+  for (const Acquired& acquired : acquired_)
+    if (precedes(acquired.by, now.self)) released.insert(acquired.released);
+  released.insert(now.self);
 }
 
 void Grid::access_by(const Now& now, std::uintptr_t address, std::size_t bytes, std::size_t alignment,

@@ -1,7 +1,9 @@
 // Who has touched a byte of memory, so that accesses that nothing orders are found.
 #pragma once
 
+#include <compare>
 #include <cstdint>
+#include <vector>
 
 namespace emulated {
 
@@ -11,6 +13,7 @@ namespace emulated {
 struct Access {
   std::uint32_t run;
   std::uint16_t thread, epoch, warp_epoch;
+  friend auto operator<=>(const Access&, const Access&) = default;
 };
 
 inline constexpr std::uint16_t kWarpThreads = 32;
@@ -22,12 +25,21 @@ inline constexpr std::uint16_t kManyClusters = 0xffff;
 // block. The last two plus the block's rank.
 inline constexpr std::uint16_t kManyOfWarp = 0x8000;
 inline constexpr std::uint16_t kManyBlocks = 0xfd00, kAtomics = 0xfe00, kManyThreads = 0xff00;
+// The same: an atomic operation of the device's scope, which does not race with its kind.
+inline constexpr std::uint16_t kGridAtomics = 0xfd01;
 
-// An access that happens: beside itself, its block's rank and threads, and when the cluster last met.
+// What a thread of another block had released when one of this block acquired it.
+struct Acquired {
+  Access released, by;
+};
+
+// An access that happens: what is remembered of it, its block's rank and threads, when the cluster last met,
+// and what it has acquired.
 struct Now {
-  Access access;
+  Access access, self;  // `self` is the thread's own also where the access is remembered as one of several
   unsigned block, block_threads;
   std::uint16_t cluster_epoch;
+  const std::vector<Acquired>* acquired;
 };
 
 // Of a byte. All zero: nobody has touched it, as runs count from 1.
@@ -58,13 +70,29 @@ inline bool unordered_in_block(const Access& before, const Access& access) {
   return warp < 0 || warp != warp_of(access.thread) || before.warp_epoch == access.warp_epoch;
 }
 
+// Whether what has happened before is ordered before this: by its thread, its warp's barriers or its block's.
+inline bool precedes(const Access& before, const Access& access) {
+  if (before.run != access.run || before.epoch > access.epoch) return false;
+  if (before.epoch < access.epoch || before.thread == access.thread) return true;
+  const int warp = warp_of(before.thread);
+  return warp >= 0 && warp == warp_of(access.thread) && before.warp_epoch < access.warp_epoch;
+}
+
+// The same where what lies between is a release of one block that another has acquired.
+inline bool ordered_by_release(const Access& before, const Now& now) {
+  for (const Acquired& acquired : *now.acquired)
+    if (precedes(before, acquired.released) && precedes(acquired.by, now.self)) return true;
+  return false;
+}
+
 // Who `now` races with, if anyone; then the cell remembers it. `first_run` is that of the running grid: grids
 // follow each other in order.
 inline const Access* race(Cell& cell, const Now& now, std::uint32_t first_run, bool write) {
   const Access& access = now.access;
   const auto unordered = [&](const Access& before) {
     if (before.run < first_run) return false;
-    if (before.run != access.run || before.epoch == kManyClusters) return true;
+    if (before.thread == kGridAtomics && access.thread == kGridAtomics) return false;
+    if (before.run != access.run || before.epoch == kManyClusters) return !ordered_by_release(before, now);
     if (!of_one_block(before, now)) return before.epoch >= now.cluster_epoch;
     return unordered_in_block(before, access);
   };
