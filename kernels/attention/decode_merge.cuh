@@ -28,7 +28,8 @@ STROBE_DEVICE AttentionMerge load_merge(const AttentionMerge* merge) {
           .unused = {}};
 }
 
-// Pieces of one row of one head, on one warp: lane l has elements 4l … 4l + 3 of every 128.
+// Pieces of one row of one head, on one warp: lane l has elements 4l … 4l + 3 of every 128. As many are asked
+// for at once as the blocks of an H200 give of a row that all of them share: 33 or 34 of two heads.
 class MergedRow {
  public:
   static constexpr int kLaneElements = 4, kPassElements = kWarpThreads * kLaneElements;
@@ -37,27 +38,26 @@ class MergedRow {
   STROBE_DEVICE MergedRow(const float* out, int64_t out_stride, const float* lse, int64_t lse_stride,
                           int parts, bool has_elements) {
 #pragma unroll 1
-    for (int first = 0; first < parts; first += kWarpThreads) {
-      const int lane = lane_of_warp(), left = parts - first;
+    for (int first = 0; first < parts; first += kAhead) {
+      const int left = parts - first;
       Batch batch;
       batch.load_parts(out + first * out_stride, out_stride, has_elements ? left : 0);
-      const float own_lse =
-          lane < left ? float_of(load<4>(lse + (first + lane) * lse_stride).word[0]) : minus_infinity();
-      follow_maximum(own_lse);
-#pragma unroll 1
-      for (int i = 0;;) {
-        add_batch(batch, own_lse, i);
-        i += kAhead;
-        if (i >= min(left, kWarpThreads)) break;
-        batch.load_parts(out + (first + i) * out_stride, out_stride, has_elements ? left - i : 0);
+      float lses[kLses];
+#pragma unroll
+      for (int i = 0; i < kLses; ++i) {
+        const int part = i * kWarpThreads + lane_of_warp();
+        lses[i] = part < min(left, kAhead) ? float_of(load<4>(lse + (first + part) * lse_stride).word[0])
+                                           : minus_infinity();
       }
+      follow_maximum(lses);
+      add(batch, lses);
     }
   }
 
   STROBE_DEVICE const Row& row() const { return row_; }
 
  private:
-  static constexpr int kAhead = 16;
+  static constexpr int kAhead = 34, kLses = (kAhead + kWarpThreads - 1) / kWarpThreads;
 
   struct Batch {
     Access<16> x[kAhead];
@@ -71,23 +71,25 @@ class MergedRow {
     }
   };
 
-  STROBE_DEVICE void follow_maximum(float lse) {
+  STROBE_DEVICE void follow_maximum(const float (&lses)[kLses]) {
+    float highest = lses[0];
+#pragma unroll
+    for (int i = 1; i < kLses; ++i) highest = fmaxf(highest, lses[i]);
 #pragma unroll
     for (int distance = 1; distance < kWarpThreads; distance *= 2)
-      lse = fmaxf(lse, __shfl_xor_sync(0xffffffff, lse, distance));
-    const float reference = fmaxf(row_.reference, lse), shrink = exp2_approx(row_.reference - reference);
+      highest = fmaxf(highest, __shfl_xor_sync(0xffffffff, highest, distance));
+    const float reference = fmaxf(row_.reference, highest), shrink = exp2_approx(row_.reference - reference);
     row_.reference = reference;
     row_.sum *= shrink;
 #pragma unroll
     for (float& x : row_.o.x) x *= shrink;
   }
 
-  // Pieces first … first + kAhead - 1 of the 32 whose log-sum-exps the lanes have. The elements of an empty
-  // one may be anything: even 0 times them could be NaN.
-  STROBE_DEVICE void add_batch(const Batch& batch, float own_lse, int first) {
+  // The elements of an empty piece may be anything: even 0 times them could be NaN.
+  STROBE_DEVICE void add(const Batch& batch, const float (&lses)[kLses]) {
 #pragma unroll
     for (int i = 0; i < kAhead; ++i) {
-      const float lse = float_of(__shfl_sync(0xffffffff, bits_of(own_lse), first + i));
+      const float lse = float_of(__shfl_sync(0xffffffff, bits_of(lses[i / kWarpThreads]), i % kWarpThreads));
       if (lse == minus_infinity()) continue;
       const float weight = exp2_approx(lse - row_.reference);
       row_.sum += weight;
