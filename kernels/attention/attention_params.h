@@ -87,7 +87,7 @@ struct AttentionParams {
   const AttentionRun* runs;    // by block; null: every block has one item
   int32_t heads_together;      // KV heads of an item; 0: those of the grid's y axis, one a block
   const AttentionMerge* merges;
-  uint32_t* arrivals;             // decode, by AttentionItem::merge: pieces that are there; 0 between launches
+  uint32_t* arrivals;  // decode, by AttentionItem::merge: pieces that are there; 0 between launches
   const AttentionCounts* counts;  // null: the whole grid is used
 
   // Normalised over the partial's KV range, without the sink and v_scale: [slot][partial_rows][head_dim_vo]

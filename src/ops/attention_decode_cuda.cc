@@ -223,7 +223,11 @@ DecodeChoice choose_decode(const AttentionCudaShape& shape, std::span<const plan
 
 void plan_decode(const DecodeChoice& choice, const AttentionCudaShape& shape,
                  std::span<const plan::AttentionRequest> requests, plan::DeviceWorkList& list) {
-  plan::make_decode_list(requests, list_options(shape, choice.heads_together, choice.blocks), list);
+  plan::make_decode_list(requests, decode_list_options(choice, shape), list);
+}
+
+kernel::DecodeListOptions decode_list_options(const DecodeChoice& choice, const AttentionCudaShape& shape) {
+  return list_options(shape, choice.heads_together, choice.blocks);
 }
 
 // A cut row has two pieces on a block's border, or one on each of its blocks.

@@ -9,7 +9,7 @@
 #include "cuda/pinned_upload.h"
 #include "ops/attention_batch.h"
 #include "ops/attention_cuda_shape.h"
-#include "ops/attention_decode_cuda.h"
+#include "ops/attention_decode_plan_cuda.h"
 #include "ops/cuda_rows.h"
 #include "plan/device_work_list.h"
 
@@ -31,6 +31,10 @@ class GpuAttention {
 
   // Copies everything it needs. Waits for nothing but the copy of the plan before the last one.
   void plan(const AttentionShape& shape, const AttentionOptions& options, const Target& target);
+  // The same where `indices` and `kv_indices` are on the device, whose lengths only the decode kernel takes.
+  // May be captured, but for the first time.
+  void plan_on_device(const AttentionShape& shape, const AttentionOptions& options, const Target& target,
+                      const op::DeviceIndices& indices, const std::int32_t* kv_indices);
   // Launches and nothing else.
   void run(const AttentionTensors& tensors, const Launch& launch);
 
@@ -47,6 +51,7 @@ class GpuAttention {
     Device device;
     AttentionCapacity capacity;
     const void *workspace, *custom_mask, *alibi_slopes;
+    bool planned_on_device;
     friend bool operator==(const Fixed&, const Fixed&) = default;
   };
   // The requests of one kernel: their list, and where it and its partial results lie.
@@ -56,7 +61,7 @@ class GpuAttention {
     plan::ListCapacity extents{};  // of the list on the device, and of the grids; 0 items: nothing to launch
     std::int32_t partial_rows = 0;
     std::size_t counts = 0, items = 0, runs = 0, merges = 0, arrivals = 0;  // offsets in the upload
-    std::size_t partials = 0;                                 // rows of partial results before this part's
+    std::size_t partials = 0;  // rows of partial results before this part's
   };
   // Offsets in the upload of what both parts read.
   struct Layout {
@@ -64,9 +69,12 @@ class GpuAttention {
   };
 
   void check_target(const Target& target) const;
+  void fix(const AttentionShape& shape, const AttentionOptions& options, const Target& target,
+           bool on_device);
   void check_capacity(const AttentionShape& shape, const AttentionCapacity& capacity) const;
   void make_lists(const AttentionShape& shape);
   void make_decode_list();
+  void set_decode_extents();
   void make_other_list();
   Layout layout(const AttentionShape& shape);
   void upload(const AttentionShape& shape, const Target& target);
@@ -88,6 +96,7 @@ class GpuAttention {
   plan::DeviceListMaker maker_;
 
   cuda::PinnedUpload upload_;
+  op::DeviceDecodePlan device_plan_;
   std::span<const std::int32_t> kv_indices_;
   Pages pages_;
   std::size_t workspace_bytes_ = 0;
