@@ -25,7 +25,7 @@ enum {
 constexpr int kQueryTypes[] = {static_cast<int>(Dtype::kF16), static_cast<int>(Dtype::kBf16)};
 constexpr int kKvTypes[] = {static_cast<int>(Dtype::kF16), static_cast<int>(Dtype::kBf16),
                             static_cast<int>(Dtype::kE4m3), static_cast<int>(Dtype::kE5m2)};
-constexpr int kHeadDims[] = {64, 96, 128, 192, 256};
+constexpr int kHeadDims[] = {64, 96, 128, 192, 256, 512};
 constexpr int kHeadTileCounts[] = {1, 2};
 constexpr int kHeadCounts[] = {1, 2, 4, 8};
 constexpr int kWarpCounts[] = {4, 8};
@@ -63,6 +63,9 @@ bool is_served(Dtype q, Dtype kv) {
   const bool half = q == Dtype::kF16 || q == Dtype::kBf16;
   return half && (kv == q || kv == Dtype::kE4m3 || kv == Dtype::kE5m2);
 }
+
+// Beside the output of so large heads the registers hold neither masks nor conversions.
+bool is_plain_only(int head_dim) { return head_dim > 256; }
 
 // The output of so many rows has to stay in a warp's registers.
 int most_head_tiles(int head_dim) { return head_dim <= 128 ? 2 : 1; }
@@ -102,6 +105,7 @@ bool valid(jit::Values values, cuda::Architecture architecture) {
   if (!is_served(values[kDimQk], values[kDimVo])) return false;
   if (!is_served(static_cast<Dtype>(values[kQuery]), static_cast<Dtype>(values[kKv]))) return false;
   if (values[kHeadTiles] > most_head_tiles(values[kDimQk])) return false;
+  if (is_plain_only(values[kDimQk]) && (values[kGeneral] != 0 || values[kKv] != values[kQuery])) return false;
   const DecodeTiling tiling = choose_decode_tiling(tiling_shape(values), architecture);
   return tiling.warps == values[kWarps] && tiling.stages == values[kStages] &&
          tiling.tile_rows == values[kTileRows] && values[kHeads] <= tiling.warps;
@@ -175,6 +179,8 @@ bool serves_decode(const AttentionCudaShape& shape, int qo_len, cuda::Architectu
     return false;
   const std::int64_t rows = std::int64_t{qo_len} * shape.group();
   if (shape.rope || rows > most_head_tiles(shape.head_dim_qk) * kRowsOfTile) return false;
+  const bool plain = shape.kv_dtype == shape.q_dtype && !is_general(shape, qo_len);
+  if (is_plain_only(shape.head_dim_qk) && !plain) return false;
   const DecodeTilingShape tiling{.kv_bytes = static_cast<int>(size_of(shape.kv_dtype)),
                                  .head_dim_qk = shape.head_dim_qk,
                                  .head_dim_vo = shape.head_dim_vo,
