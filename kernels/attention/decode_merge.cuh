@@ -28,8 +28,8 @@ STROBE_DEVICE AttentionMerge load_merge(const AttentionMerge* merge) {
           .unused = {}};
 }
 
-// Pieces of one row of one head, on one warp: lane l has elements 4l … 4l + 3 of every 128. As many are asked
-// for at once as the blocks of an H200 give of a row that all of them share: 33 or 34 of two heads.
+// Pieces of one row of one head, on one warp: lane l has elements 4l … 4l + 3 of every 128. kAhead of them
+// are asked for at once; more are more instructions where there are few (34: B1 5 % slower).
 class MergedRow {
  public:
   static constexpr int kLaneElements = 4, kPassElements = kWarpThreads * kLaneElements;
@@ -39,62 +39,49 @@ class MergedRow {
                           int parts, bool has_elements) {
 #pragma unroll 1
     for (int first = 0; first < parts; first += kAhead) {
-      const int left = parts - first;
-      Batch batch;
-      batch.load_parts(out + first * out_stride, out_stride, has_elements ? left : 0);
-      float lses[kLses];
+      const int left = min(parts - first, kAhead), lane = lane_of_warp();
+      Access<16> x[kAhead];
 #pragma unroll
-      for (int i = 0; i < kLses; ++i) {
-        const int part = i * kWarpThreads + lane_of_warp();
-        lses[i] = part < min(left, kAhead) ? float_of(load<4>(lse + (first + part) * lse_stride).word[0])
-                                           : minus_infinity();
+      for (int i = 0; i < kAhead; ++i) {
+        x[i] = {};
+        if (has_elements && i < left) x[i] = load<16>(out + (first + i) * out_stride);
       }
-      follow_maximum(lses);
-      add(batch, lses);
+      const float own_lse =
+          lane < left ? float_of(load<4>(lse + (first + lane) * lse_stride).word[0]) : minus_infinity();
+      follow_maximum(own_lse);
+      add(x, own_lse, left);
     }
   }
 
   STROBE_DEVICE const Row& row() const { return row_; }
 
  private:
-  static constexpr int kAhead = 34, kLses = (kAhead + kWarpThreads - 1) / kWarpThreads;
+  static constexpr int kAhead = 17;
 
-  struct Batch {
-    Access<16> x[kAhead];
-
-    STROBE_DEVICE void load_parts(const float* out, int64_t stride, int parts) {
-#pragma unroll
-      for (int i = 0; i < kAhead; ++i) {
-        x[i] = {};
-        if (i < parts) x[i] = load<16>(out + i * stride);
-      }
-    }
-  };
-
-  STROBE_DEVICE void follow_maximum(const float (&lses)[kLses]) {
-    float highest = lses[0];
-#pragma unroll
-    for (int i = 1; i < kLses; ++i) highest = fmaxf(highest, lses[i]);
+  STROBE_DEVICE void follow_maximum(float lse) {
 #pragma unroll
     for (int distance = 1; distance < kWarpThreads; distance *= 2)
-      highest = fmaxf(highest, __shfl_xor_sync(0xffffffff, highest, distance));
-    const float reference = fmaxf(row_.reference, highest), shrink = exp2_approx(row_.reference - reference);
+      lse = fmaxf(lse, __shfl_xor_sync(0xffffffff, lse, distance));
+    const float reference = fmaxf(row_.reference, lse), shrink = exp2_approx(row_.reference - reference);
     row_.reference = reference;
     row_.sum *= shrink;
 #pragma unroll
     for (float& x : row_.o.x) x *= shrink;
   }
 
-  // The elements of an empty piece may be anything: even 0 times them could be NaN.
-  STROBE_DEVICE void add(const Batch& batch, const float (&lses)[kLses]) {
+  // Pieces whose log-sum-exps the lanes have. The elements of an empty one may be anything: even 0 times them
+  // could be NaN.
+  STROBE_DEVICE void add(const Access<16> (&x)[kAhead], float own_lse, int parts) {
+    constexpr float kEmpty = -1;
+    const float own_weight = own_lse == minus_infinity() ? kEmpty : exp2_approx(own_lse - row_.reference);
 #pragma unroll
     for (int i = 0; i < kAhead; ++i) {
-      const float lse = float_of(__shfl_sync(0xffffffff, bits_of(lses[i / kWarpThreads]), i % kWarpThreads));
-      if (lse == minus_infinity()) continue;
-      const float weight = exp2_approx(lse - row_.reference);
+      if (i >= parts) break;
+      const float weight = float_of(__shfl_sync(0xffffffff, bits_of(own_weight), i));
+      if (weight == kEmpty) continue;
       row_.sum += weight;
 #pragma unroll
-      for (int j = 0; j < kLaneElements; ++j) row_.o.x[j] += weight * float_of(batch.x[i].word[j]);
+      for (int j = 0; j < kLaneElements; ++j) row_.o.x[j] += weight * float_of(x[i].word[j]);
     }
   }
 
