@@ -45,7 +45,7 @@ namespace strobe::kernel {
 
 struct DecodeShared {
   WarpResults results;
-  CutRows cut;
+  CutRow cut;
 };
 
 constexpr int kRingBytes = kWarps * kWarpRingBytes;
@@ -88,8 +88,6 @@ STROBE_DEVICE void decode_run(const AttentionParams& p, char* shared) {
   ItemMask mask;
   RowState state;
   int slot = 0;
-  int cut_rows = 0;
-  int32_t own_cut_row = -1;  // of lane i of the first warp, the i-th
   for (int next = run.begin;; ++next) {
     if constexpr (kGeneral) mask.start_item(item);
     state.clear();
@@ -123,16 +121,8 @@ STROBE_DEVICE void decode_run(const AttentionParams& p, char* shared) {
         slot = slot + 1 == kStages ? 0 : slot + 1;
       }
     }
-    if (item.slot >= 0) {
-      if (static_cast<int>(threadIdx.x) == cut_rows) own_cut_row = item.merge;
-      ++cut_rows;
-    }
-    const bool ends = next >= run.end;
-    if (cut_rows == kMostCutRows || (ends && cut_rows > 0)) {
-      merge_cut_rows(p, block.cut, own_cut_row, cut_rows);
-      cut_rows = 0;
-    }
-    if (ends) return;
+    if (item.slot >= 0) merge_when_last(p, block.cut, item.merge);
+    if (next >= run.end) return;
     item = following;
   }
 }

@@ -1,6 +1,5 @@
 // Rows whose KV is cut among blocks. The block that is the last to leave its piece merges them, in the order
-// of the pieces, so that no bit depends on who that is. Blocks count themselves in when their run has ended:
-// a fence between items would stall the ring.
+// of the pieces, so that no bit depends on who that is.
 #pragma once
 
 #include "attention/decode_result.cuh"
@@ -9,11 +8,9 @@
 
 namespace strobe::kernel {
 
-constexpr int kMostCutRows = kWarpThreads;  // that a block remembers, a lane of its first warp each
-
-struct CutRows {
-  AttentionMerge rows[kMostCutRows];
-  uint32_t complete;  // a bit for each of them
+struct CutRow {
+  AttentionMerge merge;
+  bool complete;
 };
 
 STROBE_DEVICE AttentionMerge load_merge(const AttentionMerge* merge) {
@@ -110,26 +107,20 @@ STROBE_DEVICE void merge_rows(const AttentionParams& p, const AttentionMerge& me
   }
 }
 
-// `own`: which merge lane i of the first warp has of the block's i-th cut row, of `count`.
-STROBE_DEVICE void merge_cut_rows(const AttentionParams& p, CutRows& cut, int32_t own, int count) {
-  const int lane = lane_of_warp();
-  const bool has_row = warp_of_block() == 0 && lane < count;
+// Counts the block in at a row that it has left a piece of; whoever comes last merges the row. The ring stays
+// full meanwhile.
+STROBE_DEVICE void merge_when_last(const AttentionParams& p, CutRow& row, int32_t number) {
   AttentionMerge merge{};
-  if (has_row) merge = load_merge(p.merges + own);
+  if (threadIdx.x == 0) merge = load_merge(p.merges + number);
   __syncthreads();
-  if (warp_of_block() == 0) {
-    bool complete = false;
-    if (has_row) {
-      complete = add_release_acquire(p.arrivals + own, 1) + 1 == static_cast<uint32_t>(merge.parts);
-      if (complete) store_relaxed(p.arrivals + own, 0);
-      cut.rows[lane] = merge;
-    }
-    const uint32_t all = __ballot_sync(0xffffffff, complete);
-    if (lane == 0) cut.complete = all;
+  if (threadIdx.x == 0) {
+    const bool complete =
+        add_release_acquire(p.arrivals + number, 1) + 1 == static_cast<uint32_t>(merge.parts);
+    if (complete) store_relaxed(p.arrivals + number, 0);
+    row = {merge, complete};
   }
   __syncthreads();
-#pragma unroll 1
-  for (uint32_t left = cut.complete; left != 0; left &= left - 1) merge_rows(p, cut.rows[__ffs(left) - 1]);
+  if (row.complete) merge_rows(p, row.merge);
 }
 
 }  // namespace strobe::kernel

@@ -7,8 +7,10 @@
 // block by itself. The first of these rules is taken that leaves no block more than 5 % above its fair share:
 //   1. whole rows, each to the block whose share its middle lies in: nothing to merge;
 //   2. fewer rows than blocks: every row in equal pieces, each a block's only item;
-//   3. the line cut at the borders of equal shares, but never so that a small piece of a row is left.
-// A deterministic list has rows in pieces by their length, dealt like whole rows.
+//   3. the line cut at the borders of equal shares, which are moved to the end of a row that is near, or
+//   short:
+//      the blocks differ more then, but the memory that they share does not wait for them, as merges do.
+// A deterministic list has rows in pieces by their length alone, dealt like whole rows.
 #pragma once
 
 #include "attention/attention_params.h"
@@ -85,10 +87,12 @@ class DecodePlan {
 
   // Chooses the rule and finds every block's part of the line. All threads get the result.
   STROBE_DEVICE DecodeListSize measure() {
-    if (options_.deterministic)
-      set_rule(Rule::kByLength);
-    else if (!whole_rows_do() && !equal_pieces_do())
+    if (options_.deterministic) {
+      longest_ = kPieceTokens / kDecodeTileTokens;
+      set_rule(Rule::kPieces);
+    } else if (!whole_rows_do() && !equal_pieces_do()) {
       set_rule(Rule::kShares);
+    }
     find_places();
     return size();
   }
@@ -99,18 +103,19 @@ class DecodePlan {
   }
 
  private:
-  enum class Rule : int32_t { kWhole, kEqual, kShares, kByLength };
+  enum class Rule : int32_t { kWhole, kEqual, kPieces, kShares };
   // In tiles.
-  static constexpr int64_t kItemCost = 2;        // starting and finishing an item
-  static constexpr int64_t kSmallestPiece = 4;   // no cut leaves less of a row
-  static constexpr int64_t kSlackPercent = 5;    // of a block above its fair share
-  static constexpr int32_t kPieceTokens = 2048;  // of a deterministic piece, unless that makes too many
+  static constexpr int64_t kItemCost = 2;          // starting and finishing an item
+  static constexpr int64_t kSmallestPiece = 4;     // no cut leaves less of a row
+  static constexpr int64_t kSlackPercent = 5;      // of a block above its fair share
+  static constexpr int64_t kShortRowPercent = 30;  // of a share: such rows are not cut
+  static constexpr int32_t kPieceTokens = 2048;    // of a deterministic piece, unless that makes too many
 
   // What a row reads of its request's KV.
   struct Row {
     int32_t kv_begin, kv_end;
     STROBE_DEVICE int64_t tiles() const {
-      return (kv_end - kv_begin + kDecodeTileTokens - 1) / kDecodeTileTokens;
+      return static_cast<uint32_t>(kv_end - kv_begin + kDecodeTileTokens - 1) / kDecodeTileTokens;
     }
     STROBE_DEVICE int32_t border(int64_t tile) const {
       const int64_t token = kv_begin + tile * kDecodeTileTokens;
@@ -134,10 +139,9 @@ class DecodePlan {
   }
 
   STROBE_DEVICE int64_t pieces(const Row& row) const {
-    const int64_t longest = rule_ == Rule::kEqual ? longest_ : kPieceTokens / kDecodeTileTokens;
-    if (rule_ == Rule::kWhole || rule_ == Rule::kShares || row.tiles() <= longest) return 1;
-    const int64_t wanted = (row.tiles() + longest - 1) / longest;
-    return rule_ == Rule::kByLength && wanted > kMostDecodeParts ? kMostDecodeParts : wanted;
+    if (rule_ == Rule::kWhole || rule_ == Rule::kShares || row.tiles() <= longest_) return 1;
+    const int64_t wanted = (row.tiles() + longest_ - 1) / longest_;
+    return options_.deterministic && wanted > kMostDecodeParts ? kMostDecodeParts : wanted;
   }
 
   STROBE_DEVICE int64_t cost_of_row(int32_t request) const {
@@ -148,18 +152,28 @@ class DecodePlan {
   // to[i] = the sum of value(0) … value(i - 1), for i up to n.
   template <class T, class F>
   STROBE_DEVICE void sum_up(T* to, int32_t n, F value) {
-    const int32_t share = (n + team_.size() - 1) / team_.size();
-    const int32_t begin = least(n, team_.rank() * share), end = least(n, begin + share);
+    const Range own = own_part(n);
     int64_t sum = 0;
-    for (int32_t i = begin; i < end; ++i) sum += value(i);
-    sum = team_.sum_before(sum);
-    for (int32_t i = begin; i < end; ++i) {
+    if (team_.size() > 1) {
+      for (int32_t i = own.begin; i < own.end; ++i) sum += value(i);
+      sum = team_.sum_before(sum);
+    }
+    for (int32_t i = own.begin; i < own.end; ++i) {
       to[i] = static_cast<T>(sum);
       sum += value(i);
     }
-    if (begin < end && end == n) to[n] = static_cast<T>(sum);
+    if (own.begin < own.end && own.end == n) to[n] = static_cast<T>(sum);
     if (n == 0 && team_.rank() == 0) to[0] = 0;
     team_.sync();
+  }
+
+  // Neighbours of n, for this thread.
+  struct Range {
+    int32_t begin, end;
+  };
+  STROBE_DEVICE Range own_part(int32_t n) const {
+    const int32_t part = (n + team_.size() - 1) / team_.size(), begin = least(n, team_.rank() * part);
+    return {begin, least(n, begin + part)};
   }
 
   static STROBE_DEVICE int32_t least(int32_t a, int32_t b) { return a < b ? a : b; }
@@ -174,17 +188,24 @@ class DecodePlan {
     return total * (100 + kSlackPercent) / (100 * options_.blocks);
   }
 
-  // Of whole rows: whether one of this thread's blocks has too much.
+  // Whether one of this thread's blocks has too much.
   STROBE_DEVICE bool exceeds_share() const {
     const int64_t most = most_of_block(total_);
-    for (int32_t block = team_.rank(); block < options_.blocks; block += team_.size())
-      if (start_of(first_by_middle(block + 1)) - start_of(first_by_middle(block)) > most) return true;
+    const Range own = own_part(options_.blocks);
+    int64_t start = start_of(first_by_middle(own.begin));
+    for (int32_t block = own.begin; block < own.end; ++block) {
+      const int64_t end = start_of(first_by_middle(block + 1));
+      if (end - start > most) return true;
+      start = end;
+    }
     return false;
   }
 
-  // Of whole rows: the cost before.
+  // The cost before a place.
   STROBE_DEVICE int64_t start_of(const DecodePlace& place) const {
-    return at_.cost[place.request] + (place.row == 0 ? 0 : place.row * cost_of_row(place.request));
+    if (place.request == count_) return total_;
+    const int64_t rows = place.row == 0 ? 0 : place.row * cost_of_row(place.request);
+    return at_.cost[place.request] + rows + place.tile + place.piece * kItemCost;
   }
 
   // Tiles of the longest piece when every piece has a block of its own; 0 when there are more rows than
@@ -241,7 +262,7 @@ class DecodePlan {
   }
 
   static STROBE_DEVICE int64_t tile_of_piece(const Row& row, int64_t piece, int64_t pieces) {
-    return row.tiles() * piece / pieces;
+    return pieces == 1 ? row.tiles() * piece : row.tiles() * piece / pieces;
   }
 
   // The first item whose middle lies in the share of a block or of one behind it.
@@ -285,15 +306,18 @@ class DecodePlan {
     const int64_t cost = cost_of_row(request), rest = at - at_.cost[request], tiles = cost - kItemCost;
     const auto row = static_cast<int32_t>(rest / cost);
     const int64_t tile = rest % cost - kItemCost / 2;
-    if (tile < kSmallestPiece) return {request, row, 0, 0};
-    if (tiles - tile < kSmallestPiece) return begin_of_row(request, row + 1);
+    const bool is_short = tiles * shares * 100 <= total_ * kShortRowPercent;
+    const int64_t near = is_short ? (tiles + 1) / 2 : kSmallestPiece;
+    if (tile < near) return {request, row, 0, 0};
+    if (is_short || tiles - tile < near) return begin_of_row(request, row + 1);
     return {request, row, static_cast<int32_t>(tile), 0};
   }
 
   STROBE_DEVICE void find_places() {
-    if (rule_ != Rule::kShares) {
+    if (rule_ == Rule::kEqual)
+      sum_up(at_.items, count_, [this](int32_t r) { return rows(r) * pieces(row_of(r)); });
+    if (rule_ == Rule::kEqual || rule_ == Rule::kPieces) {
       const auto cut = [this](int32_t r) { return pieces(row_of(r)) > 1 ? rows(r) : 0; };
-      sum_up(at_.items, count_, [&](int32_t r) { return rows(r) * pieces(row_of(r)); });
       sum_up(at_.cut_items, count_, [&](int32_t r) { return cut(r) * pieces(row_of(r)); });
       sum_up(at_.cut_rows, count_, cut);
     }
@@ -342,8 +366,9 @@ class DecodePlan {
   STROBE_DEVICE DecodeListSize size() {
     const bool shares = rule_ == Rule::kShares;
     const int32_t n = shares ? options_.blocks : count_;
-    const int32_t cut_rows = shares ? at_.first_cuts[n] : at_.cut_rows[n];
-    const int32_t cut_items = shares ? at_.cuts[n] + cut_rows : at_.cut_items[n];
+    const bool whole = rule_ == Rule::kWhole;
+    const int32_t cut_rows = whole ? 0 : shares ? at_.first_cuts[n] : at_.cut_rows[n];
+    const int32_t cut_items = whole ? 0 : shares ? at_.cuts[n] + cut_rows : at_.cut_items[n];
     int64_t tokens = 0;
     for (int32_t r = team_.rank(); r < count_; r += team_.size())
       if (requests_[r].qo_len > tokens) tokens = requests_[r].qo_len;
@@ -378,7 +403,10 @@ class DecodePlan {
     AttentionRun run{further, further};
     const DecodePlace end = at_.places[block + 1];
     DecodePlace at = at_.places[block];
-    if (same(at, end)) list.items[block] = {.kv_head = -1};
+    if (same(at, end)) {
+      list.items[block] = {};
+      list.items[block].kv_head = -1;
+    }
     for (int32_t* to = &block; !same(at, end); to = &further) {
       const DecodePlace after = next(at, end);
       list.items[to == &further ? further++ : block] = item(list, at, after, end, block);

@@ -85,11 +85,10 @@ bool is_general(const AttentionCudaShape& shape, int qo_len) {
          (shape.mask == MaskMode::kCausal && qo_len > 1);
 }
 
-// Of the warps, and of the cut rows (decode_merge.cuh).
+// Of the warps, and of a cut row (decode_merge.cuh).
 int result_bytes(int warps) {
-  constexpr int kMostCutRows = 32, kAlignment = 16;
-  return warps * (kRowsOfTile * 2 * 4 + 8) + kMostCutRows * static_cast<int>(sizeof(kernel::AttentionMerge)) +
-         kAlignment;
+  constexpr int kAlignment = 16;
+  return warps * (kRowsOfTile * 2 * 4 + 8) + static_cast<int>(sizeof(kernel::AttentionMerge)) + kAlignment;
 }
 
 DecodeTilingShape tiling_shape(jit::Values values) {
