@@ -116,7 +116,7 @@ STROBE_DEVICE void merge_when_last(const AttentionParams& p, CutRow& row, int32_
   if (threadIdx.x == 0) {
     const bool complete =
         add_release_acquire(p.arrivals + number, 1) + 1 == static_cast<uint32_t>(merge.parts);
-    if (complete) store_relaxed(p.arrivals + number, 0);
+    if (complete) set_global(p.arrivals + number, 0);
     row = {merge, complete};
   }
   __syncthreads();

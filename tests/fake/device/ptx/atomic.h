@@ -13,15 +13,14 @@ EMULATED uint32_t add_shared(uint32_t* shared, uint32_t value) {
 }
 
 EMULATED uint32_t add_release_acquire(uint32_t* global, uint32_t value) {
-  emulated::machine->atomic_of_grid(global, sizeof *global, true);
-  const uint32_t before = *global;
-  *global = before + value;
-  return before;
+  emulated::machine->release_acquire(global);
+  return add_shared(global, value);
 }
-
-EMULATED void store_relaxed(uint32_t* global, uint32_t value) {
-  emulated::machine->atomic_of_grid(global, sizeof *global, false);
+EMULATED uint32_t add_global(uint32_t* global, uint32_t value) { return add_shared(global, value); }
+EMULATED void set_global(uint32_t* global, uint32_t value) {
+  emulated::machine->atomic(global, sizeof *global);
   *global = value;
 }
+EMULATED void count_shared(uint32_t* shared) { add_shared(shared, 1); }
 
 }  // namespace strobe::kernel
