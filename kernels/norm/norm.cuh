@@ -32,7 +32,7 @@ constexpr Dtype kWeight = kLayer ? Dtype::kF32 : kInput;
 // Whether the weights are loaded beside the row, not after its sum: where registers allow it.
 constexpr bool kWeightsAhead = !kLong && kItems * (kLayer ? 2 : 1) <= 2;
 // Threads of an SM that there are registers for: 64 for each of 1024, 48 of 1280, 40 of 1536, 32 of 2048.
-constexpr int sm_threads() {
+STROBE_DEVICE constexpr int sm_threads() {
   constexpr bool kNarrows = size_of(kOutput) == 1;
   if (kLong) return kForm == NormForm::kRms || (kAdd && kOutput == Dtype::kBf16) ? 1536 : 1280;
   if (kItems > 2 || (kNarrows && (kLayer || kItems == 2))) return 1024;
