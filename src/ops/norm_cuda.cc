@@ -100,7 +100,7 @@ int items_for(const NormShape& shape, std::int64_t vectors, bool few_rows) {
   const int most = most_items(shape.form);
   const auto threads = [&](int items) { return threads_for(kRowThreadCounts, vectors, items); };
   if (threads(most) == 0) return 0;
-  int items = few_rows || adds ? 1 : narrows ? 4 : 2;
+  int items = few_rows || adds ? 1 : narrows ? most : 2;
   while (items < most && (threads(items) == 0 || threads(items) > preferred_threads)) items *= 2;
   while (items > 1 && threads(items / 2) == kRowThreadCounts[0]) items /= 2;
   return items;
