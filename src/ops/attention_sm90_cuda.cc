@@ -77,18 +77,19 @@ struct MapShape {
   int dim;
   std::array<std::int64_t, 3> sizes, strides;  // of the axes beside columns and panels, innermost first
   int panels_before;                           // how many of them are inside the panels' axis
+  int box_panels;
   std::array<int, 3> box;
 };
 
 kernel::TensorMap map_of(const AttentionCudaShape& shape, const MapShape& map, const Gpu& gpu) {
-  const bool together = kernel::sm90_copies_panels_together(map.dim);
+  const bool panels = kernel::sm90_maps_panels(map.dim);
   cuda::TensorMapRequest request{
       .address = map.data,
       .type = shape.q_dtype == Dtype::kF16 ? cuda::TensorMapType::kF16 : cuda::TensorMapType::kBf16,
       .rank = 5,
       .swizzle = cuda::TensorMapSwizzle::k128Bytes,
       .device = gpu.device.index};
-  request.sizes[0] = static_cast<std::uint64_t>(together ? kPanelColumns : map.dim);
+  request.sizes[0] = static_cast<std::uint64_t>(panels ? kPanelColumns : map.dim);
   request.box[0] = kPanelColumns;
   std::size_t to = 1;
   const auto add = [&](std::int64_t size, std::int64_t stride, int box) {
@@ -97,10 +98,8 @@ kernel::TensorMap map_of(const AttentionCudaShape& shape, const MapShape& map, c
     request.box[to++] = static_cast<std::uint32_t>(box);
   };
   for (std::size_t axis = 0; axis < 3; ++axis) {
-    if (static_cast<int>(axis) == map.panels_before) {
-      const int panels = together ? map.dim / kPanelColumns : 1;
-      add(panels, kPanelBytes, panels);
-    }
+    if (static_cast<int>(axis) == map.panels_before)
+      add(panels ? map.dim / kPanelColumns : 1, kPanelBytes, map.box_panels);
     add(map.sizes[axis], map.strides[axis], map.box[axis]);
   }
   return std::bit_cast<kernel::TensorMap>(cuda::tensor_map(request));
@@ -172,6 +171,10 @@ void launch_sm90(const AttentionCudaShape& shape, const kernel::AttentionParams&
   const int pack = pack_of(shape), packs = shape.num_qo_heads / pack, tokens = kGroupRows / pack;
   const bool paged = shape.page_size > 0;
   const int box_tokens = tokens_of_box(shape);
+  // Of a box: all where the map has an axis of them, but of pages, whose boxes are pieces of a block.
+  const auto panels_of = [](int dim, bool pages) {
+    return kernel::sm90_maps_panels(dim) && !pages ? kernel::sm90_panels(dim) : 1;
+  };
   const auto rows_map = [&](const void* data, int dim, std::int64_t stride_token, std::int64_t stride_head) {
     return map_of(shape,
                   {.data = data,
@@ -179,6 +182,7 @@ void launch_sm90(const AttentionCudaShape& shape, const kernel::AttentionParams&
                    .sizes = {pack, extents.q_rows, packs},
                    .strides = {stride_head, stride_token, stride_head * pack},
                    .panels_before = 2,
+                   .box_panels = panels_of(dim, false),
                    .box = {pack, tokens, 1}},
                   gpu);
   };
@@ -191,6 +195,7 @@ void launch_sm90(const AttentionCudaShape& shape, const kernel::AttentionParams&
                              paged ? extents.kv_rows : 1},
                    .strides = {stride_token, stride_head, paged ? stride_page : stride_token},
                    .panels_before = 1,
+                   .box_panels = panels_of(dim, paged),
                    .box = {box_tokens, 1, 1}},
                   gpu);
   };
@@ -205,6 +210,7 @@ void launch_sm90(const AttentionCudaShape& shape, const kernel::AttentionParams&
       .list = list,
       .packs_of_kv_head = shape.group() / pack,
       .pack_log2 = std::countr_zero(static_cast<unsigned>(pack)),
+      .all_panels_together = !paged,
       .box_tokens = box_tokens};
   const cuda::Kernel& kernel =
       jit::get(kPrefillSm90, {static_cast<int>(shape.q_dtype), shape.head_dim_qk, shape.head_dim_vo},

@@ -100,8 +100,9 @@ struct Ring {
 };
 
 // Named barriers.
-STROBE_DEVICE int results_staged(int group) { return 1 + group; }
-STROBE_DEVICE int results_copied(int group) { return 1 + kGroups + group; }
-constexpr int kValuesWatched = 1 + 2 * kGroups;
+constexpr int kValuesWatched = 1;
+STROBE_DEVICE int queries_read(int group) { return 2 + group; }
+STROBE_DEVICE int results_staged(int group) { return 2 + kGroups + group; }
+STROBE_DEVICE int results_copied(int group) { return 2 + 2 * kGroups + group; }
 
 }  // namespace strobe::kernel

@@ -37,7 +37,7 @@ template <int kDim>
 STROBE_DEVICE void copy_block(const AttentionSm90Params& params, const TensorMap& map,
                               const AttentionItem& item, int32_t block, const BlockPages& pages,
                               SharedAddress to, SharedAddress full, int32_t lane) {
-  constexpr bool kTogether = sm90_copies_panels_together(kDim);
+  constexpr bool kMapsPanels = sm90_maps_panels(kDim);
   const Divisor& page_size = params.attention.page_size;
 #pragma unroll
   for (int i = 0; i < kLaneBoxes; ++i) {
@@ -46,10 +46,13 @@ STROBE_DEVICE void copy_block(const AttentionSm90Params& params, const TensorMap
     const int32_t row = page_size.value == 0
                             ? item.kv_base + token
                             : static_cast<int32_t>(remainder(token, quotient(token, page_size), page_size));
-#pragma unroll
-    for (int panel = 0; panel < (kTogether ? 1 : sm90_panels(kDim)); ++panel)
+    const int32_t step = kMapsPanels && params.all_panels_together ? sm90_panels(kDim) : 1;
+#pragma unroll 1
+    for (int32_t panel = 0; panel < sm90_panels(kDim); panel += step)
       copy_box(to + panel * kBlockPanel + first * kPanelRowBytes, map,
-               {panel * kPanelColumns, row, 0, item.kv_head, pages.page[i]}, full, Keep::kLastToGo);
+               {kMapsPanels ? 0 : panel * kPanelColumns, row, kMapsPanels ? panel : 0, item.kv_head,
+                pages.page[i]},
+               full, Keep::kLastToGo);
   }
 }
 
@@ -86,8 +89,7 @@ struct Loader {
   }
 
   STROBE_DEVICE void load_queries(const Tile& tile) {
-    constexpr bool kTogether = sm90_copies_panels_together(kDimQk);
-    constexpr int kCopies = kTogether ? 1 : kQkPanels;  // of a group
+    constexpr int kCopies = sm90_maps_panels(kDimQk) ? 1 : kQkPanels;  // of a group
     if (lane < kGroups * kCopies) {
       const int32_t group = lane / kCopies, panel = lane % kCopies;
       copy_box(base + kQueriesAt + (slot.at * kGroups + group) * kQueryBytes + panel * kQueryPanel, params.q,

@@ -52,15 +52,22 @@ struct MathGroup {
 
   // Waits for the queries in the slot; whether there are any.
   STROBE_DEVICE bool wait_for_tile(const Tile& next) {
-    query = place_along_k(queries_at(slot.at));
     wait_for_phase(barriers.query_full(slot.at), slot.phase);
     return next.last >= 0;
   }
 
-  // After the last tile a product of stale operands: one under a condition would make the compiler serialise
-  // all.
-  STROBE_DEVICE void issue_q_k(Scores& s, bool real) {
+  // After the last tile, a product of the keys before: one under a condition would make the compiler
+  // serialise all.
+  STROBE_DEVICE void issue_first_q_k(Scores& s, bool real) {
+    const MatrixPlace before = advance<kKeyBytes>(keys, key.at == 0 ? kStages - 1 : key.at - 1);
+    const MatrixPlace now = advance<kKeyBytes>(keys, key.at);
+    query = real ? place_along_k(queries_at(slot.at)) : before;
     if (real) wait_for_phase(barriers.key_full(key.at), key.phase);
+    multiply_q_k(s, query, real ? now : before);
+  }
+
+  STROBE_DEVICE void issue_q_k(Scores& s) {
+    wait_for_phase(barriers.key_full(key.at), key.phase);
     multiply_q_k(s, query, advance<kKeyBytes>(keys, key.at));
   }
 
@@ -102,7 +109,7 @@ struct MathGroup {
     const float scale = params.attention.scale_log2;
     Scores s;
     float rescale[2];
-    issue_q_k(s, true);
+    issue_q_k(s);
     issue_p_v(out, weights);
     wait_for_products<1>();
     fence_sums(s);

@@ -24,7 +24,8 @@ struct AttentionSm90Params {
   AttentionParams attention;
   Sm90List* list;  // of attention.items
   int32_t packs_of_kv_head, pack_log2;
-  int32_t box_tokens;  // divides the tokens of a block and, where there are pages, of a page
+  int32_t all_panels_together;  // in boxes of k and v: where these hold a block's tokens; else one panel
+  int32_t box_tokens;           // divides the tokens of a block and, where there are pages, of a page
 };
 
 }  // namespace strobe::kernel
