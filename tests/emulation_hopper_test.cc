@@ -322,14 +322,14 @@ constexpr char kProduct[] = R"(
       for (int e = 0; e < 2; ++e)
         params.sums[(16 * warp + 8 * h + g) * 64 + 8 * j + 2 * c + e] = d[4 * j + 2 * h + e];)";
 constexpr char kFromShared[] = R"(
-    multiply<Dtype::kBf16>(d, advance<32>(place_along_k(tile), k), advance<32>(place_along_k(tile), k), k > 0);)";
+    multiply<Dtype::kBf16>(d, advance<32>(place_along_k(tile, 1024), k), advance<32>(place_along_k(tile, 1024), k), k > 0);)";
 constexpr char kFromRegisters[] = R"(
     uint32_t a[4];
     for (int word = 0; word < 4; ++word) {
       const int row = 16 * warp + g + word % 2 * 8, column = 16 * k + 2 * c + word / 2 * 8;
       a[word] = pair_of<Dtype::kBf16>(element(tile, row, column), element(tile, row, column + 1));
     }
-    multiply<Dtype::kBf16>(d, a, advance<2048>(place_across_k(tile, 8192), k), k > 0);)";
+    multiply<Dtype::kBf16>(d, a, advance<2048>(place_across_k(tile, 8192, 1024), k), k > 0);)";
 
 std::string product(const char* multiply) { return with(kProduct, "#multiply", multiply); }
 

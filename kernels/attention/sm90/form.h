@@ -13,10 +13,10 @@ struct Sm90Form {
 };
 
 STROBE_DEVICE constexpr Sm90Form sm90_form(int dim_qk) {
-  if (dim_qk <= 64) return {3, 128, 2, 2, 32, 160};
+  if (dim_qk <= 64) return {3, 128, 3, 2, 32, 160};
   if (dim_qk <= 128) return {2, 128, 2, 2, 40, 232};
   if (dim_qk <= 192) return {2, 96, 2, 2, 40, 232};
-  return {2, 80, 2, 1, 40, 232};
+  return {2, 64, 2, 1, 40, 232};
 }
 
 // A row's panels are 128 bytes, 64 elements.

@@ -1,7 +1,7 @@
 // Attention of many query rows on Hopper (sm_90a), by wgmma and tensor copies: ragged or paged KV, causal or
 // not, sliding windows, sinks.
 //
-// Constants: Dtype kType; int kDimQk, kDimVo.
+// Constants: Dtype kType; int kDimQk, kDimVo; bool kPaged.
 #include "attention/sm90/load.cuh"
 #include "attention/sm90/math_group.cuh"
 #include "attention/sm90/output.cuh"
@@ -24,8 +24,8 @@ STROBE_DEVICE void calculate(const AttentionSm90Params& params, char* shared, co
                  .group = group,
                  .row = thread / kWarpLanes * 16 + lane / 4,
                  .lane = lane,
-                 .keys = place_along_k(base + kKeysAt),
-                 .values = place_across_k(base + kValuesAt, kBlockPanel),
+                 .keys = place_along_k(base + kKeysAt, kKeyLayout.eight_rows),
+                 .values = place_across_k(base + kValuesAt, kValueLayout.panel, kValueLayout.eight_rows),
                  .query = {}};
   Scores s;
   int32_t stored_slot = -1;
