@@ -30,4 +30,11 @@ STROBE_DEVICE void set_global(uint32_t* global, uint32_t value) {
   asm volatile("st.relaxed.gpu.global.u32 [%0], %1;" ::"l"(global), "r"(value) : "memory");
 }
 
+// Adds 1.
+STROBE_DEVICE void count_shared(uint32_t* shared) {
+  asm volatile(
+      "red.relaxed.cta.shared.add.u32 [%0], 1;" ::"r"(static_cast<uint32_t>(__cvta_generic_to_shared(shared)))
+      : "memory");
+}
+
 }  // namespace strobe::kernel

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <numbers>
+#include <utility>
 
 #include "core/message.h"
 #include "cpu/index_kernel.h"
@@ -116,9 +117,13 @@ void GpuAttention::plan(const AttentionShape& shape, const AttentionOptions& opt
                             : "a capacity before the capture");
   fixed_ = now;
   check_capacity(shape, target.capacity);
+  if (target.device != gpu_.device) {
+    stream_.reset();
+    handed_over_.reset();
+  }
   gpu_ = op::gpu_of(target.device);
-  stream_ = target.stream;
   make_lists(shape);
+  follow_on(target.stream);
   upload(shape, target);
   set_scalars(shape, options);
   plan_workspace(target);
@@ -288,10 +293,9 @@ void GpuAttention::set_scalars(const AttentionShape& shape, const AttentionOptio
   params_.kv_dtype = static_cast<std::int32_t>(shape.kv_dtype);
   const float sm_scale =
       options.sm_scale != 0 ? options.sm_scale : 1 / std::sqrt(static_cast<float>(shape.head_dim_qk));
-  params_.scale = sm_scale * options.q_scale * options.k_scale;
-  params_.scale_log2 = params_.scale * std::numbers::log2e_v<float>;
+  qk_scale_ = sm_scale * options.q_scale * options.k_scale;
+  v_scale_ = options.v_scale;
   params_.logits_soft_cap = options.logits_soft_cap;
-  params_.v_scale = options.v_scale;
   params_.causal = options.mask == MaskMode::kCausal;
   params_.window_left = options.window_left;
   params_.rope_interleave = options.rope_interleave;
@@ -340,6 +344,18 @@ kernel::AttentionParams GpuAttention::params_of(const Part& part) const {
   return params;
 }
 
+// The copies of plans and the partial results of runs have one place on the device: where another stream than
+// the last one comes, it waits for that one.
+void GpuAttention::follow_on(Stream stream) {
+  const std::optional<Stream> former = std::exchange(stream_, stream);
+  if (!former || former->handle == stream.handle || cuda::rehearsal() != nullptr) return;
+  // A stream that is being captured does what it does at the graph's launches, which the caller orders.
+  if (cuda::is_capturing(gpu_.device, *former)) return;
+  if (handed_over_ == nullptr) handed_over_ = std::make_unique<cuda::Event>(gpu_.device);
+  handed_over_->record(*former);
+  handed_over_->hold(stream);
+}
+
 // The extents that later plans must keep to.
 void GpuAttention::note_capture(const AttentionTensors& tensors) {
   const std::int64_t rows = tensors.q->shape[0], kv = tensors.num_kv;
@@ -351,10 +367,8 @@ void GpuAttention::note_capture(const AttentionTensors& tensors) {
 void GpuAttention::run(const AttentionTensors& tensors, const Launch& launch) {
   if (cuda::rehearsal() == nullptr && cuda::is_capturing(gpu_.device, launch.stream))
     note_capture(tensors);
-  else if (launch.stream.handle != stream_.handle)
-    fail(ErrorKind::kInvalidArgument,
-         "{}: run: expected the stream that plan was given, on which its copy to the device goes before",
-         op_name_);
+  else
+    follow_on(launch.stream);
   set_tensors(tensors);
   const op::AttentionCudaShape& shape = fixed_.shape;
   const kernel::AttentionParams decode = params_of(decode_), sm90 = params_of(sm90_),
@@ -407,6 +421,9 @@ void GpuAttention::set_tensors(const AttentionTensors& tensors) {
   params.lse_stride_token = tensors.lse->strides[0] * static_cast<std::int64_t>(sizeof(float));
   params.lse_stride_head = tensors.lse->strides[1] * static_cast<std::int64_t>(sizeof(float));
   params.sinks = tensors.sinks->given() ? tensors.sinks->as<const float>() : nullptr;
+  params.scale = qk_scale_ * tensors.qk_scale;
+  params.scale_log2 = params.scale * std::numbers::log2e_v<float>;
+  params.v_scale = v_scale_ * tensors.v_scale;
 }
 
 }  // namespace strobe::ops

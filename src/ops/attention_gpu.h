@@ -2,10 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
 
+#include "cuda/event.h"
 #include "cuda/pinned_upload.h"
 #include "ops/attention_batch.h"
 #include "ops/attention_cuda_shape.h"
@@ -83,12 +86,14 @@ class GpuAttention {
   void plan_workspace(const Target& target);
   void run_sm90(const kernel::AttentionParams& params, const Launch& launch);
   void note_capture(const AttentionTensors& tensors);
+  void follow_on(Stream stream);
   void set_tensors(const AttentionTensors& tensors);
   kernel::AttentionParams params_of(const Part& part) const;
 
   std::string_view op_name_;
   op::Gpu gpu_{};
-  Stream stream_;
+  std::optional<Stream> stream_;              // of the last plan or run
+  std::unique_ptr<cuda::Event> handed_over_;  // where another stream takes over
   Fixed fixed_{};
   bool captured_ = false;
   std::int64_t captured_rows_ = 0, captured_kv_ = 0;  // the least extents of captured q and k
@@ -106,6 +111,7 @@ class GpuAttention {
   std::size_t workspace_bytes_ = 0;
   cuda::DeviceBuffer workspace_;
   kernel::AttentionParams params_{};  // what the parts have in common
+  float qk_scale_ = 1, v_scale_ = 1;  // the plan's
 };
 
 }  // namespace strobe::ops

@@ -17,5 +17,6 @@ EMULATED void set_global(uint32_t* global, uint32_t value) {
   emulated::machine->atomic(global, sizeof *global);
   *global = value;
 }
+EMULATED void count_shared(uint32_t* shared) { add_shared(shared, 1); }
 
 }  // namespace strobe::kernel
