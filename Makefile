@@ -77,13 +77,14 @@ wheel test-wheel: packages
 	@$(INSTALL) $(PACKAGES_TEST)
 	tests/python/wheel.sh $(CURDIR) $(CURDIR)/build/python
 
-# The Python package with torch (about a gigabyte) and a Hugging Face Llama; without an index the tests say that they are skipped.
+# The Python package with torch (about a gigabyte), a Hugging Face Llama, and its types; without an index the tests say that they are skipped.
 .PHONY: test-torch
 test-torch: build
 	@$(INSTALL) $(PACKAGES_TEST)
 	cmake --install build/release --component python --prefix build/python/site
 	@python3 -m venv build/venv-torch
-	@build/venv-torch/bin/pip install --quiet torch transformers numpy pytest ml_dtypes apache-tvm-ffi || { echo 'torch could not be installed'; exit 0; }; \
+	@build/venv-torch/bin/pip install --quiet torch transformers numpy pytest ml_dtypes apache-tvm-ffi mypy || { echo 'torch could not be installed'; exit 0; }; \
+	build/venv-torch/bin/python -m mypy --config-file pyproject.toml python/strobe && \
 	tests/python/run.sh $(CURDIR)/build/venv-torch $(CURDIR)/build/python/site -k torch && \
 	PYTHONPATH=build/python/site build/venv-torch/bin/python benchmarks/transformers_llama.py
 

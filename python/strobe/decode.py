@@ -211,8 +211,7 @@ class BatchDecodeWithPagedKVCacheWrapper(BatchWrapper):
         self._out_dtype = out_dtype(o_data_type, q_dtype)
         if self._qo_indptr is None or self._qo_indptr[0] != (batch_size, q_len_per_req, type(indptr)):
             framework = framework_of(indptr, "batch_attention_paged: kv_indptr")
-            starts = list(range(0, (batch_size + 1) * q_len_per_req, q_len_per_req))
-            made = framework.to_host(framework.from_list(starts, indptr))
+            made = framework.multiples(q_len_per_req, batch_size + 1, indptr)
             self._qo_indptr = ((batch_size, q_len_per_req, type(indptr)), made)
         return self._make_plan(
             qo_indptr=self._qo_indptr[1],
