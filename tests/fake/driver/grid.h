@@ -65,7 +65,7 @@ class Grid {
   struct BoxStore {
     TensorMapContent map;
     std::uintptr_t shared;
-    int at[4];
+    int at[5];
   };
   struct Thread {
     State state;
@@ -101,7 +101,7 @@ class Grid {
     TensorMapContent map;
     std::uintptr_t shared;
     std::size_t barrier;
-    int at[4];
+    int at[5];
   };
   struct NamedBarrier {
     int threads;
