@@ -493,9 +493,9 @@ void BatchAttention::plan_on_device(const AttentionPlanArgs& plan, const Launch&
   state.op = nullptr;
   state.args.plan = plan;
   ops::check_device_plan(op, plan);
-  const Backend backend = op::select_backend(op, plan.device, launch.backend);
+  op::select_backend(op, plan.device, launch.backend);
   if (log::level() > 0) [[unlikely]]
-    op::log_call(op, &state.args, op::Phase::kPlan, backend, launch.stream);
+    op::log_call(op, &state.args, op::Phase::kPlan, Backend::kCudaSm80, launch.stream);
   for (auto* indices : {&state.qo_indptr, &state.kv_indptr, &state.kv_len}) indices->clear();
   state.custom_mask_indptr.clear();
   state.kv_indices = {};
