@@ -23,6 +23,7 @@
 #include <memory>
 #include <vector>
 
+#include "strobe/attention_variant.h"
 #include "strobe/device.h"
 #include "strobe/export.h"
 #include "strobe/kv_layout.h"
@@ -133,6 +134,9 @@ struct AttentionPlanArgs {
   Dtype q_dtype = Dtype::kBf16;
   Dtype kv_dtype = Dtype::kBf16;
   AttentionOptions options;
+  // A user's hooks (attention_variant.h); with them there is no soft cap, position encoding, ALiBi slope or
+  // sink: a text says these itself. `plan` compiles it where nothing has yet.
+  AttentionVariant variant;
 
   Device device;  // where the tensors of `run` will be; custom_mask and alibi_slopes are there
   // GPU only.
@@ -150,6 +154,7 @@ struct AttentionRunArgs {
   TensorView sinks;  // f32 [num_qo_heads]; optional
   TensorView out;    // [nnz_qo, num_qo_heads, head_dim_vo]; f32, f16, bf16
   TensorView lse;    // f32 [nnz_qo, num_qo_heads]; optional
+  TensorView variant_arguments;  // VariantArguments::view() of the planned variant, if it has parameters
 };
 
 // Attention of a batch of requests: decode (one query token each), prefill, append and any mixture.

@@ -1,9 +1,7 @@
 #include "ops/attention_gpu.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
-#include <numbers>
 
 #include "core/message.h"
 #include "cpu/index_kernel.h"
@@ -11,6 +9,8 @@
 #include "cuda/capture.h"
 #include "cuda/rehearsal.h"
 #include "ops/attention_cuda.h"
+#include "ops/attention_params.h"
+#include "ops/attention_variant_cuda.h"
 
 namespace strobe::ops {
 namespace {
@@ -46,6 +46,7 @@ op::AttentionCudaShape cuda_shape(const AttentionShape& shape, const AttentionOp
           .alibi = shape.alibi_slopes->given() || options.pos_encoding == PosEncoding::kAlibi,
           .rope = options.pos_encoding == PosEncoding::kRope,
           .deterministic = options.deterministic,
+          .variant = shape.variant == nullptr ? 0 : shape.variant->id,
           .fixed = fixed,
           .max_batch_size = fixed ? capacity.max_batch_size : static_cast<int>(shape.kv_len.size()),
           .max_qo_len = !fixed                    ? static_cast<int>(longest(shape.qo_indptr))
@@ -111,9 +112,11 @@ void GpuAttention::plan(const AttentionShape& shape, const AttentionOptions& opt
   check_capacity(shape, target.capacity);
   gpu_ = op::gpu_of(target.device);
   stream_ = target.stream;
+  variant_ = shape.variant;
+  if (variant_ != nullptr) (void)jit::get(variant_->cuda, {}, target.device, target.stream);
   make_lists(shape);
   upload(shape, target);
-  set_scalars(shape, options);
+  set_planned(shape, options, params_);
   plan_workspace(target);
 }
 
@@ -257,25 +260,6 @@ void GpuAttention::upload(const AttentionShape& shape, const Target& target) {
   if (fixed_.shape.rope) params_.rope_turns = reinterpret_cast<const std::uint64_t*>(device + at.rope_turns);
 }
 
-void GpuAttention::set_scalars(const AttentionShape& shape, const AttentionOptions& options) {
-  params_.page_size = shape.page_size > 0 ? op::divisor(shape.page_size) : kernel::Divisor{0, 0, 0};
-  params_.group = op::divisor(fixed_.shape.group());
-  params_.num_kv_heads = shape.num_kv_heads;
-  params_.head_dim_qk = shape.head_dim_qk;
-  params_.head_dim_vo = shape.head_dim_vo;
-  params_.q_dtype = static_cast<std::int32_t>(shape.q_dtype);
-  params_.kv_dtype = static_cast<std::int32_t>(shape.kv_dtype);
-  const float sm_scale =
-      options.sm_scale != 0 ? options.sm_scale : 1 / std::sqrt(static_cast<float>(shape.head_dim_qk));
-  params_.scale = sm_scale * options.q_scale * options.k_scale;
-  params_.scale_log2 = params_.scale * std::numbers::log2e_v<float>;
-  params_.logits_soft_cap = options.logits_soft_cap;
-  params_.v_scale = options.v_scale;
-  params_.causal = options.mask == MaskMode::kCausal;
-  params_.window_left = options.window_left;
-  params_.rope_interleave = options.rope_interleave;
-}
-
 void GpuAttention::plan_workspace(const Target& target) {
   std::size_t rows = 0;
   for (Part* part : {&decode_, &other_}) {
@@ -334,7 +318,8 @@ void GpuAttention::run(const AttentionTensors& tensors, const Launch& launch) {
     fail(ErrorKind::kInvalidArgument,
          "{}: run: expected the stream that plan was given, on which its copy to the device goes before",
          op_name_);
-  set_tensors(tensors);
+  set_tensors(tensors, params_);
+  if (variant_ != nullptr) return run_variant(tensors, launch);
   const kernel::AttentionParams decode = params_of(decode_), other = params_of(other_);
   if (decode_.extents.items > 0) op::launch_attention(fixed_.shape, decode_choice_, decode, gpu_, launch);
   if (other_.extents.items > 0) op::launch_attention(fixed_.shape, other, other_.extents.items, gpu_, launch);
@@ -342,30 +327,10 @@ void GpuAttention::run(const AttentionTensors& tensors, const Launch& launch) {
   op::launch_attention_merge(other, other_.extents.merges, fixed_.shape.num_kv_heads, gpu_, launch);
 }
 
-void GpuAttention::set_tensors(const AttentionTensors& tensors) {
-  kernel::AttentionParams& params = params_;
-  const auto bytes = [](const TensorView& view) { return static_cast<std::int64_t>(size_of(view.dtype)); };
-  const std::int64_t q_bytes = bytes(*tensors.q), kv_bytes = bytes(*tensors.k),
-                     out_bytes = bytes(*tensors.out);
-  params.q = tensors.q->as<const char>();
-  params.q_stride_token = tensors.q->strides[0] * q_bytes;
-  params.q_stride_head = tensors.q->strides[1] * q_bytes;
-  params.k = tensors.k->as<const char>();
-  params.k_stride_page = tensors.k_stride_page * kv_bytes;
-  params.k_stride_token = tensors.k_stride_token * kv_bytes;
-  params.k_stride_head = tensors.k_stride_head * kv_bytes;
-  params.v = tensors.v->as<const char>();
-  params.v_stride_page = tensors.v_stride_page * kv_bytes;
-  params.v_stride_token = tensors.v_stride_token * kv_bytes;
-  params.v_stride_head = tensors.v_stride_head * kv_bytes;
-  params.out = tensors.out->as<char>();
-  params.out_stride_token = tensors.out->strides[0] * out_bytes;
-  params.out_stride_head = tensors.out->strides[1] * out_bytes;
-  params.out_dtype = static_cast<std::int32_t>(tensors.out->dtype);
-  params.lse = tensors.lse->given() ? tensors.lse->as<float>() : nullptr;
-  params.lse_stride_token = tensors.lse->strides[0] * static_cast<std::int64_t>(sizeof(float));
-  params.lse_stride_head = tensors.lse->strides[1] * static_cast<std::int64_t>(sizeof(float));
-  params.sinks = tensors.sinks->given() ? tensors.sinks->as<const float>() : nullptr;
+void GpuAttention::run_variant(const AttentionTensors& tensors, const Launch& launch) {
+  kernel::VariantParams params{.attention = params_of(other_), .arguments = {}, .merges = 0};
+  read_variant_arguments(op_name_, *variant_, gpu_.device, *tensors.variant_arguments, params);
+  op::launch_variant(variant_->cuda, params, other_.extents.items, other_.extents.merges, gpu_, launch);
 }
 
 }  // namespace strobe::ops

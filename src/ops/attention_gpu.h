@@ -70,16 +70,16 @@ class GpuAttention {
   void make_other_list();
   Layout layout(const AttentionShape& shape);
   void upload(const AttentionShape& shape, const Target& target);
-  void set_scalars(const AttentionShape& shape, const AttentionOptions& options);
   void plan_workspace(const Target& target);
   void note_capture(const AttentionTensors& tensors);
-  void set_tensors(const AttentionTensors& tensors);
+  void run_variant(const AttentionTensors& tensors, const Launch& launch);
   kernel::AttentionParams params_of(const Part& part) const;
 
   std::string_view op_name_;
   op::Gpu gpu_{};
   Stream stream_;
   Fixed fixed_{};
+  const VariantRecord* variant_ = nullptr;  // null: none
   bool captured_ = false;
   std::int64_t captured_rows_ = 0, captured_kv_ = 0;  // the least extents of captured q and k
 
