@@ -77,12 +77,15 @@ struct RowState {
   float out[kLaneDims];
 };
 
+// Of a token that a row does not attend to.
+STROBE_DEVICE float nothing_weighed() { return Hooks::kSoftmax ? minus_infinity() : 0.0f; }
+
 // What a row and this lane's token have to do with each other: a base-2 logit, or without softmax a weight.
 STROBE_DEVICE float logit_of(const AttentionParams& params, const AttentionItem& item, Hooks& hooks,
                              int32_t kv_head, const ItemRow& row, int32_t token, float product) {
   const TokenRange range = attended(params, item, row.position);
   if (token < range.begin || token >= range.end || !mask_allows(params, item, row.token, token))
-    return Hooks::kSoftmax ? minus_infinity() : 0.0f;
+    return nothing_weighed();
   return hooks.logit(row, kv_head, token, product);
 }
 
@@ -167,7 +170,11 @@ STROBE_DEVICE void attend_rows(const AttentionParams& params, const AttentionIte
     for (int row = 0; row < kWarpRows; ++row) own[row * kTokens] = product[row];
 #pragma unroll 1
     for (int row = 0; row < kWarpRows; ++row) {
-      const ItemRow place(params, item, kv_head, min(first_row + warp_row + row, rows - 1));
+      if (first_row + warp_row + row >= rows) {  // nobody's: hooks do not see it
+        own[row * kTokens] = nothing_weighed();
+        continue;
+      }
+      const ItemRow place(params, item, kv_head, first_row + warp_row + row);
       own[row * kTokens] = logit_of(params, item, hooks, kv_head, place, first + lane, own[row * kTokens]);
     }
 #pragma unroll

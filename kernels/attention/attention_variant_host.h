@@ -5,8 +5,8 @@
 // sums of weighted values, both for kHostRows rows at a time.
 //
 // Scratch, in floats: keys as columns [head_dim_qk][kHostTokens], keys as rows [kHostTokens][head_dim_qk], values
-// [kHostTokens][out_stride]; then of each row q [head_dim_qk], sums of values [out_stride], scores
-// [kHostTokens], the maximum, and the sum of weights.
+// [kHostTokens][out_stride]; then of each row sums of values [out_stride], scores [kHostTokens], q [head_dim_qk],
+// the maximum, and the sum of weights. All that is accessed by lanes lies at multiples of 64 bytes.
 #include "attention/host_words.h"
 #include "attention/variant_hooks.h"
 #include "attention/variant_params.h"
@@ -15,7 +15,7 @@
 namespace strobe::kernel {
 
 constexpr int kHostRows = 4, kHostLanes = 16;
-typedef float Lanes __attribute__((vector_size(4 * kHostLanes), aligned(4)));
+typedef float Lanes __attribute__((vector_size(4 * kHostLanes)));
 static_assert(kHostTokens == 2 * kHostLanes);
 
 struct HostItem {
@@ -23,7 +23,7 @@ struct HostItem {
   const AttentionItem& item;
   Hooks hooks;
   int32_t kv_head, rows, dims, out_dims, out_stride;
-  float *columns, *keys, *values, *q, *out, *scores, *maximum, *sum;
+  float *columns, *keys, *values, *out, *scores, *q, *maximum, *sum;
 
   HostItem(const VariantParams& variant, const AttentionItem& item, int32_t kv_head, float* scratch)
       : params(variant.attention),
@@ -37,10 +37,10 @@ struct HostItem {
         columns(scratch),
         keys(columns + kHostTokens * dims),
         values(keys + kHostTokens * dims),
-        q(values + kHostTokens * out_stride),
-        out(q + rows * dims),
+        out(values + kHostTokens * out_stride),
         scores(out + rows * out_stride),
-        maximum(scores + rows * kHostTokens),
+        q(scores + rows * kHostTokens),
+        maximum(q + rows * dims),
         sum(maximum + rows) {}
 
   ItemRow row(int32_t number) const { return ItemRow(params, item, kv_head, number); }

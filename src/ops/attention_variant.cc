@@ -212,6 +212,7 @@ TensorView VariantArguments::view() const {
 namespace ops {
 
 const VariantRecord* find_variant(AttentionVariant variant) {
+  if (!variant) return nullptr;
   Registry& all = registry();
   const std::lock_guard lock(all.mutex);
   if (variant.id < 1 || variant.id > static_cast<int>(all.records.size())) return nullptr;

@@ -81,8 +81,10 @@ void CpuVariantAttention::plan_workspace() {
   const std::size_t scratch = static_cast<std::size_t>(workers_) * scratch_,
                     partial_rows = static_cast<std::size_t>(list_.slots) * static_cast<std::size_t>(list_.partial_rows),
                     partial_out = partial_rows * static_cast<std::size_t>(params.head_dim_vo);
-  workspace_.resize(scratch + partial_out + partial_rows);
-  params.partial_out = workspace_.data() + scratch;
+  workspace_floats_ = static_cast<std::int64_t>(scratch + partial_out + partial_rows);
+  if (!workspace_.view().given() || workspace_.view().size() < workspace_floats_)
+    workspace_ = Tensor(Dtype::kF32, {workspace_floats_});
+  params.partial_out = workspace_.as<float>() + scratch;
   params.partial_lse = params.partial_out + partial_out;
 }
 
@@ -97,7 +99,7 @@ void CpuVariantAttention::for_heads(std::size_t count, Kernel* kernel) {
   const int heads = params_.attention.num_kv_heads;
   if (count == 0) return;
   executor().run(static_cast<int>(count) * heads, workers_, [&](int call, int worker) {
-    kernel(params_, call / heads, call % heads, workspace_.data() + static_cast<std::size_t>(worker) * scratch_);
+    kernel(params_, call / heads, call % heads, workspace_.as<float>() + static_cast<std::size_t>(worker) * scratch_);
   });
 }
 

@@ -16,7 +16,7 @@ class CpuVariantAttention {
   void plan(const AttentionShape& shape, const AttentionOptions& options);
   // Allocates nothing and takes no lock.
   void run(std::string_view op_name, const AttentionTensors& tensors);
-  std::size_t workspace_bytes() const { return workspace_.size() * sizeof(float); }
+  std::size_t workspace_bytes() const { return static_cast<std::size_t>(workspace_floats_) * sizeof(float); }
 
  private:
   using Kernel = void(const kernel::VariantParams& params, int index, int kv_head, float* scratch);
@@ -33,7 +33,8 @@ class CpuVariantAttention {
   int workers_ = 1;
   std::int32_t max_rows_ = 0;           // of an item
   std::size_t scratch_ = 0;             // floats of a worker
-  std::vector<float> workspace_;        // workers' scratch, then partial outputs, then their lse
+  std::int64_t workspace_floats_ = 0;
+  Tensor workspace_;  // workers' scratch, then partial outputs, then their lse; at least that large
   kernel::VariantParams params_{};
 };
 
