@@ -207,4 +207,94 @@ inline std::vector<VariantCase> example_variants(const ops::BatchAttentionArgs& 
   };
 }
 
+// All hooks of Strobe's spelling that the examples do not have: neighbouring elements of q and k change places with
+// opposite signs, the output depends on its element.
+inline VariantCase turned_pairs() {
+  const auto turned = [](const PairIndex&, const Row& x) {
+    Row y(x.size());
+    for (std::size_t d = 0; d < x.size(); ++d) y[d] = d % 2 == 0 ? -x[d + 1] : 0.5 * x[d - 1];
+    return y;
+  };
+  return {.text = {"TurnedPairs",
+                   R"(struct TurnedPairs {
+  template <class Row>
+  static float turned(const Row& x, int dim) { return dim % 2 == 0 ? -x[dim + 1] : 0.5f * x[dim - 1]; }
+  static float query(const Params&, const QueryIndex&, const auto& q, int dim) { return turned(q, dim); }
+  static float key(const Params& params, const KeyIndex& at, const auto& k, int dim) {
+    return at.kv_idx < params.kv_len ? turned(k, dim) : 0.0f;
+  }
+  static float output(const Params& params, const QueryIndex& at, float output, int dim) {
+    return output * (1 + dim + at.qo_head_idx) + (params.maybe_unused != nullptr ? 1e9f : params.offset);
+  }
+};
+)",
+                   {{"maybe_unused", Dtype::kU8}},
+                   {{"offset", VariantScalarType::kF32}}},
+          .tensors = {TensorView{}},
+          .scalars = {0.25},
+          .reference = {.query = turned,
+                        .key = turned,
+                        .output = [](const PairIndex& at, double x, int dim) { return x * (1 + dim + at.qo_head_idx) + 0.25; }}};
+}
+
+// FlashInfer's spelling, with every macro. Logits there are not scaled yet; a scalar hides Params' own sm_scale.
+inline VariantCase flashinfer_spelling(std::vector<float>& sink, std::vector<float>& bias) {
+  const auto at = [](const std::vector<float>& values, int i) { return static_cast<double>(values[static_cast<std::size_t>(i)]); };
+  return {.text = {"SinkAndBias",
+                   R"(struct SinkAndBias : AttentionVariantBase {
+  static constexpr bool use_softmax = true;
+  uint32_t window_left, qo_len, kv_len;
+  float sm_scale_log2;
+  template <typename Params>
+  __device__ __host__ SinkAndBias(const Params& params, uint32_t batch_idx, uint8_t* smem_ptr) {
+    qo_len = params.get_qo_len(batch_idx);
+    kv_len = params.get_kv_len(batch_idx);
+    window_left = params.window_left >= 0 ? params.window_left : kv_len;
+    sm_scale_log2 = params.sm_scale * math::log2e;
+  }
+  REGISTER_QUERY_TRANSFORM(params, q, { return q * 2.0f; })
+  REGISTER_KEY_TRANSFORM(params, k, { return k * 0.5f; })
+  REGISTER_LOGITS_TRANSFORM(params, logits, batch_idx, qo_idx, kv_idx, qo_head_idx, kv_head_idx, {
+    return params.maybe_bias == nullptr ? logits : logits + params.maybe_bias[qo_head_idx] * T(kv_head_idx + 1);
+  })
+  REGISTER_LOGITS_MASK(params, batch_idx, qo_idx, kv_idx, qo_head_idx, kv_head_idx,
+                       { return kv_idx + qo_len <= kv_len + qo_idx && kv_idx % 5 != 3; })
+  REGISTER_M_D_UPDATE(params, kv_tile_idx, qo_head_idx, m, d, scale, {
+    if (kv_tile_idx == 0) {
+      const float sink = params.sink[qo_head_idx] * math::log2e;
+      const float most = sink > m ? sink : m;
+      scale = math::ptx_exp2(m - most);
+      d = d * scale + math::ptx_exp2(sink - most);
+      m = most;
+    }
+  })
+  REGISTER_OUTPUT_TRANSFORM(params, output, batch_idx, qo_idx, qo_head_idx, m, d, scale,
+                            { return output * scale * math::ptx_rcp(d) * get_v_scale(params); })
+};
+)",
+                   {{"sink", Dtype::kF32}, {"maybe_bias", Dtype::kF32}},
+                   {{"sm_scale", VariantScalarType::kF64}}},
+          .tensors = {TensorView::of(sink), TensorView::of(bias)},
+          .scalars = {0.125},
+          .reference = {
+              .logits = [&bias, at](const PairIndex& p, double x) { return x + at(bias, p.qo_head_idx) * (p.kv_head_idx + 1) * 0.125; },
+              .mask = [](const PairIndex& p) { return p.kv_idx <= p.position() && p.kv_idx % 5 != 3; },
+              .sink = [&sink, at](int head) { return at(sink, head); }}};
+}
+
+// A text whose third line is wrong.
+inline AttentionVariantText broken_text() {
+  return {"Broken", "struct Broken {\n  static float logits(const Params& params, const LogitIndex&, float x) {\n"
+                    "    return x * params.no_such_parameter;\n  }\n};\n", {}, {}};
+}
+
+// A batch of a routine, by its flags.
+inline op::Problem routine_problem(const char* name, const std::vector<std::pair<const char*, const char*>>& flags) {
+  const op::NamedRoutine routine = op::find_routine(name);
+  op::Case parameters(routine.routine.parameters);
+  for (const auto& [flag, value] : flags) parameters.set(flag, value);
+  op::Random random(1);
+  return routine.routine.make(*routine.op, parameters, random);
+}
+
 }  // namespace strobe::test
