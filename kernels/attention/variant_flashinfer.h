@@ -4,11 +4,18 @@
 
 #include "attention/variant_types.h"
 
+#ifdef __CUDACC_RTC__
+using int8_t = signed char;
+using uint8_t = unsigned char;
+using int16_t = short;
+using uint16_t = unsigned short;
+#endif
+
 namespace math {
 
 constexpr float log2e = 1.44269504088896340736f;
 constexpr float loge2 = 0.693147180559945309417f;
-constexpr float inf = __builtin_huge_valf();
+constexpr float inf = __builtin_bit_cast(float, 0x7f800000);
 
 STROBE_DEVICE float ptx_exp2(float x) { return exp2f(x); }
 STROBE_DEVICE float ptx_log2(float x) { return log2f(x); }
