@@ -18,6 +18,7 @@ class Framework:
     """Any tensor that speaks DLPack. It can be read and written; outputs must be given."""
 
     name = "DLPack"
+    can_write = True  # whether a tensor can be changed once it is made
 
     def argument(self, tensor: Any, written: bool, who: str) -> Any:
         """What the native call takes for `tensor`; `who` names operator and argument in errors."""
@@ -50,9 +51,9 @@ class Framework:
         """The same values in host memory, waiting for the device if that is where they are."""
         return tensor
 
-    def copy(self, tensor: Any) -> Any:
-        """The same values in memory that nobody else changes."""
-        return tensor
+    def snapshot(self, tensor: Any) -> Any:
+        """The same values in host memory that nobody else changes."""
+        return self.to_host(tensor)
 
     def on_cuda(self, tensor: Any) -> bool:
         return tensor.__dlpack_device__()[0] == 2
@@ -88,8 +89,8 @@ class Torch(Framework):
     def to_host(self, tensor: Any) -> Any:
         return tensor.cpu()
 
-    def copy(self, tensor: Any) -> Any:
-        return tensor.clone()
+    def snapshot(self, tensor: Any) -> Any:
+        return tensor.cpu() if tensor.is_cuda else tensor.clone()
 
     def on_cuda(self, tensor: Any) -> bool:
         return tensor.is_cuda
@@ -139,7 +140,7 @@ class Numpy(Framework):
     def from_list(self, values: Sequence[int], like: Any) -> Any:
         return sys.modules["numpy"].array(values, dtype="int32")
 
-    def copy(self, tensor: Any) -> Any:
+    def snapshot(self, tensor: Any) -> Any:
         return tensor.copy()
 
     def on_cuda(self, tensor: Any) -> bool:
@@ -150,6 +151,7 @@ class Jax(Framework):
     """jax arrays never change: outputs are written as numpy arrays and handed over."""
 
     name = "jax"
+    can_write = False
 
     def argument(self, tensor: Any, written: bool, who: str) -> Any:
         if _framework_name(type(tensor)) == "numpy":  # what `empty` gave

@@ -205,7 +205,7 @@ Operator declare_batch_attention(bool paged) {
   declare
       .formula(
           "out[i, h] = v_scale * softmax_j(mask(soft_cap(q[i, h] . k[j] * sm_scale * q_scale * k_scale + "
-          "alibi))) v[j]; lse in base 2")
+          "alibi))) v[j], with each scale times that of the run; lse in base 2")
       .source(
           "Vaswani et al., 2017; Milakov and Gimelshein, Online normalizer calculation for softmax, 2018; "
           "Dao et al., FlashAttention, 2022")
@@ -328,6 +328,13 @@ Operator declare_batch_attention(bool paged) {
           "max_kv_tokens", 0, 0x1p40, "capacity: KV tokens of all requests, in whole pages")
       .planned();
   declare_options<Args, &Args::plan, &AttentionPlanArgs::options>(declare, true);
+  declare
+      .attribute<&Args::run, &AttentionRunArgs::q_scale>("run_q_scale", -1e30, 1e30,
+                                                         "factor of q in this run, times q_scale")
+      .attribute<&Args::run, &AttentionRunArgs::k_scale>("run_k_scale", -1e30, 1e30,
+                                                         "factor of k in this run, times k_scale")
+      .attribute<&Args::run, &AttentionRunArgs::v_scale>("run_v_scale", -1e30, 1e30,
+                                                         "factor of v in this run, times v_scale");
   declare.rule("num_qo_heads is a multiple of num_kv_heads; head dimensions are multiples of 8 up to 512")
       .rule("k has the dtype of q, e4m3 or e5m2; q, k and v have the planned dtypes")
       .rule("indptr arrays start at 0 and do not decrease; page numbers are below num_pages")
@@ -544,7 +551,9 @@ void BatchAttention::run(const AttentionRunArgs& run, const Launch& launch) {
                                         .k_stride_head = run.k.strides[head],
                                         .v_stride_page = paged ? run.v.strides[0] : 0,
                                         .v_stride_token = run.v.strides[token],
-                                        .v_stride_head = run.v.strides[head]};
+                                        .v_stride_head = run.v.strides[head],
+                                        .qk_scale = run.q_scale * run.k_scale,
+                                        .v_scale = run.v_scale};
     if (state.on_gpu())
       state.gpu.run(tensors, launch);
     else if (state.variant != nullptr)

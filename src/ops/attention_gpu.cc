@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "core/message.h"
 #include "cpu/index_kernel.h"
@@ -110,13 +111,17 @@ void GpuAttention::plan(const AttentionShape& shape, const AttentionOptions& opt
                             : "a capacity before the capture");
   fixed_ = now;
   check_capacity(shape, target.capacity);
+  if (target.device != gpu_.device) {
+    stream_.reset();
+    handed_over_.reset();
+  }
   gpu_ = op::gpu_of(target.device);
-  stream_ = target.stream;
   variant_ = shape.variant;
   if (variant_ != nullptr) (void)jit::get(variant_->cuda, {}, target.device, target.stream);
   make_lists(shape);
+  follow_on(target.stream);
   upload(shape, target);
-  set_planned(shape, options, params_);
+  scales_ = set_planned(shape, options, params_);
   plan_workspace(target);
 }
 
@@ -303,6 +308,18 @@ kernel::AttentionParams GpuAttention::params_of(const Part& part) const {
   return params;
 }
 
+// The copies of plans and the partial results of runs have one place on the device: where another stream than
+// the last one comes, it waits for that one.
+void GpuAttention::follow_on(Stream stream) {
+  const std::optional<Stream> former = std::exchange(stream_, stream);
+  if (!former || former->handle == stream.handle || cuda::rehearsal() != nullptr) return;
+  // A stream that is being captured does what it does at the graph's launches, which the caller orders.
+  if (cuda::is_capturing(gpu_.device, *former)) return;
+  if (handed_over_ == nullptr) handed_over_ = std::make_unique<cuda::Event>(gpu_.device);
+  handed_over_->record(*former);
+  handed_over_->hold(stream);
+}
+
 // The extents that later plans must keep to.
 void GpuAttention::note_capture(const AttentionTensors& tensors) {
   const std::int64_t rows = tensors.q->shape[0], kv = tensors.k->shape[0];
@@ -314,11 +331,9 @@ void GpuAttention::note_capture(const AttentionTensors& tensors) {
 void GpuAttention::run(const AttentionTensors& tensors, const Launch& launch) {
   if (cuda::rehearsal() == nullptr && cuda::is_capturing(gpu_.device, launch.stream))
     note_capture(tensors);
-  else if (launch.stream.handle != stream_.handle)
-    fail(ErrorKind::kInvalidArgument,
-         "{}: run: expected the stream that plan was given, on which its copy to the device goes before",
-         op_name_);
-  set_tensors(tensors, params_);
+  else
+    follow_on(launch.stream);
+  set_tensors(tensors, scales_, params_);
   if (variant_ != nullptr) return run_variant(tensors, launch);
   const kernel::AttentionParams decode = params_of(decode_), other = params_of(other_);
   if (decode_.extents.items > 0) op::launch_attention(fixed_.shape, decode_choice_, decode, gpu_, launch);

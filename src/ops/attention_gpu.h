@@ -2,14 +2,18 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
 
+#include "cuda/event.h"
 #include "cuda/pinned_upload.h"
 #include "ops/attention_batch.h"
 #include "ops/attention_cuda_shape.h"
 #include "ops/attention_decode_cuda.h"
+#include "ops/attention_params.h"
 #include "ops/cuda_rows.h"
 #include "plan/device_work_list.h"
 
@@ -73,11 +77,13 @@ class GpuAttention {
   void plan_workspace(const Target& target);
   void note_capture(const AttentionTensors& tensors);
   void run_variant(const AttentionTensors& tensors, const Launch& launch);
+  void follow_on(Stream stream);
   kernel::AttentionParams params_of(const Part& part) const;
 
   std::string_view op_name_;
   op::Gpu gpu_{};
-  Stream stream_;
+  std::optional<Stream> stream_;              // of the last plan or run
+  std::unique_ptr<cuda::Event> handed_over_;  // where another stream takes over
   Fixed fixed_{};
   const VariantRecord* variant_ = nullptr;  // null: none
   bool captured_ = false;
@@ -93,6 +99,7 @@ class GpuAttention {
   std::size_t workspace_bytes_ = 0;
   cuda::DeviceBuffer workspace_;
   kernel::AttentionParams params_{};  // what both parts have in common
+  PlannedScales scales_;
 };
 
 }  // namespace strobe::ops

@@ -7,7 +7,7 @@
 
 namespace strobe::ops {
 
-void set_planned(const AttentionShape& shape, const AttentionOptions& options, kernel::AttentionParams& params) {
+PlannedScales set_planned(const AttentionShape& shape, const AttentionOptions& options, kernel::AttentionParams& params) {
   params.page_size = shape.page_size > 0 ? op::divisor(shape.page_size) : kernel::Divisor{0, 0, 0};
   params.group = op::divisor(shape.num_qo_heads / shape.num_kv_heads);
   params.num_kv_heads = shape.num_kv_heads;
@@ -17,16 +17,15 @@ void set_planned(const AttentionShape& shape, const AttentionOptions& options, k
   params.kv_dtype = static_cast<std::int32_t>(shape.kv_dtype);
   const float sm_scale =
       options.sm_scale != 0 ? options.sm_scale : 1 / std::sqrt(static_cast<float>(shape.head_dim_qk));
-  params.scale = sm_scale * options.q_scale * options.k_scale;
-  params.scale_log2 = params.scale * std::numbers::log2e_v<float>;
   params.logits_soft_cap = options.logits_soft_cap;
-  params.v_scale = options.v_scale;
   params.causal = options.mask == MaskMode::kCausal;
   params.window_left = options.window_left;
   params.rope_interleave = options.rope_interleave;
+  return {.qk = sm_scale * options.q_scale * options.k_scale, .v = options.v_scale};
 }
 
-void set_tensors(const AttentionTensors& tensors, kernel::AttentionParams& params) {
+void set_tensors(const AttentionTensors& tensors, const PlannedScales& scales,
+                 kernel::AttentionParams& params) {
   const auto bytes = [](const TensorView& view) { return static_cast<std::int64_t>(size_of(view.dtype)); };
   const std::int64_t q_bytes = bytes(*tensors.q), kv_bytes = bytes(*tensors.k),
                      out_bytes = bytes(*tensors.out);
@@ -49,6 +48,9 @@ void set_tensors(const AttentionTensors& tensors, kernel::AttentionParams& param
   params.lse_stride_token = tensors.lse->strides[0] * static_cast<std::int64_t>(sizeof(float));
   params.lse_stride_head = tensors.lse->strides[1] * static_cast<std::int64_t>(sizeof(float));
   params.sinks = tensors.sinks->given() ? tensors.sinks->as<const float>() : nullptr;
+  params.scale = scales.qk * tensors.qk_scale;
+  params.scale_log2 = params.scale * std::numbers::log2e_v<float>;
+  params.v_scale = scales.v * tensors.v_scale;
 }
 
 }  // namespace strobe::ops

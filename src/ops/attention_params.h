@@ -6,10 +6,15 @@
 
 namespace strobe::ops {
 
-// Shapes, dtypes, scales and position masks.
-void set_planned(const AttentionShape& shape, const AttentionOptions& options, kernel::AttentionParams& params);
+// Of a plan; a run has factors beside them.
+struct PlannedScales {
+  float qk = 1, v = 1;
+};
 
-// Addresses and strides of a run's tensors.
-void set_tensors(const AttentionTensors& tensors, kernel::AttentionParams& params);
+// Shapes, dtypes and position masks.
+PlannedScales set_planned(const AttentionShape& shape, const AttentionOptions& options, kernel::AttentionParams& params);
+
+// Addresses and strides of a run's tensors, and the scales.
+void set_tensors(const AttentionTensors& tensors, const PlannedScales& scales, kernel::AttentionParams& params);
 
 }  // namespace strobe::ops

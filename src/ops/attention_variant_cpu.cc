@@ -6,7 +6,6 @@
 #include "cpu/isa_flags.h"
 #include "jit/host_compiler.h"
 #include "jit/inline_headers.h"
-#include "ops/attention_params.h"
 #include "strobe/threads.h"
 
 namespace strobe::ops {
@@ -36,7 +35,7 @@ void CpuVariantAttention::plan(const AttentionShape& shape, const AttentionOptio
   plan_work(shape, options);
   params_ = {};
   kernel::AttentionParams& params = params_.attention;
-  set_planned(shape, options, params);
+  scales_ = set_planned(shape, options, params);
   params.kv_indices = shape.kv_indices.data();
   if (shape.custom_mask->given()) {
     params.custom_mask = shape.custom_mask->as<unsigned char>();
@@ -90,7 +89,7 @@ void CpuVariantAttention::plan_workspace() {
 
 void CpuVariantAttention::run(std::string_view op_name, const AttentionTensors& tensors) {
   read_variant_arguments(op_name, *variant_, {}, *tensors.variant_arguments, params_);
-  set_tensors(tensors, params_.attention);
+  set_tensors(tensors, scales_, params_.attention);
   for_heads(list_.items.size(), attend_);
   for_heads(list_.merges.size(), merge_);
 }

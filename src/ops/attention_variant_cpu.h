@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "ops/attention_batch.h"
+#include "ops/attention_params.h"
 #include "plan/device_work_list.h"
 
 namespace strobe::ops {
@@ -35,6 +36,7 @@ class CpuVariantAttention {
   std::size_t scratch_ = 0;             // floats of a worker
   std::int64_t workspace_floats_ = 0;
   Tensor workspace_;  // workers' scratch, then partial outputs, then their lse; at least that large
+  PlannedScales scales_;
   kernel::VariantParams params_{};
 };
 
