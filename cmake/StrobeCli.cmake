@@ -19,6 +19,12 @@ add_custom_target(strobe_build_commit
     BYPRODUCTS ${CMAKE_CURRENT_BINARY_DIR}/generated/bench/build_commit.h
     COMMENT "Looking up the commit" VERBATIM)
 
+set(STROBE_CLI_SOURCES
+    src/cli/bench_command.cc src/cli/bench_compare_command.cc src/cli/bench_options.cc src/cli/bench_plan.cc src/cli/bench_report_command.cc
+    src/cli/cache_command.cc src/cli/cli.cc src/cli/cuda_findings.cc src/cli/device_flag.cc src/cli/docs_command.cc src/cli/doctor_command.cc
+    src/cli/interrupt.cc src/cli/kernel_cache.cc src/cli/replay_command.cc src/cli/trace_command.cc src/cli/warmup_command.cc)
+# CLI11 and commands that run once: optimising them is what they would take longest for.
+set_property(SOURCE ${STROBE_CLI_SOURCES} APPEND PROPERTY COMPILE_OPTIONS $<$<CONFIG:Release>:-O1>)
 add_library(strobe_bench STATIC
     src/bench/backends.cc src/bench/case_line.cc src/bench/case_problem.cc src/bench/gpu/gpu_case.cc src/bench/gpu/gpu_probe.cc src/bench/gpu/kernel_recorder.cc src/bench/gpu/matrix_product.cc
     src/bench/flashinfer/flags.cc src/bench/flashinfer/output.cc
@@ -37,16 +43,14 @@ add_library(strobe_bench STATIC
     src/bench/workload/timestamp.cc
     src/bench/compare/compare.cc src/bench/compare/compare_text.cc src/bench/compare/verdict.cc
     src/bench/report/compare_page.cc src/bench/report/ratio_chart.cc
-    src/cli/bench_command.cc src/cli/bench_compare_command.cc src/cli/bench_options.cc src/cli/bench_plan.cc src/cli/bench_report_command.cc
-    src/cli/cache_command.cc src/cli/cli.cc src/cli/cuda_findings.cc src/cli/device_flag.cc src/cli/docs_command.cc src/cli/doctor_command.cc
-    src/cli/interrupt.cc src/cli/kernel_cache.cc src/cli/replay_command.cc src/cli/warmup_command.cc
+    ${STROBE_CLI_SOURCES}
     src/op/docs.cc
     ${STROBE_SUITES_SOURCE} ${strobe_limits_OBJECTS})
 strobe_settings(strobe_bench)
 add_dependencies(strobe_bench strobe_build_commit)
 target_include_directories(strobe_bench PRIVATE ${CMAKE_CURRENT_BINARY_DIR}/generated)
 target_compile_definitions(strobe_bench PRIVATE STROBE_VERSION="${PROJECT_VERSION}")
-target_link_libraries(strobe_bench PUBLIC strobe_static fmt::fmt-header-only nlohmann_json::nlohmann_json
+target_link_libraries(strobe_bench PUBLIC strobe_static strobe_fmt nlohmann_json::nlohmann_json
                                    PRIVATE CLI11::CLI11 Threads::Threads)
 
 add_executable(strobe_cli src/cli/main.cc)

@@ -34,7 +34,7 @@ get_target_property(spdlog_definitions spdlog::spdlog_header_only INTERFACE_COMP
 get_target_property(spdlog_include spdlog::spdlog_header_only INTERFACE_INCLUDE_DIRECTORIES)
 target_compile_definitions(strobe_objects PRIVATE ${spdlog_definitions})
 target_include_directories(strobe_objects SYSTEM PRIVATE ${spdlog_include})
-target_link_libraries(strobe_objects PRIVATE fmt::fmt-header-only nlohmann_json::nlohmann_json)
+target_link_libraries(strobe_objects PRIVATE strobe_fmt nlohmann_json::nlohmann_json)
 set_property(SOURCE src/ffi/c_api.cc APPEND PROPERTY COMPILE_DEFINITIONS STROBE_VERSION="${PROJECT_VERSION}")
 strobe_isa_objects(strobe_kernels ${STROBE_KERNEL_SOURCES})
 

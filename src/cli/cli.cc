@@ -31,6 +31,7 @@ int parse_and_run(std::vector<std::string> words) {
   add_replay(app, action);
   add_warmup(app, action);
   add_cache(app, action);
+  add_trace(app, action);
   try {
     std::reverse(words.begin(), words.end());  // as CLI11 takes them
     app.parse(words);

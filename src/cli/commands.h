@@ -21,5 +21,6 @@ void add_docs(CLI::App& app, Action& action);
 void add_replay(CLI::App& app, Action& action);
 void add_warmup(CLI::App& app, Action& action);
 void add_cache(CLI::App& app, Action& action);
+void add_trace(CLI::App& app, Action& action);
 
 }  // namespace strobe::cli

@@ -1,11 +1,11 @@
 #include "core/safetensors.h"
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string_view>
@@ -58,13 +58,6 @@ void write_elements(std::FILE* file, const TensorView& view) {
   std::fwrite(dense.as<void>(), 1, bytes, file);
 }
 
-// Where one tensor of a file lies.
-struct Place {
-  Dtype dtype = Dtype::kF32;
-  std::vector<std::int64_t> shape;
-  std::uint64_t begin = 0, end = 0;
-};
-
 Dtype dtype_of_name(const std::string& path, const std::string& tensor, const std::string& dtype) {
   for (std::size_t i = 0; i < kNames.size(); ++i)
     if (kNames[i] == dtype) return static_cast<Dtype>(i);
@@ -72,30 +65,37 @@ Dtype dtype_of_name(const std::string& path, const std::string& tensor, const st
        dtype);
 }
 
-Place place_of(const std::string& path, const std::string& tensor, const Json& entry,
-               std::uint64_t data_bytes) {
-  Place place;
-  place.dtype = dtype_of_name(path, tensor, entry.at("dtype").get<std::string>());
-  place.shape = entry.at("shape").get<std::vector<std::int64_t>>();
-  const auto offsets = entry.at("data_offsets").get<std::array<std::uint64_t, 2>>();
-  place.begin = offsets[0];
-  place.end = offsets[1];
-  if (place.shape.size() > kMaxRank)
+SafetensorsEntry entry_of(const std::string& path, const std::string& tensor, const Json& json,
+                          std::uint64_t data_bytes) {
+  SafetensorsEntry entry{.dtype = json.at("dtype").get<std::string>(),
+                         .shape = json.at("shape").get<std::vector<std::int64_t>>()};
+  const auto offsets = json.at("data_offsets").get<std::array<std::uint64_t, 2>>();
+  entry.begin = offsets[0];
+  entry.end = offsets[1];
+  if (std::any_of(entry.shape.begin(), entry.shape.end(), [](std::int64_t extent) { return extent < 0; }))
+    fail(ErrorKind::kIo, "{}: tensor {}: expected a shape of elements, got [{}]", path, tensor,
+         fmt::join(entry.shape, ", "));
+  if (entry.begin > entry.end || entry.end > data_bytes)
+    fail(ErrorKind::kIo, "{}: tensor {}: expected bytes within the {} that follow the header, got {} to {}",
+         path, tensor, data_bytes, entry.begin, entry.end);
+  return entry;
+}
+
+// Throws unless the entry's bytes are those of a tensor that Strobe can hold.
+Dtype checked_dtype(const std::string& path, const std::string& tensor, const SafetensorsEntry& entry) {
+  const Dtype dtype = dtype_of_name(path, tensor, entry.dtype);
+  if (entry.shape.size() > kMaxRank)
     fail(ErrorKind::kIo, "{}: tensor {}: expected at most {} axes, got {}", path, tensor, kMaxRank,
-         place.shape.size());
-  std::uint64_t bytes = size_of(place.dtype);
-  for (std::int64_t extent : place.shape) {
-    if (extent < 0 || (extent > 0 && bytes > std::numeric_limits<std::uint64_t>::max() / 2 /
-                                                 static_cast<std::uint64_t>(extent)))
+         entry.shape.size());
+  std::uint64_t bytes = size_of(dtype);
+  for (std::int64_t extent : entry.shape)
+    if (__builtin_mul_overflow(bytes, static_cast<std::uint64_t>(extent), &bytes))
       fail(ErrorKind::kIo, "{}: tensor {}: expected a shape of elements, got [{}]", path, tensor,
-           fmt::join(place.shape, ", "));
-    bytes *= static_cast<std::uint64_t>(extent);
-  }
-  if (place.begin > place.end || place.end > data_bytes || place.end - place.begin != bytes)
-    fail(ErrorKind::kIo,
-         "{}: tensor {}: expected {} bytes within the {} that follow the header, got {} to {}", path, tensor,
-         bytes, data_bytes, place.begin, place.end);
-  return place;
+           fmt::join(entry.shape, ", "));
+  if (entry.end - entry.begin != bytes)
+    fail(ErrorKind::kIo, "{}: tensor {}: expected {} bytes, got {} to {}", path, tensor, bytes, entry.begin,
+         entry.end);
+  return dtype;
 }
 
 Json read_header(std::FILE* file, const std::string& path, std::uint64_t file_bytes, std::uint64_t& bytes) {
@@ -126,32 +126,60 @@ void write_safetensors(const std::string& path, std::span<const NamedView> tenso
   if (std::fclose(file.release()) != 0 || failed) fail_at(path, "written");
 }
 
-std::map<std::string, Tensor> read_safetensors(const std::string& path) {
-  const File file(std::fopen(path.c_str(), "rb"));
-  if (!file || std::fseek(file.get(), 0, SEEK_END) != 0) fail_at(path, "read");
-  const long size = std::ftell(file.get());
-  std::rewind(file.get());
+namespace {
+
+struct OpenFile {
+  File file;
+  std::uint64_t data = 0;  // where the elements begin
+  std::map<std::string, SafetensorsEntry> entries;
+};
+
+OpenFile open_safetensors(const std::string& path) {
+  OpenFile result{.file = File(std::fopen(path.c_str(), "rb"))};
+  if (!result.file || std::fseek(result.file.get(), 0, SEEK_END) != 0) fail_at(path, "read");
+  const long size = std::ftell(result.file.get());
+  std::rewind(result.file.get());
   if (size < 0) fail_at(path, "read");
   std::uint64_t header_bytes = 0;
   const auto file_bytes = static_cast<std::uint64_t>(size);
-  const Json header = read_header(file.get(), path, file_bytes, header_bytes);
-  const std::uint64_t data = sizeof header_bytes + header_bytes;
-  std::map<std::string, Tensor> tensors;
-  for (const auto& [name, entry] : header.items()) {
-    Place place;
-    try {
-      place = place_of(path, name, entry, file_bytes - data);
+  const Json header = read_header(result.file.get(), path, file_bytes, header_bytes);
+  result.data = sizeof header_bytes + header_bytes;
+  for (const auto& [name, json] : header.items()) try {
+      result.entries[name] = entry_of(path, name, json, file_bytes - result.data);
     } catch (const Json::exception& error) {
       fail(ErrorKind::kIo, "{}: tensor {}: {}", path, name, error.what());
     }
-    Tensor tensor(place.dtype, std::span<const std::int64_t>(place.shape));
-    const auto bytes = static_cast<std::size_t>(tensor.view().bytes());
-    if (std::fseek(file.get(), static_cast<long>(data + place.begin), SEEK_SET) != 0 ||
-        std::fread(tensor.as<void>(), 1, bytes, file.get()) != bytes)
-      fail_at(path, "read");
-    tensors.emplace(name, std::move(tensor));
-  }
+  return result;
+}
+
+Tensor read_tensor(const OpenFile& open, const std::string& path, const std::string& name,
+                   const SafetensorsEntry& entry) {
+  Tensor tensor(checked_dtype(path, name, entry), std::span<const std::int64_t>(entry.shape));
+  const auto bytes = static_cast<std::size_t>(tensor.view().bytes());
+  if (std::fseek(open.file.get(), static_cast<long>(open.data + entry.begin), SEEK_SET) != 0 ||
+      std::fread(tensor.as<void>(), 1, bytes, open.file.get()) != bytes)
+    fail_at(path, "read");
+  return tensor;
+}
+
+}  // namespace
+
+std::map<std::string, Tensor> read_safetensors(const std::string& path) {
+  const OpenFile open = open_safetensors(path);
+  std::map<std::string, Tensor> tensors;
+  for (const auto& [name, entry] : open.entries) tensors.emplace(name, read_tensor(open, path, name, entry));
   return tensors;
+}
+
+std::map<std::string, SafetensorsEntry> read_safetensors_header(const std::string& path) {
+  return open_safetensors(path).entries;
+}
+
+Tensor read_safetensors_tensor(const std::string& path, const std::string& name) {
+  const OpenFile open = open_safetensors(path);
+  const auto found = open.entries.find(name);
+  if (found == open.entries.end()) fail(ErrorKind::kIo, "{}: there is no tensor {}", path, name);
+  return read_tensor(open, path, name, found->second);
 }
 
 }  // namespace strobe
