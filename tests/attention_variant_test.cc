@@ -1,5 +1,5 @@
-// Attention with a user's hooks on the CPU against FP64: the examples, layouts and dtypes, errors, and threads that
-// ask for one variant at once.
+// Attention with a user's hooks on the CPU against FP64: the examples, layouts and dtypes, errors, and
+// threads that ask for one variant at once.
 #include "strobe/attention_variant.h"
 
 #include <gmock/gmock.h>
@@ -42,7 +42,8 @@ void run_variant(ops::BatchAttentionArgs& args, const VariantCase& variant) {
   args.run.variant_arguments = {};
 }
 
-op::CheckResult check(ops::BatchAttentionArgs& args, const VariantCase& variant, const VariantReference& reference) {
+op::CheckResult check(ops::BatchAttentionArgs& args, const VariantCase& variant,
+                      const VariantReference& reference) {
   return test::check_variant(args, reference, [&](ops::BatchAttentionArgs&) { run_variant(args, variant); });
 }
 
@@ -73,10 +74,12 @@ TEST(AttentionVariant, DumpHoldsEveryLogitThatTheMaskLetsThroughAndNothingElse) 
   const VariantCase dump = test::example_variants(args, memory).back();
   run_variant(args, dump);
   std::vector<float> expected(memory.dump.size(), -1.0f);
-  const auto max_qo_len = static_cast<std::size_t>(dump.scalars[0]), max_kv_len = static_cast<std::size_t>(dump.scalars[1]);
+  const auto max_qo_len = static_cast<std::size_t>(dump.scalars[0]),
+             max_kv_len = static_cast<std::size_t>(dump.scalars[1]);
   const VariantReference keep{.logits = [&](const PairIndex& at, double x) {
-    const auto row = (static_cast<std::size_t>(at.batch_idx) * max_qo_len + static_cast<std::size_t>(at.qo_idx)) * 4 +
-                     static_cast<std::size_t>(at.qo_head_idx);
+    const auto row =
+        (static_cast<std::size_t>(at.batch_idx) * max_qo_len + static_cast<std::size_t>(at.qo_idx)) * 4 +
+        static_cast<std::size_t>(at.qo_head_idx);
     expected[row * max_kv_len + static_cast<std::size_t>(at.kv_idx)] = static_cast<float>(x);
     return x;
   }};
@@ -131,11 +134,26 @@ TEST(AttentionVariant, LayoutsDtypesAndHeadDims) {
   };
   for (const char* layout : {"NHD", "HND"}) {
     for (const char* dtype : {"f32", "f16", "bf16"})
-      sweep("batch_prefill_ragged", {{"batch_size", "2"}, {"qo_len", "9"}, {"kv_len", "50"}, {"num_qo_heads", "4"}, {"num_kv_heads", "2"},
-                                     {"head_dim_qk", "72"}, {"head_dim_vo", "40"}, {"dtype", dtype}, {"kv_layout", layout}});
+      sweep("batch_prefill_ragged", {{"batch_size", "2"},
+                                     {"qo_len", "9"},
+                                     {"kv_len", "50"},
+                                     {"num_qo_heads", "4"},
+                                     {"num_kv_heads", "2"},
+                                     {"head_dim_qk", "72"},
+                                     {"head_dim_vo", "40"},
+                                     {"dtype", dtype},
+                                     {"kv_layout", layout}});
     for (const char* kv_dtype : {"e4m3", "e5m2"})
-      sweep("batch_decode_paged", {{"batch_size", "3"}, {"kv_len", "60"}, {"lengths", "random"}, {"page_size", "4"}, {"num_qo_heads", "3"},
-                                   {"num_kv_heads", "1"}, {"head_dim_qk", "64"}, {"head_dim_vo", "64"}, {"kv_dtype", kv_dtype}, {"kv_layout", layout}});
+      sweep("batch_decode_paged", {{"batch_size", "3"},
+                                   {"kv_len", "60"},
+                                   {"lengths", "random"},
+                                   {"page_size", "4"},
+                                   {"num_qo_heads", "3"},
+                                   {"num_kv_heads", "1"},
+                                   {"head_dim_qk", "64"},
+                                   {"head_dim_vo", "64"},
+                                   {"kv_dtype", kv_dtype},
+                                   {"kv_layout", layout}});
   }
 }
 
@@ -200,23 +218,33 @@ TEST(AttentionVariantErrors, CompileErrorsPointAtTheLineOfTheText) {
     BatchAttention attention;
     return error_message([&] { attention.plan(batch.plan); });
   };
-  EXPECT_THAT(plan(test::broken_text()),
-              AllOf(HasSubstr("Broken:3:"), HasSubstr("no_such_parameter"), HasSubstr("kVariant = \"Broken\"")));
-  EXPECT_THAT(plan({"Wrong", "struct Wrong { static bool mask(const Params&, int) { return true; } };", {}, {}}),
-              HasSubstr("the hook mask is: static bool mask(const Params&, const LogitIndex&)"));
-  EXPECT_THAT(plan({"Typo", "struct Typo { static float logit(const Params&, const LogitIndex&, float x) { return x; } };", {}, {}}),
-              HasSubstr("none of the hooks query, key, logits, mask and output"));
+  EXPECT_THAT(plan(test::broken_text()), AllOf(HasSubstr("Broken:3:"), HasSubstr("no_such_parameter"),
+                                               HasSubstr("kVariant = \"Broken\"")));
+  EXPECT_THAT(
+      plan({"Wrong", "struct Wrong { static bool mask(const Params&, int) { return true; } };", {}, {}}),
+      HasSubstr("the hook mask is: static bool mask(const Params&, const LogitIndex&)"));
+  EXPECT_THAT(
+      plan({"Typo",
+            "struct Typo { static float logit(const Params&, const LogitIndex&, float x) { return x; } };",
+            {},
+            {}}),
+      HasSubstr("none of the hooks query, key, logits, mask and output"));
 }
 
 TEST(AttentionVariantErrors, Definitions) {
   const auto message = [](const AttentionVariantText& text) {
     return error_message([&] { define_attention_variant(text); });
   };
-  EXPECT_THAT(message({"no identifier", "x", {}, {}}), HasSubstr("name: expected the C++ identifier of the text's struct"));
-  EXPECT_THAT(message({"A", " \n", {}, {}}), HasSubstr("attention variant A: text: expected the definition of a struct"));
-  EXPECT_THAT(message({"A", "x", {{"b", Dtype::kBf16}}, {}}), HasSubstr("tensor b: expected dtype f32, i8, u8, i32, i64 or bool, got bf16"));
-  EXPECT_THAT(message({"A", "x", {{"b", Dtype::kF32}}, {{"b", VariantScalarType::kF32}}}), HasSubstr("got 'b' twice"));
-  EXPECT_THAT(message({"A", "x", std::vector<VariantTensor>(25, {"t", Dtype::kF32}), {}}), HasSubstr("at most 24 tensors and scalars, got 25"));
+  EXPECT_THAT(message({"no identifier", "x", {}, {}}),
+              HasSubstr("name: expected the C++ identifier of the text's struct"));
+  EXPECT_THAT(message({"A", " \n", {}, {}}),
+              HasSubstr("attention variant A: text: expected the definition of a struct"));
+  EXPECT_THAT(message({"A", "x", {{"b", Dtype::kBf16}}, {}}),
+              HasSubstr("tensor b: expected dtype f32, i8, u8, i32, i64 or bool, got bf16"));
+  EXPECT_THAT(message({"A", "x", {{"b", Dtype::kF32}}, {{"b", VariantScalarType::kF32}}}),
+              HasSubstr("got 'b' twice"));
+  EXPECT_THAT(message({"A", "x", std::vector<VariantTensor>(25, {"t", Dtype::kF32}), {}}),
+              HasSubstr("at most 24 tensors and scalars, got 25"));
   EXPECT_EQ(define_attention_variant(test::broken_text()), define_attention_variant(test::broken_text()));
 }
 
@@ -233,10 +261,12 @@ TEST(AttentionVariantErrors, Arguments) {
   };
   EXPECT_THAT(message({t}, {}), HasSubstr("expected 1 tensors and 1 scalars, got 1 and 0"));
   EXPECT_THAT(message({TensorView{}}, {1}), HasSubstr("t: expected a tensor, got nothing"));
-  EXPECT_THAT(message({TensorView::of(ints)}, {1}), HasSubstr("t: expected a dense tensor of f32, got i32[4]"));
+  EXPECT_THAT(message({TensorView::of(ints)}, {1}),
+              HasSubstr("t: expected a dense tensor of f32, got i32[4]"));
   EXPECT_THAT(message({t}, {1.5}), HasSubstr("i: expected a number that int holds, got 1.5"));
   EXPECT_THAT(message({t}, {3e9}), HasSubstr("i: expected a number that int holds"));
-  EXPECT_THAT(error_message([&] { VariantArguments(AttentionVariant{12345}, {}, {}); }), HasSubstr("got 12345"));
+  EXPECT_THAT(error_message([&] { VariantArguments(AttentionVariant{12345}, {}, {}); }),
+              HasSubstr("got 12345"));
 
   AttentionBatch batch({{1, 4}});
   test::ExampleArguments memory;
@@ -265,34 +295,46 @@ TEST(AttentionVariantErrors, OptionsThatTheTextShouldSay) {
     BatchAttention attention;
     return error_message([&] { attention.plan(plan); });
   };
-  EXPECT_THAT(message([](AttentionPlanArgs& p) { p.options.logits_soft_cap = 30; }), HasSubstr("logits_soft_cap: expected none beside a variant"));
-  EXPECT_THAT(message([](AttentionPlanArgs& p) { p.options.pos_encoding = PosEncoding::kRope; }), HasSubstr("pos_encoding: expected none"));
-  EXPECT_THAT(message([](AttentionPlanArgs& p) { p.variant.id = 9999; }), HasSubstr("variant: expected 0 or a variant that this process has defined, got 9999"));
+  EXPECT_THAT(message([](AttentionPlanArgs& p) { p.options.logits_soft_cap = 30; }),
+              HasSubstr("logits_soft_cap: expected none beside a variant"));
+  EXPECT_THAT(message([](AttentionPlanArgs& p) { p.options.pos_encoding = PosEncoding::kRope; }),
+              HasSubstr("pos_encoding: expected none"));
+  EXPECT_THAT(message([](AttentionPlanArgs& p) { p.variant.id = 9999; }),
+              HasSubstr("variant: expected 0 or a variant that this process has defined, got 9999"));
   BatchAttention plain;
   batch.plan.variant = {};
   plain.plan(batch.plan);
   std::vector<std::int64_t> slots = {1, -1};
   batch.run.variant_arguments = TensorView::of(slots);
-  EXPECT_THAT(error_message([&] { plain.run(batch.run); }), HasSubstr("variant_arguments: expected none without a variant"));
+  EXPECT_THAT(error_message([&] { plain.run(batch.run); }),
+              HasSubstr("variant_arguments: expected none without a variant"));
 }
 
 TEST(AttentionVariantThreads, ColdAtOnceCompilesOnce) {
   const jit::TemporaryFolder folder;
   const std::string script = folder.path("compiler"), count = folder.path("count");
-  std::ofstream(script) << "#!/bin/sh\n[ \"$1\" = --version ] || printf x >> " << count << "\nexec c++ \"$@\"\n";
+  std::ofstream(script) << "#!/bin/sh\n[ \"$1\" = --version ] || printf x >> " << count
+                        << "\nexec c++ \"$@\"\n";
   std::filesystem::permissions(script, std::filesystem::perms::owner_all);
   ::setenv("CXX", script.c_str(), 1);
   // A text that no cache has.
-  const AttentionVariantText text{"Fresh",
-                                  "// " + folder.path() + "\nstruct Fresh { static float logits(const Params&, const LogitIndex&, float x) "
-                                  "{ return 2 * x; } };\n", {}, {}};
+  const AttentionVariantText text{
+      "Fresh",
+      "// " + folder.path() +
+          "\nstruct Fresh { static float logits(const Params&, const LogitIndex&, float x) "
+          "{ return 2 * x; } };\n",
+      {},
+      {}};
   std::atomic<int> passed = 0;
   std::vector<std::thread> threads;
   for (int i = 0; i < 16; ++i)
     threads.emplace_back([&] {
       AttentionBatch batch({{1, 40}});
       ops::BatchAttentionArgs args{batch.plan, batch.run};
-      const VariantCase variant{.text = text, .tensors = {}, .scalars = {}, .reference = {.logits = [](const PairIndex&, double x) { return 2 * x; }}};
+      const VariantCase variant{.text = text,
+                                .tensors = {},
+                                .scalars = {},
+                                .reference = {.logits = [](const PairIndex&, double x) { return 2 * x; }}};
       passed += check(args, variant, variant.reference).passed;
     });
   for (std::thread& thread : threads) thread.join();

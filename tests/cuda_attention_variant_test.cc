@@ -47,22 +47,23 @@ void run_variant(ops::BatchAttentionArgs& args, const VariantCase& variant, cons
   const AttentionVariant defined = define_attention_variant(variant.text);
   const VariantArguments arguments(defined, tensors, variant.scalars);
   BatchAttention attention;
-  test::run_on_gpu(ops::batch_attention_operator(args.paged()), &args, variant.text.name, how, [&](Stream stream) {
-    args.plan.device = kGpu;
-    args.plan.variant = defined;
-    args.run.variant_arguments = arguments.view();
-    attention.plan(args.plan, stream);
-    attention.run(args.run, stream);
-    cuda::synchronize(kGpu, stream);
-    args.plan.device = {};
-    args.plan.variant = {};
-    args.run.variant_arguments = {};
-  });
+  test::run_on_gpu(ops::batch_attention_operator(args.paged()), &args, variant.text.name, how,
+                   [&](Stream stream) {
+                     args.plan.device = kGpu;
+                     args.plan.variant = defined;
+                     args.run.variant_arguments = arguments.view();
+                     attention.plan(args.plan, stream);
+                     attention.run(args.run, stream);
+                     cuda::synchronize(kGpu, stream);
+                     args.plan.device = {};
+                     args.plan.variant = {};
+                     args.run.variant_arguments = {};
+                   });
   for (const auto& copy : copies) copy->download(true);
 }
 
-op::CheckResult check(ops::BatchAttentionArgs& args, const VariantCase& variant, const VariantReference& reference,
-                      const GpuRun& how = {}) {
+op::CheckResult check(ops::BatchAttentionArgs& args, const VariantCase& variant,
+                      const VariantReference& reference, const GpuRun& how = {}) {
   return test::check_variant(args, reference,
                              [&](ops::BatchAttentionArgs&) { run_variant(args, variant, how); });
 }
@@ -75,7 +76,8 @@ std::ptrdiff_t dumped_by_nobody(const ops::BatchAttentionArgs& args) {
   const test::BatchRows rows(args);
   std::ptrdiff_t pairs = 0;
   for (int r = 0; r < rows.batch_size(); ++r)
-    for (int i = 0; i < rows.qo_len(r); ++i) pairs += rows.kv_len[static_cast<std::size_t>(r)] - rows.qo_len(r) + i + 1;
+    for (int i = 0; i < rows.qo_len(r); ++i)
+      pairs += rows.kv_len[static_cast<std::size_t>(r)] - rows.qo_len(r) + i + 1;
   const std::ptrdiff_t all = rows.batch_size() * 7 * 300;
   return (all - pairs) * args.plan.num_qo_heads;
 }
@@ -116,10 +118,25 @@ TEST_F(CudaVariant, RaggedKvOfF32AndFp8Pages) {
     const op::CheckResult result = check(args, soft_cap, soft_cap.reference);
     EXPECT_TRUE(result.passed) << routine << ": " << result.worst;
   };
-  sweep("batch_prefill_ragged", {{"batch_size", "2"}, {"qo_len", "9"}, {"kv_len", "50"}, {"num_qo_heads", "4"}, {"num_kv_heads", "2"},
-                                 {"head_dim_qk", "72"}, {"head_dim_vo", "40"}, {"dtype", "f32"}, {"kv_layout", "HND"}});
-  sweep("batch_decode_paged", {{"batch_size", "3"}, {"kv_len", "60"}, {"lengths", "random"}, {"page_size", "4"}, {"num_qo_heads", "3"},
-                               {"num_kv_heads", "1"}, {"head_dim_qk", "64"}, {"head_dim_vo", "64"}, {"kv_dtype", "e4m3"}, {"kv_layout", "NHD"}});
+  sweep("batch_prefill_ragged", {{"batch_size", "2"},
+                                 {"qo_len", "9"},
+                                 {"kv_len", "50"},
+                                 {"num_qo_heads", "4"},
+                                 {"num_kv_heads", "2"},
+                                 {"head_dim_qk", "72"},
+                                 {"head_dim_vo", "40"},
+                                 {"dtype", "f32"},
+                                 {"kv_layout", "HND"}});
+  sweep("batch_decode_paged", {{"batch_size", "3"},
+                               {"kv_len", "60"},
+                               {"lengths", "random"},
+                               {"page_size", "4"},
+                               {"num_qo_heads", "3"},
+                               {"num_kv_heads", "1"},
+                               {"head_dim_qk", "64"},
+                               {"head_dim_vo", "64"},
+                               {"kv_dtype", "e4m3"},
+                               {"kv_layout", "NHD"}});
 }
 
 TEST_F(CudaVariant, CompileErrorsPointAtTheLineOfTheText) {
@@ -129,7 +146,8 @@ TEST_F(CudaVariant, CompileErrorsPointAtTheLineOfTheText) {
   BatchAttention attention;
   EXPECT_THAT(error_message([&] { attention.plan(batch.plan); }),
               AllOf(HasSubstr("attention_variant(Broken) for sm_"),
-                    testing::AnyOf(HasSubstr("Broken(3): error"), HasSubstr("Broken:3:")), HasSubstr("no_such_parameter")));
+                    testing::AnyOf(HasSubstr("Broken(3): error"), HasSubstr("Broken:3:")),
+                    HasSubstr("no_such_parameter")));
 }
 
 TEST_F(CudaVariant, RunsCapturedInAGraphAndWithinACapacity) {
@@ -149,7 +167,8 @@ TEST_F(CudaVariant, RunsCapturedInAGraphAndWithinACapacity) {
       const cuda::Graph graph(kGpu, stream, [&] { attention.run(args.run, stream); });
       AttentionPlanArgs other = args.plan;
       other.variant = {};
-      EXPECT_THAT(error_message([&] { attention.plan(other, stream); }), HasSubstr("a CUDA graph holds a run"));
+      EXPECT_THAT(error_message([&] { attention.plan(other, stream); }),
+                  HasSubstr("a CUDA graph holds a run"));
       attention.plan(args.plan, stream);
       graph.launch(stream);
       cuda::synchronize(kGpu, stream);
@@ -164,8 +183,13 @@ TEST_F(CudaVariant, RunsCapturedInAGraphAndWithinACapacity) {
 // Sixteen plans of one text that no process has compiled yet, at once.
 TEST_F(CudaVariant, ColdAtOnceCompilesOnce) {
   const jit::TemporaryFolder folder;
-  const AttentionVariantText text{"Fresh", "// " + folder.path() + "\nstruct Fresh { static float logits(const Params&, const LogitIndex&, "
-                                  "float x) { return x; } };\n", {}, {}};
+  const AttentionVariantText text{
+      "Fresh",
+      "// " + folder.path() +
+          "\nstruct Fresh { static float logits(const Params&, const LogitIndex&, "
+          "float x) { return x; } };\n",
+      {},
+      {}};
   const AttentionVariant variant = define_attention_variant(text);
   const jit::Variant kernel{&ops::find_variant(variant)->cuda, {}, *cuda::device_facts(kGpu).architecture};
   ASSERT_FALSE(jit::compiler().is_cached(kernel));

@@ -69,12 +69,15 @@ TEST(CudaCompile, AttentionVariantsAreClean) {
     if (&it == &cases.back()) all.push_back({&source, {}, cuda::Architecture::kSm80});
   }
   expect_clean(all);
-  const Variant broken{&ops::find_variant(define_attention_variant(test::broken_text()))->cuda, {}, cuda::Architecture::kSm90a};
+  const Variant broken{&ops::find_variant(define_attention_variant(test::broken_text()))->cuda,
+                       {},
+                       cuda::Architecture::kSm90a};
   TemporaryFolder folder;
   CompilerSettings settings;
   settings.cache_directory = folder.path();
-  EXPECT_THAT(test::error_message([&] { Compiler(settings).obtain(broken); }),
-              testing::AllOf(testing::HasSubstr("Broken(3): error"), testing::HasSubstr("no_such_parameter")));
+  EXPECT_THAT(
+      test::error_message([&] { Compiler(settings).obtain(broken); }),
+      testing::AllOf(testing::HasSubstr("Broken(3): error"), testing::HasSubstr("no_such_parameter")));
 }
 
 TEST(CudaCompileSlow, WholeProductIsClean) {

@@ -1,4 +1,5 @@
-// Sigmoid attention (Ramapuram et al., 2024): every pair has a weight of its own, and rows are not normalised.
+// Sigmoid attention (Ramapuram et al., 2024): every pair has a weight of its own, and rows are not
+// normalised.
 struct Sigmoid {
   static constexpr bool use_softmax = false;
 

@@ -16,13 +16,12 @@
 //
 // The text defines a struct of the variant's name. Of these static functions it has those that it needs:
 //
-//   float query(const Params&, const QueryIndex&, const auto& q, int dim)     element `dim` of a query, instead
-//                                                                             of q[dim]; q has head_dim_qk
-//   float key(const Params&, const KeyIndex&, const auto& k, int dim)         the same of a key
-//   float logits(const Params&, const LogitIndex&, float logits)              from q . k * sm_scale
-//   bool mask(const Params&, const LogitIndex&)                               whether the pair is attended to
-//   float output(const Params&, const QueryIndex&, float output, int dim)     element `dim` of a result
-//   static constexpr bool use_softmax = true;
+//   float query(const Params&, const QueryIndex&, const auto& q, int dim)   what stands for q[dim]
+//   float key(const Params&, const KeyIndex&, const auto& k, int dim)       what stands for k[dim]
+//   float logits(const Params&, const LogitIndex&, float logits)            of q . k * sm_scale
+//   bool mask(const Params&, const LogitIndex&)                             whether a pair is attended to
+//   float output(const Params&, const QueryIndex&, float output, int dim)   of element `dim` of a result
+//   constexpr bool use_softmax = true
 //
 // With softmax, out = v_scale * sum_j exp(logits_j) v_j / sum_j exp(logits_j); without, out = v_scale *
 // sum_j logits_j v_j, and lse is NaN. Then comes `output`. A query token that attends to nothing gets 0 and

@@ -62,12 +62,10 @@ STROBE_DEVICE void load_rows(const AttentionParams& params, const AttentionItem&
     ElementRow from{cache, dtype};
     if (t < tokens)
       from.row += kv_offset(params, item, first_token + t, is_k ? params.k_stride_page : params.v_stride_page,
-                        is_k ? params.k_stride_token : params.v_stride_token);
+                            is_k ? params.k_stride_token : params.v_stride_token);
 #pragma unroll 1
     for (int32_t i = static_cast<int32_t>(threadIdx.x) % kWarpThreads; i < dims; i += kWarpThreads)
-      to[t * stride + i] = t >= tokens ? 0
-                           : is_k      ? hooks.key(from, i, first_token + t, kv_head)
-                                       : from[i];
+      to[t * stride + i] = t >= tokens ? 0 : is_k ? hooks.key(from, i, first_token + t, kv_head) : from[i];
   }
 }
 

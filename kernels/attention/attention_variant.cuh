@@ -1,8 +1,8 @@
 // Attention with a user's hooks on the CUDA cores; comes after the text. One launch attends, and where KV was
 // split a second one merges: it is the same kernel, so that a text is compiled once.
+#include "attention/attend_f32.cuh"
 #include "attention/variant_hooks.h"
 #include "attention/variant_params.h"
-#include "attention/attend_f32.cuh"
 
 namespace strobe::kernel {
 
@@ -30,7 +30,8 @@ STROBE_DEVICE void merge_row(const AttentionParams& params, const AttentionMerge
       const int64_t at = first + part * stride;
       const float lse = params.partial_lse[at];
       if (Hooks::kSoftmax && lse == minus_infinity()) continue;
-      sum += params.partial_out[at * params.head_dim_vo + i] * (Hooks::kSoftmax ? exp2f(lse - highest) : 1.0f);
+      sum +=
+          params.partial_out[at * params.head_dim_vo + i] * (Hooks::kSoftmax ? exp2f(lse - highest) : 1.0f);
     }
     store_float(to + i * size_of(dtype), dtype, end.value(sum, i));
   }

@@ -1,16 +1,17 @@
 // Attention with a user's hooks on the CPU; comes after the text and is compiled by the host's compiler.
 //
-// One call does one item for one KV head. It goes through the KV in tiles of kHostTokens: keys become columns,
-// so that the scores of a row with all tokens of a tile are computed lane by lane; then hooks, softmax, and the
-// sums of weighted values, both for kHostRows rows at a time.
+// One call does one item for one KV head. It goes through the KV in tiles of kHostTokens: keys become
+// columns, so that the scores of a row with all tokens of a tile are computed lane by lane; then hooks,
+// softmax, and the sums of weighted values, both for kHostRows rows at a time.
 //
-// Scratch, in floats: keys as columns [head_dim_qk][kHostTokens], keys as rows [kHostTokens][head_dim_qk], values
-// [kHostTokens][out_stride]; then of each row sums of values [out_stride], scores [kHostTokens], q [head_dim_qk],
-// the maximum, and the sum of weights. All that is accessed by lanes lies at multiples of 64 bytes.
+// Scratch, in floats: keys as columns [head_dim_qk][kHostTokens], keys as rows [kHostTokens][head_dim_qk],
+// values [kHostTokens][out_stride]; then of each row sums of values [out_stride], scores [kHostTokens], q
+// [head_dim_qk], the maximum, and the sum of weights. All that is accessed by lanes lies at multiples of 64
+// bytes.
+#include "attention/host_rows.h"
 #include "attention/host_words.h"
 #include "attention/variant_hooks.h"
 #include "attention/variant_params.h"
-#include "attention/host_rows.h"
 
 namespace strobe::kernel {
 
@@ -67,8 +68,8 @@ inline void load_queries(HostItem& it) {
 inline void load_keys(HostItem& it, int32_t first, int32_t count) {
   for (int32_t t = 0; t < count; ++t) {
     float* key = it.keys + t * it.dims;
-    load_row(it.kv_row(it.params.k, it.params.k_stride_head, it.params.k_stride_page, it.params.k_stride_token,
-                       first + t),
+    load_row(it.kv_row(it.params.k, it.params.k_stride_head, it.params.k_stride_page,
+                       it.params.k_stride_token, first + t),
              static_cast<Dtype>(it.params.kv_dtype), it.dims, key);
   }
   for (int32_t d = 0; d < it.dims; ++d)
@@ -84,8 +85,8 @@ inline bool load_values(HostItem& it, int32_t first, int32_t count) {
     float* value = it.values + t * it.out_stride;
     for (int32_t d = t < count ? it.out_dims : 0; d < it.out_stride; ++d) value[d] = 0;
     if (t >= count) continue;
-    load_row(it.kv_row(it.params.v, it.params.v_stride_head, it.params.v_stride_page, it.params.v_stride_token,
-                       first + t),
+    load_row(it.kv_row(it.params.v, it.params.v_stride_head, it.params.v_stride_page,
+                       it.params.v_stride_token, first + t),
              static_cast<Dtype>(it.params.kv_dtype), it.out_dims, value);
     for (int32_t d = 0; d < it.out_dims; ++d) zero = value[d] * 0.0f == 0.0f ? zero : 1.0f;
   }
@@ -167,10 +168,12 @@ inline void for_rows(const HostItem& it, OneRow one, ManyRows many) {
 
 inline void attend_tile(HostItem& it, int32_t first, int32_t count) {
   load_keys(it, first, count);
-  for_rows(it, [&](int32_t n) { multiply_q_k<1>(it, n); }, [&](int32_t n) { multiply_q_k<kHostRows>(it, n); });
+  for_rows(
+      it, [&](int32_t n) { multiply_q_k<1>(it, n); }, [&](int32_t n) { multiply_q_k<kHostRows>(it, n); });
   for (int32_t number = 0; number < it.rows; ++number) score_row(it, number, first, count);
   if (load_values(it, first, count))
-    for_rows(it, [&](int32_t n) { multiply_p_v<1>(it, n); }, [&](int32_t n) { multiply_p_v<kHostRows>(it, n); });
+    for_rows(
+        it, [&](int32_t n) { multiply_p_v<1>(it, n); }, [&](int32_t n) { multiply_p_v<kHostRows>(it, n); });
   else
     for (int32_t number = 0; number < it.rows; ++number) multiply_carefully(it, number);
 }
@@ -181,10 +184,12 @@ inline void store_row(const AttentionParams& params, Hooks& hooks, int32_t kv_he
   const auto end = hooks.end(row, kv_head, maximum, sum);
   const auto dtype = static_cast<Dtype>(params.out_dtype);
   char* to = params.out + row.offset(hooks.item, params.out_stride_token, params.out_stride_head);
-  for (int32_t d = 0; d < params.head_dim_vo; ++d) store(to + d * size_of(dtype), dtype, end.value(out[d], d));
+  for (int32_t d = 0; d < params.head_dim_vo; ++d)
+    store(to + d * size_of(dtype), dtype, end.value(out[d], d));
   if (params.lse != nullptr)
     *reinterpret_cast<float*>(reinterpret_cast<char*>(params.lse) +
-                              row.offset(hooks.item, params.lse_stride_token, params.lse_stride_head)) = end.lse;
+                              row.offset(hooks.item, params.lse_stride_token, params.lse_stride_head)) =
+        end.lse;
 }
 
 // A part of a row: normalised over its KV, or without softmax as it is.
@@ -197,8 +202,8 @@ inline void store_part(const HostItem& it, int32_t number) {
 }
 
 // The weighted sum of a row's parts; `out` has room for it.
-inline void merge_row(const AttentionParams& params, const AttentionMerge& merge, Hooks& hooks, int32_t kv_head,
-                      int32_t number, float* out) {
+inline void merge_row(const AttentionParams& params, const AttentionMerge& merge, Hooks& hooks,
+                      int32_t kv_head, int32_t number, float* out) {
   const int64_t stride = static_cast<int64_t>(merge.slot_stride) * params.partial_rows;
   const int64_t first = (merge.first_slot + static_cast<int64_t>(kv_head)) * params.partial_rows + number;
   float highest = minus_infinity(), total = 0;
@@ -240,6 +245,5 @@ extern "C" void strobe_variant_merge(const strobe::kernel::VariantParams& varian
   const AttentionMerge& merge = params.merges[index];
   Hooks hooks(params, params.items[merge.item], variant.arguments);
   const int32_t rows = merge.q_tokens * static_cast<int32_t>(params.group.value);
-  for (int32_t number = 0; number < rows; ++number)
-    merge_row(params, merge, hooks, kv_head, number, scratch);
+  for (int32_t number = 0; number < rows; ++number) merge_row(params, merge, hooks, kv_head, number, scratch);
 }

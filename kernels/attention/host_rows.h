@@ -15,14 +15,19 @@ STROBE_DEVICE float widen(uint32_t magnitude, uint32_t sign) {
   constexpr float kScale = kExponent == 5 ? 0x1p112f : 0x1p120f;
   constexpr uint32_t kSpecial = kHasInfinity ? 31u << kMantissa : 0x7f;  // and beyond: Inf and NaN
   const float value = float_of(magnitude << (23 - kMantissa)) * kScale;
-  const uint32_t special =
-      kHasInfinity && magnitude == kSpecial ? 0x7f800000u : 0x7fc00000u;
+  const uint32_t special = kHasInfinity && magnitude == kSpecial ? 0x7f800000u : 0x7fc00000u;
   return float_of((magnitude >= kSpecial ? special : bits_of(value)) | sign);
 }
 
-STROBE_DEVICE float f16_as_float(uint32_t bits) { return widen<5, 10, true>(bits & 0x7fff, (bits & 0x8000) << 16); }
-STROBE_DEVICE float e4m3_as_float(uint32_t bits) { return widen<4, 3, false>(bits & 0x7f, (bits & 0x80) << 24); }
-STROBE_DEVICE float e5m2_as_float(uint32_t bits) { return widen<5, 2, true>(bits & 0x7f, (bits & 0x80) << 24); }
+STROBE_DEVICE float f16_as_float(uint32_t bits) {
+  return widen<5, 10, true>(bits & 0x7fff, (bits & 0x8000) << 16);
+}
+STROBE_DEVICE float e4m3_as_float(uint32_t bits) {
+  return widen<4, 3, false>(bits & 0x7f, (bits & 0x80) << 24);
+}
+STROBE_DEVICE float e5m2_as_float(uint32_t bits) {
+  return widen<5, 2, true>(bits & 0x7f, (bits & 0x80) << 24);
+}
 
 STROBE_DEVICE void load_row(const char* from, Dtype dtype, int32_t count, float* to) {
   const auto* words = reinterpret_cast<const unsigned short*>(from);

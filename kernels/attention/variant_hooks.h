@@ -17,15 +17,25 @@ struct Twice {
   struct Both : T, Names {};
 };
 template <class T>
-concept NamesQuery = !requires { &Twice<T>::Both::query; };
+concept NamesQuery = !requires {
+  &Twice<T>::Both::query;
+};
 template <class T>
-concept NamesKey = !requires { &Twice<T>::Both::key; };
+concept NamesKey = !requires {
+  &Twice<T>::Both::key;
+};
 template <class T>
-concept NamesLogits = !requires { &Twice<T>::Both::logits; };
+concept NamesLogits = !requires {
+  &Twice<T>::Both::logits;
+};
 template <class T>
-concept NamesMask = !requires { &Twice<T>::Both::mask; };
+concept NamesMask = !requires {
+  &Twice<T>::Both::mask;
+};
 template <class T>
-concept NamesOutput = !requires { &Twice<T>::Both::output; };
+concept NamesOutput = !requires {
+  &Twice<T>::Both::output;
+};
 
 struct AnyRow {
   STROBE_DEVICE float operator[](int32_t) const { return 0; }
@@ -39,11 +49,17 @@ concept KeyHook = requires(const P& p, const KeyIndex& at, const AnyRow& row, fl
   x = T::key(p, at, row, 0);
 };
 template <class T, class P>
-concept LogitsHook = requires(const P& p, const LogitIndex& at, float x) { x = T::logits(p, at, x); };
+concept LogitsHook = requires(const P& p, const LogitIndex& at, float x) {
+  x = T::logits(p, at, x);
+};
 template <class T, class P>
-concept MaskHook = requires(const P& p, const LogitIndex& at, bool x) { x = T::mask(p, at); };
+concept MaskHook = requires(const P& p, const LogitIndex& at, bool x) {
+  x = T::mask(p, at);
+};
 template <class T, class P>
-concept OutputHook = requires(const P& p, const QueryIndex& at, float x) { x = T::output(p, at, x, 0); };
+concept OutputHook = requires(const P& p, const QueryIndex& at, float x) {
+  x = T::output(p, at, x, 0);
+};
 
 template <class T>
 inline constexpr bool kFlashInfer = __is_base_of(::AttentionVariantBase, T);
@@ -54,7 +70,9 @@ concept FlashInferQuery = requires(T& t, const P& p) {
   t.template strobe_query_transform<P, float>(p, 0.0f);
 };
 template <class T, class P>
-concept FlashInferKey = requires(T& t, const P& p) { t.template strobe_key_transform<P, float>(p, 0.0f); };
+concept FlashInferKey = requires(T& t, const P& p) {
+  t.template strobe_key_transform<P, float>(p, 0.0f);
+};
 template <class T, class P>
 concept FlashInferLogits = requires(T& t, const P& p) {
   t.template strobe_logits_transform<P, float>(p, 0.0f, 0u, 0u, 0u, 0u, 0u);
@@ -85,16 +103,18 @@ STROBE_DEVICE uint32_t without_sign(int32_t x) { return static_cast<uint32_t>(x)
 // A variant in Strobe's spelling. It and FlashInferText have one interface.
 template <class T, class P>
 struct StaticText {
-  static_assert(!NamesQuery<T> || QueryHook<T, P>,
-                "the hook query is: static float query(const Params&, const QueryIndex&, const auto& q, int dim)");
+  static_assert(
+      !NamesQuery<T> || QueryHook<T, P>,
+      "the hook query is: static float query(const Params&, const QueryIndex&, const auto& q, int dim)");
   static_assert(!NamesKey<T> || KeyHook<T, P>,
                 "the hook key is: static float key(const Params&, const KeyIndex&, const auto& k, int dim)");
   static_assert(!NamesLogits<T> || LogitsHook<T, P>,
                 "the hook logits is: static float logits(const Params&, const LogitIndex&, float logits)");
   static_assert(!NamesMask<T> || MaskHook<T, P>,
                 "the hook mask is: static bool mask(const Params&, const LogitIndex&)");
-  static_assert(!NamesOutput<T> || OutputHook<T, P>,
-                "the hook output is: static float output(const Params&, const QueryIndex&, float output, int dim)");
+  static_assert(
+      !NamesOutput<T> || OutputHook<T, P>,
+      "the hook output is: static float output(const Params&, const QueryIndex&, float output, int dim)");
   static_assert(NamesQuery<T> || NamesKey<T> || NamesLogits<T> || NamesMask<T> || NamesOutput<T>,
                 "the struct has none of the hooks query, key, logits, mask and output");
   static constexpr bool kQuery = NamesQuery<T>, kKey = NamesKey<T>;

@@ -13,7 +13,8 @@ struct VariantParams {
   int32_t merges;  // 0: attends; 1: merges the partial results of a launch that has attended
 };
 
-// Tokens that the host's kernel works on at once, elements of a row of its outputs, and the scratch of one call.
+// Tokens that the host's kernel works on at once, elements of a row of its outputs, and the scratch of one
+// call.
 inline constexpr int kHostTokens = 32;
 STROBE_DEVICE constexpr int32_t host_out_stride(int32_t head_dim_vo) { return (head_dim_vo + 15) / 16 * 16; }
 STROBE_DEVICE constexpr int64_t host_scratch_floats(int64_t rows, int32_t head_dim_qk, int32_t head_dim_vo) {

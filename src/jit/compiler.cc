@@ -60,8 +60,7 @@ std::string Compiler::source_key(const Variant& variant) const {
 }
 
 std::shared_ptr<const Binary> Compiler::obtain(const Variant& variant, const Demand& demand) {
-  Job job{variant, translation_unit(variant), options_for(variant, settings_.debug),
-          source_key(variant), ""};
+  Job job{variant, translation_unit(variant), options_for(variant, settings_.debug), source_key(variant), ""};
   job.share =
       fmt::format("{} {} {} {}", job.key, demand.this_nvrtc, demand.newest_nvrtc, demand.no_compile.empty());
   return running_.run(job.share, [&] { return find_or_compile(job, demand); });

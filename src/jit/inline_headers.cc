@@ -13,13 +13,16 @@ namespace {
 const Header* included(std::string_view line) {
   constexpr std::string_view kInclude = "#include \"";
   if (!line.starts_with(kInclude)) return nullptr;
-  const std::string_view name = line.substr(kInclude.size(), line.find('"', kInclude.size()) - kInclude.size());
+  const std::string_view name =
+      line.substr(kInclude.size(), line.find('"', kInclude.size()) - kInclude.size());
   const auto headers = embedded_headers();
-  const auto found = std::find_if(headers.begin(), headers.end(), [&](const Header& header) { return header.name == name; });
+  const auto found =
+      std::find_if(headers.begin(), headers.end(), [&](const Header& header) { return header.name == name; });
   return found == headers.end() ? nullptr : &*found;
 }
 
-void append(std::string_view source, std::string_view name, std::set<std::string_view>& seen, std::string& text) {
+void append(std::string_view source, std::string_view name, std::set<std::string_view>& seen,
+            std::string& text) {
   for (int number = 1; !source.empty(); ++number) {
     const std::size_t end = std::min(source.find('\n'), source.size());
     const std::string_view line = source.substr(0, end);

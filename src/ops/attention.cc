@@ -126,10 +126,10 @@ void check_variant(const Operator& op, const AttentionPlanArgs& plan) {
   if (find_variant(plan.variant) == nullptr)
     reject(op, "variant", "expected 0 or a variant that this process has defined, got {}", plan.variant.id);
   const AttentionOptions& options = plan.options;
-  const char* const taken = options.logits_soft_cap != 0                    ? "logits_soft_cap"
-                            : options.pos_encoding != PosEncoding::kNone    ? "pos_encoding"
-                            : plan.alibi_slopes.given()                     ? "alibi_slopes"
-                                                                            : nullptr;
+  const char* const taken = options.logits_soft_cap != 0                 ? "logits_soft_cap"
+                            : options.pos_encoding != PosEncoding::kNone ? "pos_encoding"
+                            : plan.alibi_slopes.given()                  ? "alibi_slopes"
+                                                                         : nullptr;
   if (taken != nullptr) reject(op, taken, "expected none beside a variant, whose text says it, got one");
 }
 
@@ -281,8 +281,9 @@ Operator declare_batch_attention(bool paged) {
       .output<&Args::run, &AttentionRunArgs::lse>("lse", "nnz_qo, num_qo_heads", Dtype::kF32,
                                                   "log2 of the sum of exponentials")
       .optional()
-      .input<&Args::run, &AttentionRunArgs::variant_arguments>(
-          "variant_arguments", "num_variant_arguments", Dtype::kI64, "VariantArguments of the planned variant")
+      .input<&Args::run, &AttentionRunArgs::variant_arguments>("variant_arguments", "num_variant_arguments",
+                                                               Dtype::kI64,
+                                                               "VariantArguments of the planned variant")
       .dense()
       .host()
       .optional()

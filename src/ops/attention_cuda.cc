@@ -117,7 +117,8 @@ bool on_tensor_cores(const AttentionCudaShape& shape) {
     return is_fp8(shape.kv_dtype) && shape.head_dim_qk % 16 == 0 && shape.head_dim_vo % 16 == 0 &&
            shape.head_dim_qk <= kMostFp8Dims;
   };
-  return shape.variant == 0 && shape.q_dtype != Dtype::kF32 && (shape.kv_dtype == shape.q_dtype || converts()) && !shape.rope;
+  return shape.variant == 0 && shape.q_dtype != Dtype::kF32 &&
+         (shape.kv_dtype == shape.q_dtype || converts()) && !shape.rope;
 }
 
 bool is_general(const AttentionCudaShape& shape) {

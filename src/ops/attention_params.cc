@@ -7,7 +7,8 @@
 
 namespace strobe::ops {
 
-PlannedScales set_planned(const AttentionShape& shape, const AttentionOptions& options, kernel::AttentionParams& params) {
+PlannedScales set_planned(const AttentionShape& shape, const AttentionOptions& options,
+                          kernel::AttentionParams& params) {
   params.page_size = shape.page_size > 0 ? op::divisor(shape.page_size) : kernel::Divisor{0, 0, 0};
   params.group = op::divisor(shape.num_qo_heads / shape.num_kv_heads);
   params.num_kv_heads = shape.num_kv_heads;

@@ -12,9 +12,11 @@ struct PlannedScales {
 };
 
 // Shapes, dtypes and position masks.
-PlannedScales set_planned(const AttentionShape& shape, const AttentionOptions& options, kernel::AttentionParams& params);
+PlannedScales set_planned(const AttentionShape& shape, const AttentionOptions& options,
+                          kernel::AttentionParams& params);
 
 // Addresses and strides of a run's tensors, and the scales.
-void set_tensors(const AttentionTensors& tensors, const PlannedScales& scales, kernel::AttentionParams& params);
+void set_tensors(const AttentionTensors& tensors, const PlannedScales& scales,
+                 kernel::AttentionParams& params);
 
 }  // namespace strobe::ops

@@ -20,7 +20,8 @@ namespace {
 using ops::kVariantHeader;
 using ops::VariantRecord;
 
-constexpr op::DtypeSet kTensorDtypes = {Dtype::kF32, Dtype::kI8, Dtype::kU8, Dtype::kI32, Dtype::kI64, Dtype::kBool};
+constexpr op::DtypeSet kTensorDtypes = {Dtype::kF32, Dtype::kI8,  Dtype::kU8,
+                                        Dtype::kI32, Dtype::kI64, Dtype::kBool};
 constexpr std::size_t kMostArguments = kernel::kMostVariantArguments;
 
 std::string_view type_name(Dtype dtype) {
@@ -133,7 +134,8 @@ bool to_bits(VariantScalarType type, double value, std::int64_t& bits) {
   switch (type) {
     case VariantScalarType::kF32:
       bits = std::bit_cast<std::int32_t>(static_cast<float>(value));
-      return !std::isfinite(value) || std::abs(value) <= static_cast<double>(std::numeric_limits<float>::max());
+      return !std::isfinite(value) ||
+             std::abs(value) <= static_cast<double>(std::numeric_limits<float>::max());
     case VariantScalarType::kF64:
       bits = std::bit_cast<std::int64_t>(value);
       return true;
@@ -171,7 +173,8 @@ VariantArguments::VariantArguments(AttentionVariant variant, std::span<const Ten
                                    std::span<const double> scalars) {
   const VariantRecord* record = ops::find_variant(variant);
   if (record == nullptr)
-    fail(ErrorKind::kInvalidArgument, "variant arguments: expected a variant of this process, got {}", variant.id);
+    fail(ErrorKind::kInvalidArgument, "variant arguments: expected a variant of this process, got {}",
+         variant.id);
   const AttentionVariantText& text = record->text;
   const auto reject = [&](const std::string& what) {
     fail(ErrorKind::kInvalidArgument, "arguments of attention variant {}: {}", text.name, what);
@@ -186,7 +189,8 @@ VariantArguments::VariantArguments(AttentionVariant variant, std::span<const Ten
     const TensorView& tensor = tensors[i];
     const VariantTensor& declared = text.tensors[i];
     if (!tensor.given()) {
-      if (!declared.name.starts_with("maybe_")) reject(fmt::format("{}: expected a tensor, got nothing", declared.name));
+      if (!declared.name.starts_with("maybe_"))
+        reject(fmt::format("{}: expected a tensor, got nothing", declared.name));
       slots_[static_cast<std::size_t>(count_++)] = 0;
       continue;
     }
@@ -197,7 +201,8 @@ VariantArguments::VariantArguments(AttentionVariant variant, std::span<const Ten
       reject(fmt::format("{}: expected all tensors on one device, got one on {}", declared.name,
                          to_string(tensor.device)));
     slots_[1] = device_slot(tensor.device);
-    slots_[static_cast<std::size_t>(count_++)] = static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(tensor.data));
+    slots_[static_cast<std::size_t>(count_++)] =
+        static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(tensor.data));
   }
   for (std::size_t i = 0; i < scalars.size(); ++i)
     if (!to_bits(text.scalars[i].type, scalars[i], slots_[static_cast<std::size_t>(count_++)]))
@@ -226,7 +231,8 @@ void read_variant_arguments(std::string_view op_name, const VariantRecord& varia
   };
   if (!arguments.given()) {
     if (variant.arguments() > 0)
-      reject(fmt::format("expected the {} of variant {}, got nothing", variant.arguments(), variant.text.name));
+      reject(
+          fmt::format("expected the {} of variant {}, got nothing", variant.arguments(), variant.text.name));
     return;
   }
   const auto* slots = arguments.as<const std::int64_t>();
@@ -234,7 +240,8 @@ void read_variant_arguments(std::string_view op_name, const VariantRecord& varia
   if (count != kVariantHeader + variant.arguments() || slots[0] != variant.id)
     reject(fmt::format("expected those of the planned variant {}, got others", variant.text.name));
   if (slots[1] >= 0 && slots[1] != device_slot(device))
-    reject(fmt::format("expected tensors on {}, the device of the plan, got them elsewhere", to_string(device)));
+    reject(
+        fmt::format("expected tensors on {}, the device of the plan, got them elsewhere", to_string(device)));
   static_assert(sizeof(std::uint64_t) == sizeof(std::int64_t));
   std::memcpy(params.arguments, slots + kVariantHeader, variant.arguments() * sizeof(std::int64_t));
 }

@@ -68,7 +68,8 @@ void CpuVariantAttention::plan_work(const AttentionShape& shape, const Attention
                .heads_together = 1},
               list_);
   max_rows_ = 0;
-  for (const kernel::AttentionItem& item : list_.items) max_rows_ = std::max(max_rows_, item.q_tokens * group);
+  for (const kernel::AttentionItem& item : list_.items)
+    max_rows_ = std::max(max_rows_, item.q_tokens * group);
 }
 
 void CpuVariantAttention::plan_workspace() {
@@ -78,7 +79,8 @@ void CpuVariantAttention::plan_workspace() {
               15) /
              16 * 16;
   const std::size_t scratch = static_cast<std::size_t>(workers_) * scratch_,
-                    partial_rows = static_cast<std::size_t>(list_.slots) * static_cast<std::size_t>(list_.partial_rows),
+                    partial_rows =
+                        static_cast<std::size_t>(list_.slots) * static_cast<std::size_t>(list_.partial_rows),
                     partial_out = partial_rows * static_cast<std::size_t>(params.head_dim_vo);
   workspace_floats_ = static_cast<std::int64_t>(scratch + partial_out + partial_rows);
   if (!workspace_.view().given() || workspace_.view().size() < workspace_floats_)
@@ -98,7 +100,8 @@ void CpuVariantAttention::for_heads(std::size_t count, Kernel* kernel) {
   const int heads = params_.attention.num_kv_heads;
   if (count == 0) return;
   executor().run(static_cast<int>(count) * heads, workers_, [&](int call, int worker) {
-    kernel(params_, call / heads, call % heads, workspace_.as<float>() + static_cast<std::size_t>(worker) * scratch_);
+    kernel(params_, call / heads, call % heads,
+           workspace_.as<float>() + static_cast<std::size_t>(worker) * scratch_);
   });
 }
 

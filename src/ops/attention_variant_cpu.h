@@ -32,8 +32,8 @@ class CpuVariantAttention {
   plan::DeviceListMaker maker_;
   plan::DeviceWorkList list_;
   int workers_ = 1;
-  std::int32_t max_rows_ = 0;           // of an item
-  std::size_t scratch_ = 0;             // floats of a worker
+  std::int32_t max_rows_ = 0;  // of an item
+  std::size_t scratch_ = 0;    // floats of a worker
   std::int64_t workspace_floats_ = 0;
   Tensor workspace_;  // workers' scratch, then partial outputs, then their lse; at least that large
   PlannedScales scales_;

@@ -37,7 +37,9 @@ void launch_variant(const jit::KernelSource& source, const kernel::VariantParams
     start({.x = static_cast<std::uint32_t>(items), .y = heads},
           f32_shared_bytes(attention.head_dim_qk, attention.head_dim_vo), false);
   if (merges > 0)
-    start({.x = static_cast<std::uint32_t>(merges), .y = heads, .z = static_cast<std::uint32_t>(attention.partial_rows)},
+    start({.x = static_cast<std::uint32_t>(merges),
+           .y = heads,
+           .z = static_cast<std::uint32_t>(attention.partial_rows)},
           0, true);
 }
 

@@ -29,11 +29,19 @@ using Row = std::vector<double>;
 // Hooks in FP64; `logits` gets q . k * sm_scale.
 struct VariantReference {
   bool softmax = true;
-  std::function<double(const PairIndex& at, double logits)> logits = [](const PairIndex&, double x) { return x; };
+  std::function<double(const PairIndex& at, double logits)> logits = [](const PairIndex&, double x) {
+    return x;
+  };
   std::function<bool(const PairIndex& at)> mask = [](const PairIndex&) { return true; };
-  std::function<Row(const PairIndex& at, const Row& q)> query = [](const PairIndex&, const Row& q) { return q; };
-  std::function<Row(const PairIndex& at, const Row& k)> key = [](const PairIndex&, const Row& k) { return k; };
-  std::function<double(const PairIndex& at, double x, int dim)> output = [](const PairIndex&, double x, int) { return x; };
+  std::function<Row(const PairIndex& at, const Row& q)> query = [](const PairIndex&, const Row& q) {
+    return q;
+  };
+  std::function<Row(const PairIndex& at, const Row& k)> key = [](const PairIndex&, const Row& k) {
+    return k;
+  };
+  std::function<double(const PairIndex& at, double x, int dim)> output = [](const PairIndex&, double x, int) {
+    return x;
+  };
   // One more logit of a query head, without a value.
   std::function<double(int head)> sink = [](int) { return -INFINITY; };
 };
@@ -54,7 +62,9 @@ inline std::string example_text(const std::string& file) {
 // Reads rows of q, k and v wherever a batch has them.
 class BatchRows {
  public:
-  explicit BatchRows(const ops::BatchAttentionArgs& args) : args_(args) { ops::kv_lengths(args.plan, kv_len); }
+  explicit BatchRows(const ops::BatchAttentionArgs& args) : args_(args) {
+    ops::kv_lengths(args.plan, kv_len);
+  }
   int batch_size() const { return static_cast<int>(kv_len.size()); }
   int first_query(int request) const { return args_.plan.qo_indptr.as<std::int32_t>()[request]; }
   int qo_len(int request) const { return first_query(request + 1) - first_query(request); }
@@ -86,8 +96,8 @@ inline bool plan_lets_through(const AttentionOptions& options, const PairIndex& 
 }
 
 // out (head_dim_vo elements) and lse of one row.
-inline double attend_in_fp64(const ops::BatchAttentionArgs& args, const BatchRows& rows, const VariantReference& hooks,
-                             PairIndex at, double* out) {
+inline double attend_in_fp64(const ops::BatchAttentionArgs& args, const BatchRows& rows,
+                             const VariantReference& hooks, PairIndex at, double* out) {
   const AttentionOptions& options = args.plan.options;
   const double sm_scale = options.sm_scale != 0 ? static_cast<double>(options.sm_scale)
                                                 : 1 / std::sqrt(static_cast<double>(args.plan.head_dim_qk));
@@ -99,7 +109,8 @@ inline double attend_in_fp64(const ops::BatchAttentionArgs& args, const BatchRow
     const Row k = hooks.key(at, rows.kv(args.run.k, at.batch_idx, at.kv_idx, at.kv_head_idx));
     double product = 0;
     for (std::size_t d = 0; d < k.size(); ++d) product += q[d] * k[d];
-    logits.push_back(hooks.logits(at, product * sm_scale * static_cast<double>(options.q_scale * options.k_scale)));
+    logits.push_back(
+        hooks.logits(at, product * sm_scale * static_cast<double>(options.q_scale * options.k_scale)));
     tokens.push_back(at.kv_idx);
   }
   const double sink = hooks.sink(at.qo_head_idx);
@@ -130,7 +141,8 @@ inline op::Expected expect_variant(const ops::BatchAttentionArgs& args, const Va
       for (int h = 0; h < heads; ++h) {
         out.values.resize(out.values.size() + static_cast<std::size_t>(dims));
         const PairIndex at{r, i, 0, h, h / group, rows.qo_len(r), rows.kv_len[static_cast<std::size_t>(r)]};
-        lse.values.push_back(attend_in_fp64(args, rows, hooks, at, &out.values[out.values.size() - static_cast<std::size_t>(dims)]));
+        lse.values.push_back(attend_in_fp64(args, rows, hooks, at,
+                                            &out.values[out.values.size() - static_cast<std::size_t>(dims)]));
       }
     }
   lse.rows = out.rows;
@@ -160,7 +172,8 @@ struct ExampleArguments {
 };
 
 // The six examples, for batches of at most 4 heads, and their arguments in `memory`.
-inline std::vector<VariantCase> example_variants(const ops::BatchAttentionArgs& args, ExampleArguments& memory) {
+inline std::vector<VariantCase> example_variants(const ops::BatchAttentionArgs& args,
+                                                 ExampleArguments& memory) {
   const BatchRows rows(args);
   int max_qo_len = 0, max_kv_len = 0;
   for (int r = 0; r < rows.batch_size(); ++r) {
@@ -173,17 +186,19 @@ inline std::vector<VariantCase> example_variants(const ops::BatchAttentionArgs& 
   const std::size_t row = static_cast<std::size_t>(args.plan.num_qo_heads * max_kv_len);
   memory.dump.assign(static_cast<std::size_t>(rows.batch_size() * max_qo_len) * row, -1.0f);
   const auto sigmoid = [](double x) { return 1 / (1 + std::exp(-x)); };
-  const VariantScalarType f32 = VariantScalarType::kF32, f64 = VariantScalarType::kF64, i32 = VariantScalarType::kI32,
-                          i64 = VariantScalarType::kI64;
+  const VariantScalarType f32 = VariantScalarType::kF32, f64 = VariantScalarType::kF64,
+                          i32 = VariantScalarType::kI32, i64 = VariantScalarType::kI64;
   return {
       {.text = {"Sigmoid", example_text("sigmoid.h"), {}, {{"bias", f32}}},
        .tensors = {},
        .scalars = {-0.5},
-       .reference = {.softmax = false, .logits = [=](const PairIndex&, double x) { return sigmoid(x - 0.5); }}},
+       .reference = {.softmax = false,
+                     .logits = [=](const PairIndex&, double x) { return sigmoid(x - 0.5); }}},
       {.text = {"SinkWindow", example_text("sink_window.h"), {}, {{"num_sinks", i32}, {"window", i64}}},
        .tensors = {},
        .scalars = {3, 10},
-       .reference = {.mask = [](const PairIndex& at) { return at.kv_idx < 3 || at.position() - at.kv_idx < 10; }}},
+       .reference =
+           {.mask = [](const PairIndex& at) { return at.kv_idx < 3 || at.position() - at.kv_idx < 10; }}},
       {.text = {"SoftCap", example_text("soft_cap.h"), {}, {{"cap", f64}}},
        .tensors = {},
        .scalars = {1.5},
@@ -193,22 +208,29 @@ inline std::vector<VariantCase> example_variants(const ops::BatchAttentionArgs& 
        .scalars = {},
        .reference = {.logits =
                          [&memory](const PairIndex& at, double x) {
-                           return x + static_cast<double>(memory.slopes[static_cast<std::size_t>(at.qo_head_idx)]) *
+                           return x + static_cast<double>(
+                                          memory.slopes[static_cast<std::size_t>(at.qo_head_idx)]) *
                                           (at.kv_idx - at.position());
                          }}},
-      {.text = {"DocumentMask", example_text("document_mask.h"), {{"documents", Dtype::kI32}, {"offsets", Dtype::kI32}}, {}},
+      {.text = {"DocumentMask",
+                example_text("document_mask.h"),
+                {{"documents", Dtype::kI32}, {"offsets", Dtype::kI32}},
+                {}},
        .tensors = {TensorView::of(memory.documents), TensorView::of(memory.offsets)},
        .scalars = {},
        .reference = {.mask = [](const PairIndex& at) { return at.kv_idx / 9 == at.position() / 9; }}},
-      {.text = {"DumpLogits", example_text("dump_logits.h"), {{"dump", Dtype::kF32}}, {{"max_qo_len", i32}, {"max_kv_len", i32}}},
+      {.text = {"DumpLogits",
+                example_text("dump_logits.h"),
+                {{"dump", Dtype::kF32}},
+                {{"max_qo_len", i32}, {"max_kv_len", i32}}},
        .tensors = {TensorView::of(memory.dump)},
        .scalars = {static_cast<double>(max_qo_len), static_cast<double>(max_kv_len)},
        .reference = {}},
   };
 }
 
-// All hooks of Strobe's spelling that the examples do not have: neighbouring elements of q and k change places with
-// opposite signs, the output depends on its element.
+// All hooks of Strobe's spelling that the examples do not have: neighbouring elements of q and k change
+// places with opposite signs, the output depends on its element.
 inline VariantCase turned_pairs() {
   const auto turned = [](const PairIndex&, const Row& x) {
     Row y(x.size());
@@ -232,16 +254,20 @@ inline VariantCase turned_pairs() {
                    {{"offset", VariantScalarType::kF32}}},
           .tensors = {TensorView{}},
           .scalars = {0.25},
-          .reference = {.query = turned,
-                        .key = turned,
-                        .output = [](const PairIndex& at, double x, int dim) { return x * (1 + dim + at.qo_head_idx) + 0.25; }}};
+          .reference = {.query = turned, .key = turned, .output = [](const PairIndex& at, double x, int dim) {
+                          return x * (1 + dim + at.qo_head_idx) + 0.25;
+                        }}};
 }
 
-// FlashInfer's spelling, with every macro. Logits there are not scaled yet; a scalar hides Params' own sm_scale.
+// FlashInfer's spelling, with every macro. Logits there are not scaled yet; a scalar hides Params' own
+// sm_scale.
 inline VariantCase flashinfer_spelling(std::vector<float>& sink, std::vector<float>& bias) {
-  const auto at = [](const std::vector<float>& values, int i) { return static_cast<double>(values[static_cast<std::size_t>(i)]); };
-  return {.text = {"SinkAndBias",
-                   R"(struct SinkAndBias : AttentionVariantBase {
+  const auto at = [](const std::vector<float>& values, int i) {
+    return static_cast<double>(values[static_cast<std::size_t>(i)]);
+  };
+  return {
+      .text = {"SinkAndBias",
+               R"(struct SinkAndBias : AttentionVariantBase {
   static constexpr bool use_softmax = true;
   uint32_t window_left, qo_len, kv_len;
   float sm_scale_log2;
@@ -272,24 +298,30 @@ inline VariantCase flashinfer_spelling(std::vector<float>& sink, std::vector<flo
                             { return output * scale * math::ptx_rcp(d) * get_v_scale(params); })
 };
 )",
-                   {{"sink", Dtype::kF32}, {"maybe_bias", Dtype::kF32}},
-                   {{"sm_scale", VariantScalarType::kF64}}},
-          .tensors = {TensorView::of(sink), TensorView::of(bias)},
-          .scalars = {0.125},
-          .reference = {
-              .logits = [&bias, at](const PairIndex& p, double x) { return x + at(bias, p.qo_head_idx) * (p.kv_head_idx + 1) * 0.125; },
-              .mask = [](const PairIndex& p) { return p.kv_idx <= p.position() && p.kv_idx % 5 != 3; },
-              .sink = [&sink, at](int head) { return at(sink, head); }}};
+               {{"sink", Dtype::kF32}, {"maybe_bias", Dtype::kF32}},
+               {{"sm_scale", VariantScalarType::kF64}}},
+      .tensors = {TensorView::of(sink), TensorView::of(bias)},
+      .scalars = {0.125},
+      .reference = {.logits =
+                        [&bias, at](const PairIndex& p, double x) {
+                          return x + at(bias, p.qo_head_idx) * (p.kv_head_idx + 1) * 0.125;
+                        },
+                    .mask = [](const PairIndex& p) { return p.kv_idx <= p.position() && p.kv_idx % 5 != 3; },
+                    .sink = [&sink, at](int head) { return at(sink, head); }}};
 }
 
 // A text whose third line is wrong.
 inline AttentionVariantText broken_text() {
-  return {"Broken", "struct Broken {\n  static float logits(const Params& params, const LogitIndex&, float x) {\n"
-                    "    return x * params.no_such_parameter;\n  }\n};\n", {}, {}};
+  return {"Broken",
+          "struct Broken {\n  static float logits(const Params& params, const LogitIndex&, float x) {\n"
+          "    return x * params.no_such_parameter;\n  }\n};\n",
+          {},
+          {}};
 }
 
 // A batch of a routine, by its flags.
-inline op::Problem routine_problem(const char* name, const std::vector<std::pair<const char*, const char*>>& flags) {
+inline op::Problem routine_problem(const char* name,
+                                   const std::vector<std::pair<const char*, const char*>>& flags) {
   const op::NamedRoutine routine = op::find_routine(name);
   op::Case parameters(routine.routine.parameters);
   for (const auto& [flag, value] : flags) parameters.set(flag, value);
