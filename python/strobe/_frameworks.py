@@ -55,8 +55,29 @@ class Framework:
         """The same values in host memory that nobody else changes."""
         return self.to_host(tensor)
 
+    def convert(self, tensor: Any, dtype: str, who: str) -> Any:
+        """The values as i32 or f32, where they are numbers of another width; the tensor itself otherwise.
+
+        Raises ValueError where whole numbers in host memory do not fit i32; those on a device are not looked at.
+        """
+        if self.name == "DLPack" or not _is_convertible(tensor, dtype):
+            return tensor
+        converted = self.astype(tensor, full_name(dtype))
+        if dtype == "i32" and not self.on_cuda(tensor) and not bool((converted == tensor).all()):
+            raise ValueError(f"{who}: expected whole numbers of 32 bits, got larger ones")
+        return converted
+
+    def astype(self, tensor: Any, dtype: str) -> Any:
+        return tensor.astype(dtype)
+
     def on_cuda(self, tensor: Any) -> bool:
         return tensor.__dlpack_device__()[0] == 2
+
+
+def _is_convertible(tensor: Any, dtype: str) -> bool:
+    kind = str(getattr(tensor, "dtype", "")).rpartition(".")[2]
+    whole = kind.startswith(("int", "uint"))
+    return kind != full_name(dtype) and (whole or (dtype == "f32" and "float" in kind))
 
 
 class Torch(Framework):
@@ -91,6 +112,9 @@ class Torch(Framework):
 
     def snapshot(self, tensor: Any) -> Any:
         return tensor.cpu() if tensor.is_cuda else tensor.clone()
+
+    def astype(self, tensor: Any, dtype: str) -> Any:
+        return tensor.to(getattr(sys.modules["torch"], dtype))
 
     def on_cuda(self, tensor: Any) -> bool:
         return tensor.is_cuda

@@ -98,8 +98,8 @@ def install() -> ModuleType:
     top.__strobe__ = True
     modules = {name: _submodule(name, names.split()) for name, names in NAMES.items()}
     modules["utils"] = import_module("strobe.utils")
-    modules.update({name: jit for name in ("jit", "jit.attention", "jit.core")})
-    modules["jit.env"] = _engines.jit_env()
+    modules.update({name: jit for name in ("jit", "jit.attention", "jit.attention.pytorch", "jit.core")})
+    modules.update({"jit.env": _engines.jit_env(), "jit.utils": _engines.jit_utils(), **_engines.triton()})
     for name, names in NAMES.items():
         for attribute in names.split():
             setattr(top, attribute, getattr(modules[name], attribute))
