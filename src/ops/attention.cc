@@ -352,7 +352,8 @@ Operator declare_batch_attention(bool paged) {
       .reference([](const Args& args, const Axes&, op::Expected& expected) {
         reference::attention(args, expected);
       });
-  declare.planned_by<BatchAttention, &Args::plan, &Args::run>({Backend::kCpu, Backend::kCudaSm80});
+  declare.planned_by<BatchAttention, &Args::plan, &Args::run>(
+      {Backend::kCpu, Backend::kCudaSm80, Backend::kCudaSm90});
   for (op::Routine& routine : batch_attention_routines(paged)) declare.routine(std::move(routine));
   return declare.build();
 }
@@ -397,7 +398,6 @@ struct BatchAttention::State {
   ops::GpuAttention gpu;
 
   bool on_gpu() const { return args.plan.device.type == DeviceType::kCuda; }
-  Backend backend() const { return on_gpu() ? Backend::kCudaSm80 : Backend::kCpu; }
   ops::AttentionShape shape() const {
     const AttentionPlanArgs& plan = args.plan;
     return {.qo_indptr = qo_indptr,
@@ -417,7 +417,7 @@ struct BatchAttention::State {
             .variant = variant};
   }
   void plan_cpu();
-  void plan_gpu(Stream stream);
+  void plan_gpu(const Launch& launch);
 
   // The arguments of a run with plan's own copies of the index arrays, since the caller's may be gone.
   struct PlannedArgs {
@@ -463,16 +463,17 @@ void BatchAttention::State::plan_cpu() {
   variant != nullptr ? cpu_variant.plan(shape(), args.plan.options) : cpu.plan(shape(), args.plan.options);
 }
 
-void BatchAttention::State::plan_gpu(Stream stream) {
+void BatchAttention::State::plan_gpu(const Launch& launch) {
   const AttentionPlanArgs& plan = args.plan;
   const auto count = args.paged() ? static_cast<std::size_t>(kv_indptr.back()) : 0;
   kv_indices = {plan.kv_indices.as<const std::int32_t>(), count};
   gpu.plan(shape(), plan.options,
            {.op_name = ops::batch_attention_operator(args.paged()).name,
             .device = plan.device,
-            .stream = stream,
+            .stream = launch.stream,
             .capacity = plan.capacity,
-            .workspace = plan.workspace});
+            .workspace = plan.workspace,
+            .backend = launch.backend});
   lowest_page = gpu.pages().lowest;
   highest_page = gpu.pages().highest;
   kv_indices = gpu.kv_indices();
@@ -487,11 +488,11 @@ void BatchAttention::plan(const AttentionPlanArgs& plan, const Launch& launch) {
   state.args.plan = plan;
   op::Axes axes;
   op::validate(op, &state.args, op::Phase::kPlan, axes);
-  op::select_backend(op, plan.device, launch.backend);
+  const Backend backend = op::select_backend(op, plan.device, launch.backend);
   std::unique_ptr<op::CallDump> dump;
   if (log::level() > 0) [[unlikely]] {
-    op::log_call(op, &state.args, op::Phase::kPlan, state.backend(), launch.stream);
-    dump = op::CallDump::begin(op, &state.args, op::Phase::kPlan, state.backend());
+    op::log_call(op, &state.args, op::Phase::kPlan, backend, launch.stream);
+    dump = op::CallDump::begin(op, &state.args, op::Phase::kPlan, backend);
   }
 
   copy(plan.qo_indptr, state.qo_indptr);
@@ -507,7 +508,7 @@ void BatchAttention::plan(const AttentionPlanArgs& plan, const Launch& launch) {
   axes.size[ops::kPageSize] = plan.page_size;
   state.axes = axes;
   state.variant = ops::find_variant(plan.variant);
-  state.on_gpu() ? state.plan_gpu(launch.stream) : state.plan_cpu();
+  state.on_gpu() ? state.plan_gpu(launch) : state.plan_cpu();
   state.op = &op;
   if (dump != nullptr) [[unlikely]]
     dump->complete();
@@ -539,22 +540,23 @@ void BatchAttention::run(const AttentionRunArgs& run, const Launch& launch) {
   const std::size_t page_axes = paged ? 1 : 0;
   const bool hnd = state.args.plan.kv_layout == KvLayout::kHnd;
   const std::size_t token = page_axes + (hnd ? 1 : 0), head = page_axes + (hnd ? 0 : 1);
+  const ops::AttentionTensors tensors{.q = &run.q,
+                                      .k = &run.k,
+                                      .v = &run.v,
+                                      .sinks = &run.sinks,
+                                      .out = &run.out,
+                                      .lse = &run.lse,
+                                      .variant_arguments = &run.variant_arguments,
+                                      .k_stride_page = paged ? run.k.strides[0] : 0,
+                                      .k_stride_token = run.k.strides[token],
+                                      .k_stride_head = run.k.strides[head],
+                                      .v_stride_page = paged ? run.v.strides[0] : 0,
+                                      .v_stride_token = run.v.strides[token],
+                                      .v_stride_head = run.v.strides[head],
+                                      .num_kv = axes[ops::kNumKv],
+                                      .qk_scale = run.q_scale * run.k_scale,
+                                      .v_scale = run.v_scale};
   const auto run_backend = [&] {
-    const ops::AttentionTensors tensors{.q = &run.q,
-                                        .k = &run.k,
-                                        .v = &run.v,
-                                        .sinks = &run.sinks,
-                                        .out = &run.out,
-                                        .lse = &run.lse,
-                                        .variant_arguments = &run.variant_arguments,
-                                        .k_stride_page = paged ? run.k.strides[0] : 0,
-                                        .k_stride_token = run.k.strides[token],
-                                        .k_stride_head = run.k.strides[head],
-                                        .v_stride_page = paged ? run.v.strides[0] : 0,
-                                        .v_stride_token = run.v.strides[token],
-                                        .v_stride_head = run.v.strides[head],
-                                        .qk_scale = run.q_scale * run.k_scale,
-                                        .v_scale = run.v_scale};
     if (state.on_gpu())
       state.gpu.run(tensors, launch);
     else if (state.variant != nullptr)
@@ -564,9 +566,10 @@ void BatchAttention::run(const AttentionRunArgs& run, const Launch& launch) {
   };
   if (log::level() == 0) [[likely]]
     return run_backend();
-  const std::uint64_t number = op::log_call(op, &state.args, op::Phase::kRun, state.backend(), launch.stream);
+  const Backend backend = state.on_gpu() ? state.gpu.backend_for(tensors) : Backend::kCpu;
+  const std::uint64_t number = op::log_call(op, &state.args, op::Phase::kRun, backend, launch.stream);
   const State::PlannedArgs planned(state);
-  const auto dump = op::CallDump::begin(op, &planned.args, op::Phase::kRun, state.backend(), launch.stream);
+  const auto dump = op::CallDump::begin(op, &planned.args, op::Phase::kRun, backend, launch.stream);
   run_backend();
   op::log_result(op, &state.args, op::Phase::kRun, number, launch.stream);
   if (dump != nullptr) dump->complete();

@@ -25,6 +25,7 @@ struct AttentionTensors {
   const TensorView *q, *k, *v, *sinks, *out, *lse, *variant_arguments;
   std::int64_t k_stride_page, k_stride_token, k_stride_head;
   std::int64_t v_stride_page, v_stride_token, v_stride_head;
+  std::int64_t num_kv;  // rows or, paged, pages of k and v
   float qk_scale = 1, v_scale = 1;
 };
 

@@ -169,8 +169,7 @@ bool serves_decode(const AttentionCudaShape& shape, int qo_len, cuda::Architectu
   if (!is_served(shape.head_dim_qk, shape.head_dim_vo) || !is_served(shape.q_dtype, shape.kv_dtype))
     return false;
   const std::int64_t rows = std::int64_t{qo_len} * shape.group();
-  if (shape.variant != 0 || shape.rope || rows > most_head_tiles(shape.head_dim_qk) * kRowsOfTile)
-    return false;
+  if (shape.rope || rows > most_head_tiles(shape.head_dim_qk) * kRowsOfTile) return false;
   const DecodeTilingShape tiling{.kv_bytes = static_cast<int>(size_of(shape.kv_dtype)),
                                  .head_dim_qk = shape.head_dim_qk,
                                  .head_dim_vo = shape.head_dim_vo,
