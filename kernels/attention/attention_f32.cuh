@@ -1,7 +1,7 @@
 // Attention in f32 on the CUDA cores: for queries of f32, RoPE on the fly, and operands whose rows are not
 // aligned for the other kernels.
-#include "attention/attend_f32.cuh"
 #include "attention/builtin_hooks.h"
+#include "attention/with_hooks.cuh"
 
 extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads)
     strobe_attention_f32(const __grid_constant__ strobe::kernel::AttentionParams params) {

@@ -1,8 +1,8 @@
 // Attention with a user's hooks on the CUDA cores; comes after the text. One launch attends, and where KV was
 // split a second one merges: it is the same kernel, so that a text is compiled once.
-#include "attention/attend_f32.cuh"
 #include "attention/variant_hooks.h"
 #include "attention/variant_params.h"
+#include "attention/with_hooks.cuh"
 
 namespace strobe::kernel {
 

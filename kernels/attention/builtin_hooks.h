@@ -1,4 +1,4 @@
-// The transforms that the library has itself, as the hooks of attend_f32.cuh: RoPE on the fly, ALiBi, soft
+// The transforms that the library has itself, as the hooks of with_hooks.cuh: RoPE on the fly, ALiBi, soft
 // cap, sinks.
 #pragma once
 

@@ -1,4 +1,4 @@
-// The form of the kernels of kernels/attention/attend_f32.cuh.
+// The form of the kernels of kernels/attention/with_hooks.cuh.
 #pragma once
 
 #include <algorithm>
