@@ -43,6 +43,14 @@ class Framework:
         """Whole numbers as int32, on the device of `like`."""
         raise TypeError(f"expected a tensor of numpy, torch, jax or cupy, got {type(like).__name__}")
 
+    def from_bytes(self, values: bytes, like: Any) -> Any:
+        """Bytes as uint8, on the device of `like`."""
+        raise TypeError(f"expected a tensor of numpy, torch, jax or cupy, got {type(like).__name__}")
+
+    def multiples(self, step: int, count: int, like: Any) -> Any:
+        """0, step, 2 * step, … as int32 in host memory."""
+        return self.to_host(self.from_list(list(range(0, step * count, step)), like))
+
     def result(self, tensor: Any) -> Any:
         """The caller's own kind of tensor from what `empty` gave."""
         return tensor
@@ -71,7 +79,7 @@ class Framework:
         return tensor.astype(dtype)
 
     def on_cuda(self, tensor: Any) -> bool:
-        return tensor.__dlpack_device__()[0] == 2
+        return bool(tensor.__dlpack_device__()[0] == 2)
 
 
 def _is_convertible(tensor: Any, dtype: str) -> bool:
@@ -84,7 +92,7 @@ class Torch(Framework):
     name = "torch"
 
     def current_stream(self, device_index: int) -> int:
-        return sys.modules["torch"]._C._cuda_getCurrentRawStream(device_index)
+        return int(sys.modules["torch"]._C._cuda_getCurrentRawStream(device_index))
 
     def argument(self, tensor: Any, written: bool, who: str) -> Any:
         if tensor.requires_grad and sys.modules["torch"].is_grad_enabled():
@@ -107,6 +115,14 @@ class Torch(Framework):
         torch = sys.modules["torch"]
         return torch.tensor(values, dtype=torch.int32, device=like.device)
 
+    def from_bytes(self, values: bytes, like: Any) -> Any:
+        torch = sys.modules["torch"]
+        return torch.frombuffer(bytearray(values), dtype=torch.uint8).to(like.device)
+
+    def multiples(self, step: int, count: int, like: Any) -> Any:
+        torch = sys.modules["torch"]
+        return torch.arange(0, step * count, step, dtype=torch.int32, device="cpu")
+
     def to_host(self, tensor: Any) -> Any:
         return tensor.cpu()
 
@@ -117,7 +133,7 @@ class Torch(Framework):
         return tensor.to(getattr(sys.modules["torch"], dtype))
 
     def on_cuda(self, tensor: Any) -> bool:
-        return tensor.is_cuda
+        return bool(tensor.is_cuda)
 
 
 class _Writable:
@@ -164,6 +180,9 @@ class Numpy(Framework):
     def from_list(self, values: Sequence[int], like: Any) -> Any:
         return sys.modules["numpy"].array(values, dtype="int32")
 
+    def from_bytes(self, values: bytes, like: Any) -> Any:
+        return sys.modules["numpy"].frombuffer(bytearray(values), dtype="uint8")
+
     def snapshot(self, tensor: Any) -> Any:
         return tensor.copy()
 
@@ -194,6 +213,9 @@ class Jax(Framework):
     def from_list(self, values: Sequence[int], like: Any) -> Any:
         return _NUMPY.from_list(values, like)
 
+    def from_bytes(self, values: bytes, like: Any) -> Any:
+        return _NUMPY.from_bytes(values, like)
+
     def result(self, tensor: Any) -> Any:
         return sys.modules["jax"].numpy.asarray(tensor)
 
@@ -202,13 +224,16 @@ class Cupy(Framework):
     name = "cupy"
 
     def stream(self) -> Optional[int]:
-        return sys.modules["cupy"].cuda.get_current_stream().ptr
+        return int(sys.modules["cupy"].cuda.get_current_stream().ptr)
 
     def empty(self, shape: Sequence[int], like: Any, dtype: Optional[str] = None) -> Any:
         return sys.modules["cupy"].empty(shape, like.dtype if dtype is None else numpy_dtype(dtype))
 
     def from_list(self, values: Sequence[int], like: Any) -> Any:
         return sys.modules["cupy"].array(values, dtype="int32")
+
+    def from_bytes(self, values: bytes, like: Any) -> Any:
+        return sys.modules["cupy"].array(bytearray(values), dtype="uint8")
 
     def to_host(self, tensor: Any) -> Any:
         return tensor.get()

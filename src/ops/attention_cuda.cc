@@ -3,20 +3,12 @@
 #include <algorithm>
 #include <initializer_list>
 
+#include "ops/attention_f32_form.h"
 #include "ops/attention_launch.h"
 #include "ops/attention_prefill_cuda.h"
 
 namespace strobe::op {
 namespace {
-
-// Of kernels/attention/attention_f32.cuh.
-constexpr int kF32Threads = 128, kF32Rows = 16, kF32Tokens = 32, kMostHeadDim = 512;
-
-constexpr int f32_shared_bytes(int head_dim_qk, int head_dim_vo) {
-  const int stride = std::max(head_dim_qk, head_dim_vo) | 1;
-  return (kF32Rows * head_dim_qk + kF32Rows * kF32Tokens + kF32Tokens * stride) *
-         static_cast<int>(sizeof(float));
-}
 
 constexpr jit::KernelSource kF32 = {.name = "attention_f32",
                                     .header = "attention/attention_f32.cuh",
@@ -86,10 +78,12 @@ void launch_attention(const AttentionCudaShape& shape, const kernel::AttentionPa
 }
 
 void launch_attention(const AttentionCudaShape& shape, const DecodeChoice& decode,
-                      const kernel::AttentionParams& params, const Gpu& gpu, const Launch& launch) {
+                      const kernel::AttentionParams& params, std::int64_t merges, const Gpu& gpu,
+                      const Launch& launch) {
   if (is_aligned(params)) return launch_decode(decode, params, gpu, launch);
   launch_grid(kF32, {}, {.x = static_cast<std::uint32_t>(decode.blocks)}, params, gpu, launch,
               f32_shared_bytes(shape.head_dim_qk, shape.head_dim_vo));
+  launch_attention_merge(params, merges, 1, gpu, launch);
 }
 
 void launch_attention_merge(const kernel::AttentionParams& params, std::int64_t merges, int heads,

@@ -6,9 +6,10 @@ import os
 import re
 import sys
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Callable
+from typing import Any, Optional
 
 import strobe
 from strobe import jit
@@ -18,6 +19,7 @@ from . import _engines
 from ._names import GENERATORS, NAMES, VERSION
 
 _BACKENDS = ("auto", "fa2", "fa3", "cuda/sm80", "cuda/sm90", "cpu")
+_SUPPORTED_CCS = (80, 86, 87, 89, 90, 100, 103, 110, 120, 121)
 
 # FlashInfer's environment variables that mean the same under Strobe's names.
 _VARIABLES = {
@@ -45,14 +47,21 @@ def map_environment(environment: Any = os.environ) -> dict[str, str]:
     return new
 
 
-def _answers(function: Callable[..., Any], there: bool) -> Callable[..., Any]:
+def _answers(function: Any, there: bool) -> Any:
     """Attaches what FlashInfer's decorators attach, for those who ask before they call."""
     backends = _BACKENDS if there else ()
+    ccs = _SUPPORTED_CCS if there else ()
+
+    def is_backend_supported(backend: str, cc: Optional[int] = None) -> bool:
+        hopper = backend in ("fa3", "cuda/sm90")
+        return backend in backends and (cc is None or int(cc) in ((90,) if hopper else ccs))
+
     try:
-        function.is_backend_supported = lambda backend, cc=None: backend in backends  # type: ignore[attr-defined]
-        function.is_compute_capability_supported = lambda cc: there and int(cc) >= 80  # type: ignore[attr-defined]
-        function.has_backend = lambda backend: backend in backends  # type: ignore[attr-defined]
-        function.has_backend_choices = lambda: False  # type: ignore[attr-defined]
+        function.is_backend_supported = is_backend_supported
+        function.is_compute_capability_supported = lambda cc: int(cc) in ccs
+        function.has_backend = lambda backend: backend in backends
+        function.has_backend_choices = lambda: "backend" in signature(function).parameters
+        function._supported_ccs = frozenset(ccs)
     except AttributeError:  # what takes no attributes is no function of FlashInfer's
         pass
     return function
@@ -92,7 +101,7 @@ def install() -> ModuleType:
     if present is not None and getattr(present, "__version__", None) is not None:
         raise RuntimeError("strobe.compat.flashinfer.install: expected to come before `import flashinfer`, came after it")
     map_environment()
-    top = ModuleType("flashinfer", strobe.__doc__)
+    top: Any = ModuleType("flashinfer", strobe.__doc__)
     top.__path__ = []  # a package, all of whose submodules are in sys.modules
     top.__version__ = VERSION
     top.__strobe__ = True
@@ -110,4 +119,4 @@ def install() -> ModuleType:
         if not hasattr(modules[parent] if parent else top, child):
             setattr(modules[parent] if parent else top, child, module)
     sys.modules["flashinfer"] = top
-    return top
+    return top  # type: ignore[no-any-return]
