@@ -23,7 +23,12 @@
 namespace strobe::kernel {
 
 constexpr int kThreads = 256;
-constexpr int kSmBlocks = kTable ? 5 : 6;  // that there are registers for
+// That there are registers for: 40 a thread are enough for the usual form, as ptxas has it for sm_80 to sm_90.
+#if __CUDA_ARCH__ < 1000
+constexpr int kSmBlocks = kPositions == RopePositions::kInt32 && !kTable ? 6 : 5;
+#else
+constexpr int kSmBlocks = 5;
+#endif
 using Params = RopeParams<kPairs>;
 
 // A head's vectors of one thread.
