@@ -23,11 +23,12 @@
 namespace strobe::kernel {
 
 constexpr int kThreads = 256;
-// That there are registers for: 40 a thread are enough for the usual form, as ptxas has it for sm_80 to sm_90.
+// Of an SM. Two heads a thread want many threads: 40 registers for each, which ptxas has enough of up to
+// sm_90.
 #if __CUDA_ARCH__ < 1000
-constexpr int kSmBlocks = kPositions == RopePositions::kInt32 && !kTable ? 6 : 5;
+constexpr int kSmBlocks = kItems == 2 ? 6 : 4;
 #else
-constexpr int kSmBlocks = 5;
+constexpr int kSmBlocks = kItems == 2 ? 5 : 4;
 #endif
 using Params = RopeParams<kPairs>;
 
