@@ -363,16 +363,17 @@ class BatchPrefillWithPagedKVCacheWrapper(_BatchPrefill):
         uses_spcompress: Optional[bool] = None,
     ) -> Result:
         """Attends as planned: `q` is [nnz_qo, num_qo_heads, head_dim_qk]; the rest as for decode."""
-        if args or kv_cache_sf is not None or skip_softmax_threshold_scale_factor is not None or uses_spcompress:
+        if kv_cache_sf is not None or skip_softmax_threshold_scale_factor is not None or uses_spcompress:
             refuse(
-                type(self).__name__, args=args or None, kv_cache_sf=kv_cache_sf, uses_spcompress=uses_spcompress,
+                type(self).__name__, kv_cache_sf=kv_cache_sf, uses_spcompress=uses_spcompress,
                 skip_softmax_threshold_scale_factor=skip_softmax_threshold_scale_factor,
             )  # fmt: skip
         k, v = both_of_cache(paged_kv_cache)
         scales = scale(q_scale), scale(k_scale), scale(v_scale)
+        extra = self._extra(args, q) if args or self._variant is not None else ()
         if window_left is None:
-            return self._run(q, k, v, out, lse, return_lse, sinks, *scales)
-        return self._run(q, k, v, out, lse, return_lse, sinks, *scales, window_left=window_left)
+            return self._run(q, k, v, out, lse, return_lse, sinks, *scales, extra)
+        return self._run(q, k, v, out, lse, return_lse, sinks, *scales, extra, window_left=window_left)
 
     begin_forward = plan
 
@@ -513,9 +514,11 @@ class BatchPrefillWithRaggedKVCacheWrapper(_BatchPrefill):
     ) -> Result:
         """Attends as planned: `q` is [nnz_qo, num_qo_heads, head_dim_qk], `k` and `v` are [nnz_kv, num_kv_heads,
         head_dim] (HND: [num_kv_heads, nnz_kv, head_dim])."""
-        if args or o_scale is not None or kv_cache_sf is not None:
-            refuse(type(self).__name__, args=args or None, o_scale=o_scale, kv_cache_sf=kv_cache_sf)
-        return self._run(q, k, v, out, lse, return_lse, None, scale(q_scale), scale(k_scale), scale(v_scale))
+        if o_scale is not None or kv_cache_sf is not None:
+            refuse(type(self).__name__, o_scale=o_scale, kv_cache_sf=kv_cache_sf)
+        scales = scale(q_scale), scale(k_scale), scale(v_scale)
+        extra = self._extra(args, q) if args or self._variant is not None else ()
+        return self._run(q, k, v, out, lse, return_lse, None, *scales, extra)
 
     begin_forward = plan
 
@@ -542,9 +545,24 @@ class BatchPrefillWithRaggedKVCacheWrapper(_BatchPrefill):
         return self.run(q, k, v)
 
 
+def single_prefill_with_kv_cache_with_jit_module(
+    jit_module: Any,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *args: Any,
+    kv_layout: str = "NHD",
+    mask_mode: int = 0,
+    window_left: int = -1,
+    return_lse: bool = False,
+) -> Result:
+    """One request with a variant (strobe.variants): `jit_module` is gen_customize_single_prefill_module(…)'s, `args` are
+    the variant's tensors and then its scalars; mask_mode 0 none, 1 causal, 2 the variant's own."""
+    return jit_module.attend(q, k, v, args, kv_layout, mask_mode, window_left, return_lse)
+
+
 cudnn_batch_prefill_with_kv_cache = unsupported("strobe.prefill.cudnn_batch_prefill_with_kv_cache")
 fmha_v2_prefill_deepseek = unsupported("strobe.prefill.fmha_v2_prefill_deepseek")
-single_prefill_with_kv_cache_with_jit_module = unsupported("strobe.prefill.single_prefill_with_kv_cache_with_jit_module")
 trtllm_batch_context_with_kv_cache = unsupported("strobe.prefill.trtllm_batch_context_with_kv_cache")
 trtllm_fmha_v2_prefill = unsupported("strobe.prefill.trtllm_fmha_v2_prefill")
 trtllm_ragged_attention_deepseek = unsupported("strobe.prefill.trtllm_ragged_attention_deepseek")

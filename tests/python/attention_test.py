@@ -382,8 +382,6 @@ def test_what_is_refused():
         strobe.BatchDecodeWithPagedKVCacheWrapper(None, "HDN")
     with pytest.raises(strobe.Unsupported, match="backend: expected one of auto, fa2, fa3, .*, got 'trtllm-gen'"):
         strobe.BatchDecodeWithPagedKVCacheWrapper(None, backend="trtllm-gen")
-    with pytest.raises(strobe.Unsupported, match="jit_args: expected none"):
-        strobe.BatchDecodeWithPagedKVCacheWrapper(None, jit_args=["uri"])
     with pytest.raises(ValueError, match="pos_encoding_mode: expected one of NONE, ROPE_LLAMA, ALIBI, got 'ROPE'"):
         wrapper.plan(*arguments, pos_encoding_mode="ROPE")
     with pytest.raises(ValueError, match="dtype: expected one of .*, got float64"):
