@@ -188,16 +188,21 @@ class DecodePlan {
     return total * (100 + kSlackPercent) / (100 * options_.blocks);
   }
 
-  // Whether one of this thread's blocks has too much.
-  STROBE_DEVICE bool exceeds_share() const {
+  // Finds the places of this thread's blocks; whether one of these has too much.
+  STROBE_DEVICE bool exceeds_share() {
     const int64_t most = most_of_block(total_);
     const Range own = own_part(options_.blocks);
-    int64_t start = start_of(first_by_middle(own.begin));
+    if (own.begin == own.end) return false;
+    DecodePlace place = first_by_middle(own.begin);
+    int64_t start = start_of(place);
     for (int32_t block = own.begin; block < own.end; ++block) {
-      const int64_t end = start_of(first_by_middle(block + 1));
+      at_.places[block] = place;
+      place = first_by_middle(block + 1);
+      const int64_t end = start_of(place);
       if (end - start > most) return true;
       start = end;
     }
+    if (own.end == options_.blocks) at_.places[own.end] = place;
     return false;
   }
 
@@ -279,7 +284,7 @@ class DecodePlan {
     const auto lies_behind = [&](int64_t piece) {
       return (start(piece) + start(piece + 1)) * options_.blocks >= 2 * total_ * block;
     };
-    int64_t piece = (at - begin) * n / cost;
+    int64_t piece = n == 1 ? 0 : (at - begin) * n / cost;
     while (piece > 0 && lies_behind(piece - 1)) --piece;
     while (piece < n && !lies_behind(piece)) ++piece;
     if (piece == n) return begin_of_row(request, static_cast<int32_t>(number) + 1);
@@ -321,7 +326,9 @@ class DecodePlan {
       sum_up(at_.cut_items, count_, [&](int32_t r) { return cut(r) * pieces(row_of(r)); });
       sum_up(at_.cut_rows, count_, cut);
     }
-    for (int32_t block = team_.rank(); block <= options_.blocks; block += team_.size())
+    // Those of whole rows have been found.
+    for (int32_t block = team_.rank(); block <= options_.blocks && rule_ != Rule::kWhole;
+         block += team_.size())
       at_.places[block] = rule_ == Rule::kShares  ? border_of_share(block)
                           : rule_ == Rule::kEqual ? item_at(block)
                                                   : first_by_middle(block);
