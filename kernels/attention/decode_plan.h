@@ -41,7 +41,7 @@ struct DecodePlace {
 // Memory for the plan of `requests` and `blocks`.
 struct DecodePlanScratch {
   int64_t* cost;                          // [requests + 1], of what lies before a request
-  int32_t *items, *cut_items, *cut_rows;  // the same: items, those of cut rows, cut rows
+  int32_t *items, *cut_items, *cut_rows;  // the same: items (rule 3: rows), those of cut rows, cut rows
   DecodePlace* places;                    // [blocks + 1]: where a block's items begin
   int32_t* further_items;                 // [blocks + 1]: of the blocks before, beyond their first
   int32_t *cuts, *first_cuts;             // [blocks + 1], rule 3: cuts within rows before a block's; of rows
@@ -319,8 +319,7 @@ class DecodePlan {
   }
 
   STROBE_DEVICE void find_places() {
-    if (rule_ == Rule::kEqual)
-      sum_up(at_.items, count_, [this](int32_t r) { return rows(r) * pieces(row_of(r)); });
+    sum_up(at_.items, count_, [this](int32_t r) { return rows(r) * pieces(row_of(r)); });
     if (rule_ == Rule::kEqual || rule_ == Rule::kPieces) {
       const auto cut = [this](int32_t r) { return pieces(row_of(r)) > 1 ? rows(r) : 0; };
       sum_up(at_.cut_items, count_, [&](int32_t r) { return cut(r) * pieces(row_of(r)); });
@@ -338,7 +337,7 @@ class DecodePlan {
       sum_up(at_.first_cuts, options_.blocks, [this](int32_t b) { return is_first_cut(b) ? 1 : 0; });
     }
     sum_up(at_.further_items, options_.blocks, [this](int32_t b) {
-      const int32_t items = count_items(b);
+      const int32_t items = items_before(b + 1) - items_before(b);
       return items > 1 ? items - 1 : 0;
     });
   }
@@ -363,11 +362,12 @@ class DecodePlan {
     return {at.request, at.row, static_cast<int32_t>(tile_of_piece(row, at.piece + 1, n)), at.piece + 1};
   }
 
-  STROBE_DEVICE int32_t count_items(int32_t block) const {
-    int32_t count = 0;
-    const DecodePlace end = at_.places[block + 1];
-    for (DecodePlace at = at_.places[block]; !same(at, end); at = next(at, end)) ++count;
-    return count;
+  STROBE_DEVICE int32_t items_before(int32_t block) const {
+    const DecodePlace& place = at_.places[block];
+    const int32_t whole = at_.items[place.request];
+    if (rule_ == Rule::kShares) return whole + place.row + at_.cuts[block] + (place.tile > 0 ? 1 : 0);
+    const int64_t of_rows = place.row == 0 ? 0 : place.row * pieces(row_of(place.request));
+    return whole + static_cast<int32_t>(of_rows) + place.piece;
   }
 
   STROBE_DEVICE DecodeListSize size() {
