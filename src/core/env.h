@@ -11,6 +11,7 @@ namespace strobe::env {
 
 enum class Variable {
   kCacheDir,
+  kCheckIndices,
   kCpuIsa,
   kCublasLt,
   kCudaArchList,
