@@ -28,6 +28,7 @@ enum class Variable {
   kLogLevel,
   kNumThreads,
   kNvrtc,
+  kPython,
   kSpinUs
 };
 
