@@ -165,6 +165,7 @@ class Runner {
                                        .alibi = false,
                                        .rope = false,
                                        .deterministic = setting_.deterministic,
+                                       .backend = Backend::kCudaSm80,
                                        .fixed = false,
                                        .max_batch_size = static_cast<int>(requests.size()),
                                        .max_qo_len = setting_.q_tokens,

@@ -23,6 +23,7 @@ AttentionCudaShape shape_of(int head_dim, Dtype kv = Dtype::kBf16) {
           .alibi = false,
           .rope = false,
           .deterministic = false,
+          .backend = Backend::kAuto,
           .fixed = false,
           .max_batch_size = 1,
           .max_qo_len = 1,

@@ -1,3 +1,4 @@
+#include <bit>
 #include <cmath>
 #include <limits>
 
@@ -48,6 +49,46 @@ TEST_F(CudaSampling, FiltersMatchTheReference) {
                                          {{"top_k", "100"}, {"top_p", "0.8"}, {"min_p", "0.01"}},
                                          {{"top_k", "100"}, {"top_p", "0.8"}, {"joint", "true"}}})
         expect_routine_matches_on_gpu(sampler, with(rows("1", vocab, dtype), filter));
+}
+
+// Rows that are longer than a block's list: their threshold is guessed from a sample.
+TEST_F(CudaSampling, LongRowsMatchTheReference) {
+  for (const char* sampler : kSamplers)
+    for (const auto& [dtype, vocab] : {std::pair("f32", "12288"), {"bf16", "24576"}})
+      for (const test::Values& filter : {test::Values{{"top_k", "50"}},
+                                         {{"top_p", "0.9"}},
+                                         {{"top_k", "100"}, {"top_p", "0.8"}, {"min_p", "0.01"}},
+                                         {{"top_k", "100"}, {"top_p", "0.8"}, {"joint", "true"}}})
+        expect_routine_matches_on_gpu(sampler, with(rows("1", vocab, dtype), filter));
+}
+
+// One value; a heavy token that no sample finds; one token; values that differ in their last bits; many
+// octaves; weights that do not add up to 1.
+TEST_F(CudaSampling, RowsThatMisleadAGuessMatchTheReference) {
+  constexpr std::int64_t kRows = 6, kVocab = 12288;
+  Tensor probs(Dtype::kF32, {kRows, kVocab});
+  for (int j = 0; j < kVocab; ++j) {
+    const float values[kRows] = {
+        1.0f / kVocab,
+        j == 6147 ? 0.5f : 0.5f / kVocab,
+        j == kVocab - 1 ? 1.0f : 0.0f,
+        std::bit_cast<float>(0x38000000u + static_cast<std::uint32_t>(j) * 2654435761u % 64),
+        std::ldexp(1.0f, -(j % 140)),
+        static_cast<float>(j % 100) / kVocab};
+    for (int row = 0; row < kRows; ++row) probs.view().at<float>(row, j) = values[row];
+  }
+  const Tensor samples(Dtype::kI32, {kRows}), valid(Dtype::kBool, {kRows});
+  for (const TokenFilter& filter :
+       {TokenFilter{.top_p = 0.9f}, {.top_k = 50}, {.top_k = 50, .top_p = 0.5f, .joint = true}}) {
+    const op::CheckResult from_probs = check_on_gpu(
+        "sampling_from_probs",
+        SamplingFromProbsArgs{.probs = probs, .samples = samples, .valid = valid, .filter = filter});
+    EXPECT_TRUE(from_probs.passed) << from_probs.worst;
+    const op::CheckResult from_logits = check_on_gpu(
+        "sampling_from_logits",
+        SamplingFromLogitsArgs{.logits = probs, .samples = samples, .valid = valid, .filter = filter});
+    EXPECT_TRUE(from_logits.passed) << from_logits.worst;
+  }
 }
 
 TEST_F(CudaSampling, WrittenRowsMatchTheReference) {
@@ -154,8 +195,8 @@ TEST(SamplingChoices, CoverTheRow) {
           if (vector * static_cast<int>(size_of(dtype)) > 16) continue;
           const op::SamplingChoice choice = op::choose_sampling(
               {.dtype = dtype, .rows = rows, .vocab_size = vocab, .vector = vector}, facts.architecture, 132);
-          EXPECT_GE(std::int64_t{choice.warp_steps} * 512 * choice.cluster * choice.vector, vocab);
-          EXPECT_LT((std::int64_t{choice.warp_steps} - 1) * 512 * choice.cluster * choice.vector, vocab);
+          EXPECT_GE(std::int64_t{choice.segments} * choice.segment_columns, vocab);
+          EXPECT_LT((std::int64_t{choice.segments} - 1) * choice.segment_columns, vocab);
           EXPECT_LE(choice.shared_bytes, facts.shared_bytes_per_block);
         }
 }

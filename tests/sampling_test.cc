@@ -70,6 +70,19 @@ TEST(Sampling, ExponentialsAreThoseOfFp64) {
   EXPECT_EQ(kernel::exponential(3, 3, 1), 1);
 }
 
+TEST(Sampling, WeightsInPartsAreTheWeights) {
+  const auto parts = [](float value) {
+    kernel::WeightSum sum;
+    sum.add(kernel::WeightParts(value));
+    return sum.total();
+  };
+  for (std::uint32_t bits = 0; bits <= std::bit_cast<std::uint32_t>(2.0f); bits += 97)
+    ASSERT_EQ(parts(std::bit_cast<float>(bits)), kernel::weight_of(std::bit_cast<float>(bits))) << bits;
+  kernel::WeightSum most;
+  for (int i = 0; i < 1024; ++i) most.add(kernel::WeightParts(2));
+  EXPECT_EQ(most.total(), std::uint64_t{2048} << 40);
+}
+
 TEST(Sampling, MatchesTheReferenceOverDtypesAndLengths) {
   for (const char* sampler : kSamplers)
     for (const char* dtype : kFloatNames)

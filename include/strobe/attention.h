@@ -150,6 +150,11 @@ struct AttentionRunArgs {
   TensorView sinks;  // f32 [num_qo_heads]; optional
   TensorView out;    // [nnz_qo, num_qo_heads, head_dim_vo]; f32, f16, bf16
   TensorView lse;    // f32 [nnz_qo, num_qo_heads]; optional
+  // Factors of quantised q, k and v in this run, times those of the plan: the layers under one plan may have
+  // scales of their own.
+  float q_scale = 1;
+  float k_scale = 1;
+  float v_scale = 1;
 };
 
 // Attention of a batch of requests: decode (one query token each), prefill, append and any mixture.
@@ -162,10 +167,11 @@ struct AttentionRunArgs {
 // and again and keeps its memory. `run` allocates nothing, takes no lock and may be called any number of
 // times after one plan. One object serves one thread at a time; different objects are independent.
 //
-// On a GPU (`device`), plan enqueues one copy on its stream, and run launches on the same stream; neither
-// waits for the GPU. `run` may be captured in a CUDA graph: with a declared capacity, later plans change what
-// its replays do; without one, they are errors. A replay reads what the last plan has copied: order the two
-// by their stream.
+// On a GPU (`device`), plan enqueues one copy on its stream, and run launches on its own; neither waits for the
+// GPU. Where a call's stream is another than that of the call before it, it first waits, on the GPU, for what
+// that one has been given; it must still exist. `run` may be captured in a CUDA graph: with a declared
+// capacity, later plans change what its replays do; without one, they are errors. A replay reads what the last
+// plan has copied: order the two by their stream.
 //
 // Errors (Error, kInvalidArgument): anything that contradicts the shapes above; num_qo_heads not a multiple
 // of num_kv_heads; head dimensions other than multiples of 8 up to 512; indptr that does not start at 0 or

@@ -1,133 +1,119 @@
 // Tokens drawn from rows of probabilities or logits, those rows renormalised, or logits masked: behind any of
 // the filters top-k, top-p and min-p. include/strobe/sampling.h has the rules.
 //
-// A cluster works on one row, each block on consecutive columns of it, which stay in its shared memory where
-// they fit: then the row comes from global memory once. Passes over it:
-//   1    the largest value              (logits; min-p)
-//   2-3  threshold of top-k             (select.cuh)
-//   2-3  threshold of top-p             (select.cuh)
-//   1    the weight of what is kept
-//   then the draw: of a number below that weight, which block, which warp of it, and by one more look at the
-//   warp's columns, which token; or one more pass that writes the row.
+// A cluster works on one row. Behind top-k, or top-p alone, the row comes from global memory once:
+//   guess   where the threshold lies, from a sample of the row           (guess.cuh)
+//   survey  a pass that sums up what lies above that window and lists the tokens in it  (survey.cuh)
+//   solve   the exact threshold, from the list, by the first block       (list.cuh, solve.cuh)
+// Top-p of logits takes a pass for the largest before. When the guess was wrong, and behind other filters,
+// passes follow that find the exact thresholds by histograms (select.cuh) and weigh what is kept.
+// A draw then looks for the segment of the row that a random number falls into, and reads that once more.
 // All sums are of integers, so that the order of threads and atomic operations changes nothing.
 //
 // Constants: Dtype kInput; TokenSource kSource; TokenTask kTask; int kVector, kCluster.
 #include "ptx/dependency.h"
+#include "sampling/peak.cuh"
 #include "sampling/philox.h"
 #include "sampling/sampling_kind.h"
 #include "sampling/select.cuh"
+#include "sampling/solve.cuh"
 
 namespace strobe::kernel {
 
-constexpr bool kLogits = kSource == TokenSource::kLogits;
 constexpr Dtype kOutput = kLogits && kTask == TokenTask::kRenorm ? Dtype::kF32 : kInput;
 
-template <class T>
-STROBE_DEVICE T at_row(const RowParameter<T>& parameter, int row) {
-  return parameter.rows != nullptr ? parameter.rows[row] : parameter.value;
-}
-STROBE_DEVICE uint64_t at_row(const RowNumber& number, int row) {
-  return static_cast<uint64_t>(number.numbers != nullptr ? number.numbers[number.per_row ? row : 0]
-                                                         : number.value);
-}
-
-// The parameters of a row, and what is known of its values.
-struct Row {
-  int top_k;
-  float top_p, min_p;
-  float factor;  // of logits: log2(e) / temperature
-  float largest = 0;
-  float least = 0;  // of the values that min_p keeps
-
-  STROBE_DEVICE Row(const SamplingParams& params, int row)
-      : top_k(at_row(params.top_k, row)),
-        top_p(at_row(params.top_p, row)),
-        min_p(at_row(params.min_p, row)),
-        factor(kLogits ? factor_of(at_row(params.temperature, row)) : 0.0f) {
-    top_p = top_p < 1 ? fmaxf(top_p, 0.0f) : 1.0f;
-    min_p = min_p > 0 ? fminf(min_p, 1.0f) : 0.0f;
-  }
-
-  // A probability, or one in proportion.
-  STROBE_DEVICE float value(float x) const {
-    if constexpr (kLogits)
-      return exponential(x, largest, factor);
-    else
-      return x;
-  }
-  STROBE_DEVICE uint64_t weight(float x) const { return weight_of(value(x)); }
-};
-
-STROBE_DEVICE bool bad(float x) { return kLogits ? bad_logit(x) : bad_prob(x); }
-
-// The largest value of the row, in all threads of the cluster.
-STROBE_DEVICE float largest_of(const Columns& columns, Shared& shared) {
-  float largest = -float_at(0x7f800000);
-  bool any_bad = false;
-  columns.for_each([&](int, int, const float(&x)[kVector]) {
-#pragma unroll
-    for (int i = 0; i < kVector; ++i) {
-      any_bad |= bad(x[i]);
-      largest = fmaxf(largest, x[i]);
-    }
-  });
-  if (any_bad) add_shared(&shared.bad, 1);
-#pragma unroll
-  for (int distance = 16; distance > 0; distance /= 2)
-    largest = fmaxf(largest, __shfl_xor_sync(0xffffffff, largest, distance));
-  if (lane_of_thread() == 0) shared.warp_largest[warp_of_thread()] = largest;
-  __syncthreads();
+// What the first block knows, told to all.
+STROBE_DEVICE void tell_outcome(Shared& shared, Outcome outcome, uint64_t kept) {
   if (threadIdx.x < kCluster) {
-    for (int warp = 0; warp < kWarps; ++warp) largest = fmaxf(largest, shared.warp_largest[warp]);
-    tell(shared.rank_largest[cluster_rank()], threadIdx.x, largest);
-    tell(shared.rank_bad[cluster_rank()], threadIdx.x, shared.bad);
+    tell(shared.outcome, threadIdx.x, outcome);
+    tell(shared.kept, threadIdx.x, kept);
+    if (threadIdx.x != 0) {
+      tell(shared.row.threshold, threadIdx.x, shared.row.threshold);
+      tell(shared.row.largest, threadIdx.x, shared.row.largest);
+      tell(shared.row.least, threadIdx.x, shared.row.least);
+    }
+  }
+}
+
+// By one pass and a list, where that is possible; by weight, of a row that has only top_p. `row` gets its
+// threshold, shared.segment what each segment of a row to draw from weighs, shared.kept the weight of a row
+// to renormalise.
+STROBE_DEVICE Outcome solve_by_list(const SamplingParams& params, const Columns& columns, Shared& shared,
+                                    uint64_t* entries) {
+  const Row& row = shared.row;
+  const bool by_weight = row.top_k == 0, weighs = by_weight || (row.joint && row.top_p < 1);
+  float mass = 1;
+  if (kLogits && weighs) {
+    const Peak peak = peak_of(columns, shared, row.factor, by_weight);
+    set_largest(shared, peak.largest);
+    mass = peak.mass;
+  }
+  Window window;
+  if (columns.vocab_size() > params.list_capacity) window = guess(columns, shared, by_weight, mass);
+  if (weighs)
+    survey<true>(params, columns, shared, window, entries);
+  else
+    survey<false>(params, columns, shared, window, entries);
+  wait_for_all();
+  if (cluster_rank() == 0) {
+    Outcome outcome = Outcome::kUnsolved;
+    uint64_t kept = 0;
+    if (any_bad_warp(shared)) {
+      outcome = Outcome::kBad;
+    } else if (shared.listed <= static_cast<uint32_t>(params.list_capacity)) {
+      const List list(entries, shared);
+      outcome = solve(params, list, window, shared, by_weight);
+      if (outcome == Outcome::kSolved && kTask == TokenTask::kSample)
+        add_to_segments(params, list, shared, by_weight);
+      if (outcome == Outcome::kSolved && kTask == TokenTask::kRenorm)
+        kept = (by_weight ? sum_of_block(own_part_of_segments(params, shared), shared) : 0) +
+               list.extent({row, false, false}).amount;
+    }
+    tell_outcome(shared, outcome, kept);
   }
   wait_for_all();
-  for (uint32_t rank = 0; rank < kCluster; ++rank) largest = fmaxf(largest, shared.rank_largest[rank]);
-  return largest;
+  return shared.outcome;
 }
 
-// Whether any token of the row is bad, after a pass that has looked at them and a barrier of the cluster.
-STROBE_DEVICE bool is_bad(const Shared& shared) {
-  uint32_t count = 0;
-  for (uint32_t rank = 0; rank < kCluster; ++rank) count += shared.rank_bad[rank];
-  return count != 0;
+// By passes over the row: `row` gets its largest value and its threshold.
+STROBE_DEVICE void search(const Columns& columns, Shared& shared) {
+  const Row& row = shared.row;
+  if (kLogits || row.min_p > 0) set_largest(shared, peak_of(columns, shared, row.factor, false).largest);
+    // Top-k, then top-p.
+#pragma unroll 1
+  for (int step = row.top_k > 0 ? 0 : 1; step < (row.top_p < 1 ? 2 : 1); ++step)
+    raise_threshold(shared, threshold_of(columns, shared, step == 1));
 }
 
-struct Kept {
-  uint64_t all = 0;     // weight of the row's kept tokens,
-  uint64_t before = 0;  // of those in blocks before this one,
-  uint64_t own = 0;     // and in this block
-};
-
-// Leaves the weight of each warp's kept tokens in shared.warp.
-template <class Keeps>
-STROBE_DEVICE Kept weigh(const Columns& columns, Shared& shared, const Row& row, Keeps keeps) {
-  uint64_t sum = 0;
+// What is kept, in shared.segment of the first block; in shared.kept of all, of a row to renormalise.
+STROBE_DEVICE void weigh(const SamplingParams& params, const Columns& columns, Shared& shared) {
+  const Row& row = shared.row;
   bool any_bad = false;
-  columns.for_each([&](int, int, const float(&x)[kVector]) {
+  columns.for_each_segment([&](int segment) {
+    WeightSum sum;
+    columns.in_segment(segment, [&](int, const float(&x)[kBatch][kVector]) {
 #pragma unroll
-    for (int i = 0; i < kVector; ++i) {
-      if constexpr (!kLogits) any_bad |= bad(x[i]);  // logits have been looked at
-      if (keeps(x[i])) sum += row.weight(x[i]);
-    }
+      for (int i = 0; i < kBatch; ++i)
+#pragma unroll
+        for (int j = 0; j < kVector; ++j) {
+          any_bad |= bad(x[i][j]);
+          const float value = row.value(x[i][j]);
+          if (x[i][j] >= row.threshold && (row.least == 0 || value >= row.least)) sum.add(WeightParts(value));
+        }
+    });
+    const uint64_t kept = sum_of_lanes(sum.total());
+    if (lane_of_thread() == 0) tell_first(shared.segment[segment], kept);
   });
-  if (any_bad) add_shared(&shared.bad, 1);
-  sum = sum_to_last_lane(sum);
-  if (lane_of_thread() == 0) shared.warp[warp_of_thread()] = sum;
-  __syncthreads();
-  Kept kept;
-  kept.own = sum_of_warps(shared);
-  if (threadIdx.x < kCluster) {
-    tell(shared.rank_weight[cluster_rank()], threadIdx.x, kept.own);
-    tell(shared.rank_bad[cluster_rank()], threadIdx.x, shared.bad);
-  }
+  any_bad = __any_sync(0xffffffff, any_bad);
+  if (lane_of_thread() == 0)
+    tell_first(shared.bad_of_warp[warp_of_cluster()], static_cast<uint32_t>(any_bad));
   wait_for_all();
-  for (uint32_t rank = 0; rank < kCluster; ++rank) {
-    kept.all += shared.rank_weight[rank];
-    if (rank < cluster_rank()) kept.before += shared.rank_weight[rank];
+  if constexpr (kTask == TokenTask::kRenorm) {
+    if (cluster_rank() == 0)
+      tell_outcome(shared, any_bad_warp(shared) ? Outcome::kBad : Outcome::kSolved,
+                   sum_of_block(own_part_of_segments(params, shared), shared));
+    wait_for_all();
   }
-  return kept;
 }
 
 STROBE_DEVICE void put_sample(const SamplingParams& params, int row, int token, bool valid) {
@@ -138,90 +124,92 @@ STROBE_DEVICE void put_sample(const SamplingParams& params, int row, int token, 
   if (params.valid != nullptr) params.valid[row] = valid;
 }
 
-// The token at `target` of the running sum of the kept weights of this warp's columns.
-template <class Keeps>
-STROBE_DEVICE void draw_in_warp(const SamplingParams& params, const Columns& columns, const Row& row,
-                                int number, uint64_t target, Keeps keeps) {
-  for (int step = 0; step < columns.steps(); ++step) {
-    ColumnVector vector;
-    float x[kVector];
-    uint64_t sum = 0;
-    if (columns.exists(step)) {
-      columns.get(step, vector);
-      unpack(vector, x);
+// Draws from what the segments weigh: the first block.
+STROBE_DEVICE void draw(const SamplingParams& params, const Columns& columns, Shared& shared, int number) {
+  const Row& row = shared.row;
+  constexpr int kOwn = kMostSegments / kThreads;
+  const int first = static_cast<int>(threadIdx.x) * kOwn;
+  uint64_t own[kOwn], sum = 0, all;
 #pragma unroll
-      for (int i = 0; i < kVector; ++i) sum += keeps(x[i]) ? row.weight(x[i]) : 0;
-    }
-    uint64_t to_here = sum;
-#pragma unroll
-    for (int distance = 1; distance < 32; distance *= 2) {
-      const uint64_t less = up(to_here, distance);
-      if (lane_of_thread() >= distance) to_here += less;
-    }
-    const uint64_t all = of_lane(to_here, 31);
-    if (target >= all) {
-      target -= all;
-      continue;
-    }
-    uint64_t before = to_here - sum;
-    if (target < before || target >= to_here) return;
-    unpack(vector, x);
-#pragma unroll
-    for (int i = 0; i < kVector; ++i) {
-      const uint64_t weight = keeps(x[i]) ? row.weight(x[i]) : 0;
-      if (target >= before && target - before < weight)
-        put_sample(params, number, columns.column(step) + i, true);
-      before += weight;
-    }
+  for (int i = 0; i < kOwn; ++i) sum += own[i] = first + i < params.segments ? shared.segment[first + i] : 0;
+  uint64_t before = sum_before(sum, shared, all);
+  if (any_bad_warp(shared) || all == 0) {
+    if (threadIdx.x == 0) put_sample(params, number, 0, false);
     return;
   }
-}
-
-template <class Keeps>
-STROBE_DEVICE void draw(const SamplingParams& params, const Columns& columns, Shared& shared, const Row& row,
-                        int number, Keeps keeps) {
-  const Kept kept = weigh(columns, shared, row, keeps);
-  if (is_bad(shared) || kept.all == 0) {
-    if (cluster_rank() == 0 && threadIdx.x == 0) put_sample(params, number, 0, false);
-    return;
+  uint64_t target = scaled_to(shared.random, all);
+#pragma unroll
+  for (int i = 0; i < kOwn; ++i) {
+    if (target >= before && target - before < own[i]) {
+      shared.target_segment = first + i;
+      shared.target = target - before;
+    }
+    before += own[i];
   }
-  uint64_t target = scaled_to(shared.random, kept.all);
-  if (target < kept.before || target - kept.before >= kept.own) return;
-  target -= kept.before;
-  for (int warp = 0; warp < warp_of_thread(); ++warp) {
-    if (target < shared.warp[warp]) return;
-    target -= shared.warp[warp];
+  __syncthreads();
+  target = shared.target;
+  const int begin = shared.target_segment * columns.segment_columns(),
+            end = min(begin + columns.segment_columns(), params.vocab_size);
+  for (int at = begin; at < end; at += kThreads) {
+    const int column = at + static_cast<int>(threadIdx.x);
+    const float x = column < end ? columns.value(column) : 0.0f;
+    const uint64_t weight = column < end && row.keeps(x) ? row.weight(x) : 0;
+    before = sum_before(weight, shared, all);
+    if (target >= before && target - before < weight) put_sample(params, number, column, true);
+    if (target < all) return;
+    target -= all;
   }
-  if (target < shared.warp[warp_of_thread()]) draw_in_warp(params, columns, row, number, target, keeps);
 }
 
 // Writes f(x) for every value x of the row.
 template <class F>
 STROBE_DEVICE void write_row(const SamplingParams& params, const Columns& columns, int number, F f) {
   char* out = params.out + number * params.out_stride;
-  columns.for_each([&](int, int column, const float(&x)[kVector]) {
-    float y[kVector];
+  columns.for_each([&](int first, const float(&x)[kBatch][kVector]) {
 #pragma unroll
-    for (int i = 0; i < kVector; ++i) y[i] = f(x[i]);
-    store(out + static_cast<int64_t>(column) * size_of(kOutput), pack<kOutput>(y));
+    for (int i = 0; i < kBatch; ++i) {
+      const int column = first + i * kVectorStep;
+      if (column >= params.vocab_size) break;
+      float y[kVector];
+#pragma unroll
+      for (int j = 0; j < kVector; ++j) y[j] = f(x[i][j]);
+      store(out + static_cast<int64_t>(column) * size_of(kOutput), pack<kOutput>(y));
+    }
   });
 }
 
-template <class Keeps>
-STROBE_DEVICE void work(const SamplingParams& params, const Columns& columns, Shared& shared, const Row& row,
-                        int number, Keeps keeps) {
+STROBE_DEVICE void work(const SamplingParams& params, const Columns& columns, Shared& shared, int number,
+                        uint64_t* list) {
+  const Row& row = shared.row;
+  Outcome outcome = Outcome::kUnsolved;
+  if (params.list_capacity > 0) {
+    const bool only_top_p = row.top_p < 1 && row.min_p == 0;
+    if (row.top_k > 0 || only_top_p) outcome = solve_by_list(params, columns, shared, list);
+  }
+  if (outcome == Outcome::kUnsolved) {
+    search(columns, shared);
+    if constexpr (kTask == TokenTask::kMask)
+      outcome = is_bad(shared) ? Outcome::kBad : Outcome::kSolved;
+    else
+      weigh(params, columns, shared);
+  }
+  let_next_kernel_begin();
   if constexpr (kTask == TokenTask::kSample) {
-    draw(params, columns, shared, row, number, keeps);
+    if (cluster_rank() != 0) return;
+    if (outcome == Outcome::kBad) {
+      if (threadIdx.x == 0) put_sample(params, number, 0, false);
+    } else {
+      draw(params, columns, shared, number);
+    }
   } else if constexpr (kTask == TokenTask::kRenorm) {
-    const Kept kept = weigh(columns, shared, row, keeps);
-    const bool good = !is_bad(shared) && kept.all != 0;
-    const float scale = good ? kUnitWeight / static_cast<float>(kept.all) : float_at(0x7fc00000);
+    const bool good = shared.outcome != Outcome::kBad && shared.kept != 0;
+    const float scale = good ? kUnitWeight / static_cast<float>(shared.kept) : float_at(0x7fc00000);
     write_row(params, columns, number, [&](float x) {
-      return !good ? scale : keeps(x) ? row.value(x) * scale : 0.0f;
+      return !good ? scale : row.keeps(x) ? row.value(x) * scale : 0.0f;
     });
   } else {
-    const bool all = is_bad(shared) || row.factor != row.factor;
-    write_row(params, columns, number, [&](float x) { return all || keeps(x) ? x : -float_at(0x7f800000); });
+    const bool all = outcome == Outcome::kBad || row.factor != row.factor;
+    write_row(params, columns, number, [&](float x) { return all || row.keeps(x) ? x : -infinity(); });
   }
 }
 
@@ -232,39 +220,28 @@ extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads, strobe::k
   using namespace strobe::kernel;
   extern __shared__ Shared block_memory[];
   Shared& shared = *block_memory;
-  wait_for_kernel_before();
   const int number = static_cast<int>(blockIdx.x / kCluster);
+  void* behind = reinterpret_cast<char*>(block_memory) + kSamplingSharedBytes;
+  const auto columns_of = [&](int source) {
+    return Columns(params, params.input + source * params.input_stride, static_cast<ColumnVector*>(behind));
+  };
+  if (params.indices == nullptr) columns_of(number).prefetch();
+  wait_for_kernel_before();
   const int source = params.indices != nullptr ? params.indices[number] : number;
   if (static_cast<uint32_t>(source) >= static_cast<uint32_t>(params.input_rows)) {
     if (cluster_rank() == 0 && threadIdx.x == 0) put_sample(params, number, 0, false);
     return;
   }
-  const Columns columns(
-      params, params.input + source * params.input_stride,
-      reinterpret_cast<ColumnVector*>(reinterpret_cast<char*>(block_memory) + kSamplingSharedBytes));
+  const Columns columns = columns_of(source);
   if (threadIdx.x == 0) {
     shared.bad = 0;
+    shared.listed = 0;
+    shared.row.begin(params, number);
     if constexpr (kTask == TokenTask::kSample)
       shared.random = random_bits(at_row(params.seed, number), at_row(params.offset, number),
                                   params.seed.per_row ? 0 : static_cast<uint32_t>(number), 0);
   }
   columns.fetch();
   wait_for_all();  // all blocks of the cluster have begun
-  Row row(params, number);
-  if (kLogits || row.min_p > 0) {
-    row.largest = largest_of(columns, shared);
-    row.least = kLogits ? row.min_p : row.min_p * row.largest;
-  }
-  Selection selection;
-  const auto reaches_least = [&](float x) { return row.least == 0 || row.value(x) >= row.least; };
-  const auto keeps = [&](float x) { return x >= selection.threshold && reaches_least(x); };
-  if (row.top_k > 0 && row.top_k < params.vocab_size)
-    selection.keep_count(columns, shared, static_cast<uint64_t>(row.top_k),
-                         [&](float x) { return params.joint || reaches_least(x); });
-  if (row.top_p < 1)
-    selection.keep_weight(
-        columns, shared, row.top_p, [&](float x) { return params.joint || keeps(x); },
-        [&](float x) { return row.weight(x); });
-  let_next_kernel_begin();
-  work(params, columns, shared, row, number, keeps);
+  work(params, columns, shared, number, static_cast<uint64_t*>(behind));
 }

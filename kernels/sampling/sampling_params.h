@@ -19,8 +19,10 @@ struct RowNumber {
   int32_t per_row;  // numbers[row] rather than numbers[0]
 };
 
-// What a block needs of shared memory in front of the columns that it keeps: at most this.
-inline constexpr int kSamplingSharedBytes = 16800;
+inline constexpr int kSamplingThreads = 512;
+inline constexpr int kMostSegments = 1024;  // of a row
+// What a block needs of shared memory in front of its list or of the columns that it keeps: at most this.
+inline constexpr int kSamplingSharedBytes = 28672;
 
 struct SamplingParams {
   const char* input;                 // rows of probabilities or logits
@@ -31,9 +33,14 @@ struct SamplingParams {
   const int32_t* indices;  // may be null
   int32_t input_rows;
   int32_t vocab_size;
-  int32_t warp_steps;  // vectors of a lane: its warp has 32 * kVector * warp_steps columns
-  int32_t keeps_row;   // whether the block's columns stay in its shared memory
-  int32_t wide;        // samples are 64-bit
+  int32_t segments;  // of the row,
+  int32_t
+      segment_batches;  // whose lanes have so many batches of vectors (columns.cuh): 2^segment_shift columns
+  int32_t segment_shift;
+  int32_t segments_ahead;  // that a warp brings to L2 before it comes to them
+  int32_t keeps_row;       // whether the block's columns stay in its shared memory
+  int32_t list_capacity;   // tokens; 0: no list
+  int32_t wide;            // samples are 64-bit
   int32_t joint;
   RowParameter<int32_t> top_k;
   RowParameter<float> top_p, min_p, temperature;

@@ -21,6 +21,8 @@ STROBE_DEVICE float float_at(uint32_t bits) { return __builtin_bit_cast(float, b
 STROBE_DEVICE uint64_t rounded(float x) { return static_cast<uint64_t>(nearbyintf(x)); }
 #endif
 
+STROBE_DEVICE float infinity() { return float_at(0x7f800000); }
+
 // What the difference to the largest logit is multiplied with before 2^x; NaN for a bad temperature.
 STROBE_DEVICE float factor_of(float temperature) {
   const float factor = kLog2E / temperature;
@@ -44,6 +46,39 @@ STROBE_DEVICE float exponential(float logit, float largest, float factor) {
 // Of a probability or an exponential, at most 2.
 STROBE_DEVICE uint64_t weight_of(float value) { return rounded(value * kUnitWeight); }
 
+// weight_of(value) in two parts: high * 2^20 + low, the lower one signed, by additions that leave no bits for
+// a fraction. What is left of value * 2^20 behind its whole part is exact, so that only the lower part is
+// rounded.
+struct WeightParts {
+  static constexpr float kHighShift = 8388608.0f, kLowShift = 12582912.0f;  // 2^23, 1.5 * 2^23
+  uint32_t high, low;
+
+  STROBE_DEVICE explicit WeightParts(float value) {
+    constexpr float kHalf = 1048576.0f;  // 2^20
+    const float whole = fmaf(value, kHalf, kHighShift);
+    const float rest = fmaf(value, kHalf, kHighShift - whole);
+    high = word_of(whole) - kHighBits;
+    low = word_of(fmaf(rest, kHalf, kLowShift)) - kLowBits;
+  }
+
+ private:
+  static constexpr uint32_t kHighBits = 0x4b000000, kLowBits = 0x4b400000;
+};
+static_assert(kUnitWeight == 0x1p40f);
+
+// The sum of up to 1024 weights.
+struct WeightSum {
+  uint32_t high = 0, low = 0;
+  STROBE_DEVICE void add(const WeightParts& weight) {
+    high += weight.high;
+    low += weight.low;
+  }
+  STROBE_DEVICE uint64_t total() const {
+    return (static_cast<uint64_t>(high) << 20) +
+           static_cast<uint64_t>(static_cast<int64_t>(static_cast<int32_t>(low)));
+  }
+};
+
 // Unsigned numbers in the order of the values; -0 and 0 are one.
 STROBE_DEVICE uint32_t key_of_prob(float prob) { return word_of(prob + 0.0f); }
 STROBE_DEVICE uint32_t key_of_logit(float logit) {
@@ -51,8 +86,10 @@ STROBE_DEVICE uint32_t key_of_logit(float logit) {
   return bits >> 31 != 0 ? ~bits : bits | 0x80000000u;
 }
 
+STROBE_DEVICE float logit_of_key(uint32_t key) { return float_at(key >> 31 != 0 ? key & 0x7fffffffu : ~key); }
+
 STROBE_DEVICE bool bad_prob(float prob) { return !(prob >= 0 && prob <= kLargestProbability); }
-STROBE_DEVICE bool bad_logit(float logit) { return !(logit < float_at(0x7f800000)); }
+STROBE_DEVICE bool bad_logit(float logit) { return !(logit < infinity()); }
 
 // The least weight that top_p keeps, of all.
 STROBE_DEVICE uint64_t least_weight(float top_p, uint64_t all) {

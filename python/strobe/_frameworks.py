@@ -18,6 +18,7 @@ class Framework:
     """Any tensor that speaks DLPack. It can be read and written; outputs must be given."""
 
     name = "DLPack"
+    can_write = True  # whether a tensor can be changed once it is made
 
     def argument(self, tensor: Any, written: bool, who: str) -> Any:
         """What the native call takes for `tensor`; `who` names operator and argument in errors."""
@@ -50,12 +51,33 @@ class Framework:
         """The same values in host memory, waiting for the device if that is where they are."""
         return tensor
 
-    def copy(self, tensor: Any) -> Any:
-        """The same values in memory that nobody else changes."""
-        return tensor
+    def snapshot(self, tensor: Any) -> Any:
+        """The same values in host memory that nobody else changes."""
+        return self.to_host(tensor)
+
+    def convert(self, tensor: Any, dtype: str, who: str) -> Any:
+        """The values as i32 or f32, where they are numbers of another width; the tensor itself otherwise.
+
+        Raises ValueError where whole numbers in host memory do not fit i32; those on a device are not looked at.
+        """
+        if self.name == "DLPack" or not _is_convertible(tensor, dtype):
+            return tensor
+        converted = self.astype(tensor, full_name(dtype))
+        if dtype == "i32" and not self.on_cuda(tensor) and not bool((converted == tensor).all()):
+            raise ValueError(f"{who}: expected whole numbers of 32 bits, got larger ones")
+        return converted
+
+    def astype(self, tensor: Any, dtype: str) -> Any:
+        return tensor.astype(dtype)
 
     def on_cuda(self, tensor: Any) -> bool:
         return tensor.__dlpack_device__()[0] == 2
+
+
+def _is_convertible(tensor: Any, dtype: str) -> bool:
+    kind = str(getattr(tensor, "dtype", "")).rpartition(".")[2]
+    whole = kind.startswith(("int", "uint"))
+    return kind != full_name(dtype) and (whole or (dtype == "f32" and "float" in kind))
 
 
 class Torch(Framework):
@@ -88,8 +110,11 @@ class Torch(Framework):
     def to_host(self, tensor: Any) -> Any:
         return tensor.cpu()
 
-    def copy(self, tensor: Any) -> Any:
-        return tensor.clone()
+    def snapshot(self, tensor: Any) -> Any:
+        return tensor.cpu() if tensor.is_cuda else tensor.clone()
+
+    def astype(self, tensor: Any, dtype: str) -> Any:
+        return tensor.to(getattr(sys.modules["torch"], dtype))
 
     def on_cuda(self, tensor: Any) -> bool:
         return tensor.is_cuda
@@ -139,7 +164,7 @@ class Numpy(Framework):
     def from_list(self, values: Sequence[int], like: Any) -> Any:
         return sys.modules["numpy"].array(values, dtype="int32")
 
-    def copy(self, tensor: Any) -> Any:
+    def snapshot(self, tensor: Any) -> Any:
         return tensor.copy()
 
     def on_cuda(self, tensor: Any) -> bool:
@@ -150,6 +175,7 @@ class Jax(Framework):
     """jax arrays never change: outputs are written as numpy arrays and handed over."""
 
     name = "jax"
+    can_write = False
 
     def argument(self, tensor: Any, written: bool, who: str) -> Any:
         if _framework_name(type(tensor)) == "numpy":  # what `empty` gave

@@ -26,12 +26,21 @@ _calls = Calls(
 )
 
 
-def merge_state(v_a: Tensor, s_a: Tensor, v_b: Tensor, s_b: Tensor) -> tuple[Tensor, Tensor]:
+def merge_state(
+    v_a: Tensor,
+    s_a: Tensor,
+    v_b: Tensor,
+    s_b: Tensor,
+    *,
+    out: Optional[Tensor] = None,
+    lse: Optional[Tensor] = None,
+) -> tuple[Tensor, Tensor]:
     """The merge of two states.
 
     Args:
         v_a, v_b: [num_tokens, num_heads, head_dim], f32, f16 or bf16.
         s_a, s_b: [num_tokens, num_heads], f32, base 2. A state of -inf is empty.
+        out, lse: receive v and s; made when they are left away.
 
     Returns:
         v and s of both.
@@ -43,8 +52,8 @@ def merge_state(v_a: Tensor, s_a: Tensor, v_b: Tensor, s_b: Tensor) -> tuple[Ten
     ([[[2.0, 2.0]]], [[1.0]])
     """
     framework = framework_of(v_a, "merge_state: v_a")
-    v = framework.empty(v_a.shape, v_a)
-    s = framework.empty(v_a.shape[:2], v_a, "f32")
+    v = framework.empty(v_a.shape, v_a) if out is None else out
+    s = framework.empty(v_a.shape[:2], v_a, "f32") if lse is None else lse
     _calls.merge_state(v_a, s_a, v_b, s_b, v, s)
     return framework.result(v), framework.result(s)
 
@@ -56,7 +65,9 @@ def merge_state_in_place(
     _calls.merge_state_in_place(v, s, v_other, s_other, mask)
 
 
-def merge_states(v: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
+def merge_states(
+    v: Tensor, s: Tensor, *, out: Optional[Tensor] = None, lse: Optional[Tensor] = None
+) -> tuple[Tensor, Tensor]:
     """The merge of num_states states: `v` [num_tokens, num_states, num_heads, head_dim], `s` without head_dim.
 
     >>> import numpy as np
@@ -67,8 +78,8 @@ def merge_states(v: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
     """
     framework = framework_of(v, "merge_states: v")
     tokens, _, heads, head_dim = v.shape
-    v_merged = framework.empty((tokens, heads, head_dim), v)
-    s_merged = framework.empty((tokens, heads), v, "f32")
+    v_merged = framework.empty((tokens, heads, head_dim), v) if out is None else out
+    s_merged = framework.empty((tokens, heads), v, "f32") if lse is None else lse
     _calls.merge_states(v, s, v_merged, s_merged)
     return framework.result(v_merged), framework.result(s_merged)
 
@@ -166,9 +177,13 @@ class MultiLevelCascadeAttentionWrapper:
                 q_data_type=q_data_type, kv_data_type=kv_data_type,
             )  # fmt: skip
 
-    def run(self, q: Tensor, paged_kv_cache: Any) -> Tensor:
-        """Attends as planned: `q` is [nnz_qo, num_qo_heads, head_dim]; the cache as for the other wrappers."""
-        out, lse = self._levels[-1].run(q, paged_kv_cache, return_lse=True)
+    def run(self, q: Tensor, paged_kv_cache: Any, *, out: Optional[Tensor] = None) -> Tensor:
+        """Attends as planned: `q` is [nnz_qo, num_qo_heads, head_dim]; the cache and `out` as for the other wrappers."""
+        out, lse = self._levels[-1].run(q, paged_kv_cache, out=out, return_lse=True)
+        if framework_of(out, "run: out").can_write:
+            for level in self._levels[:-1]:
+                merge_state_in_place(out, lse, *level.run(q, paged_kv_cache, return_lse=True))
+            return out
         for level in self._levels[:-1]:
             out, lse = merge_state(out, lse, *level.run(q, paged_kv_cache, return_lse=True))
         return out

@@ -56,6 +56,9 @@ def single_prefill_with_kv_cache(
     kv_cache_sf: Any = None,
     k_scale: Optional[float] = None,
     v_scale: Optional[float] = None,
+    *,
+    out: Optional[Tensor] = None,
+    lse: Optional[Tensor] = None,
 ) -> Result:
     """The query tokens of one request attend to its KV.
 
@@ -67,6 +70,7 @@ def single_prefill_with_kv_cache(
         packed_custom_mask: the same as `packbits(mask, bitorder="little")`.
         use_fp16_qk_reduction: taken for FlashInfer's sake; Strobe sums in f32.
         backend: auto, fa2 (cuda/sm80), fa3 (cuda/sm90), or Strobe's own names.
+        out, lse: receive the results; made when they are left away.
 
     Returns:
         out [qo_len, num_qo_heads, head_dim_vo]; with return_lse also lse [qo_len, num_qo_heads], f32.
@@ -85,8 +89,10 @@ def single_prefill_with_kv_cache(
     if packed_custom_mask is None and custom_mask is not None:
         packed_custom_mask = pack_mask(custom_mask)
     mask = "custom" if packed_custom_mask is not None else "causal" if causal else "none"
-    out = framework.empty((*q.shape[:2], v.shape[-1]), q, o_dtype and dtype_name(o_dtype))
-    lse = framework.empty(q.shape[:2], q, "f32") if return_lse else None
+    if out is None:
+        out = framework.empty((*q.shape[:2], v.shape[-1]), q, o_dtype and dtype_name(o_dtype))
+    if return_lse and lse is None:
+        lse = framework.empty(q.shape[:2], q, "f32")
     if backend not in _single_calls:
         _single_calls[backend] = bind("single_prefill", _SINGLE, backend_name(backend))
     o = options(pos_encoding_mode, window_left, logits_soft_cap, sm_scale, rope_scale, rope_theta)
@@ -292,9 +298,6 @@ class BatchPrefillWithPagedKVCacheWrapper(_BatchPrefill):
             q_dtype=q_dtype,
             kv_dtype=kv_dtype,
             deterministic=fixed_split_size is not None or disable_split_kv,
-            q_scale=1.0,
-            k_scale=1.0,
-            v_scale=1.0,
             **self._mask(custom_mask, packed_custom_mask, causal, bits),
             **options(pos_encoding_mode, window_left, logits_soft_cap, sm_scale, rope_scale, rope_theta),
             **self._capacity(host[0], self._max_kv * page_size),
@@ -332,11 +335,10 @@ class BatchPrefillWithPagedKVCacheWrapper(_BatchPrefill):
                 skip_softmax_threshold_scale_factor=skip_softmax_threshold_scale_factor,
             )  # fmt: skip
         k, v = both_of_cache(paged_kv_cache)
-        changed = {} if window_left is None else {"window_left": window_left}
-        return self._run(
-            q, k, v, out, lse, return_lse, sinks, q_scale=scale(q_scale), k_scale=scale(k_scale),
-            v_scale=scale(v_scale), **changed,
-        )  # fmt: skip
+        scales = scale(q_scale), scale(k_scale), scale(v_scale)
+        if window_left is None:
+            return self._run(q, k, v, out, lse, return_lse, sinks, *scales)
+        return self._run(q, k, v, out, lse, return_lse, sinks, *scales, window_left=window_left)
 
     begin_forward = plan
 
@@ -456,9 +458,6 @@ class BatchPrefillWithRaggedKVCacheWrapper(_BatchPrefill):
             q_dtype=q_dtype,
             kv_dtype=kv_dtype,
             deterministic=fixed_split_size is not None or disable_split_kv,
-            q_scale=1.0,
-            k_scale=1.0,
-            v_scale=1.0,
             **self._mask(custom_mask, packed_custom_mask, causal, bits),
             **options(pos_encoding_mode, window_left, logits_soft_cap, sm_scale, rope_scale, rope_theta),
             **self._capacity(qo_indptr, self._max_kv),
@@ -482,9 +481,9 @@ class BatchPrefillWithRaggedKVCacheWrapper(_BatchPrefill):
     ) -> Result:
         """Attends as planned: `q` is [nnz_qo, num_qo_heads, head_dim_qk], `k` and `v` are [nnz_kv, num_kv_heads,
         head_dim] (HND: [num_kv_heads, nnz_kv, head_dim])."""
-        refuse(type(self).__name__, args=args or None, o_scale=o_scale, kv_cache_sf=kv_cache_sf)
-        scales = {"q_scale": scale(q_scale), "k_scale": scale(k_scale), "v_scale": scale(v_scale)}
-        return self._run(q, k, v, out, lse, return_lse, None, **scales)
+        if args or o_scale is not None or kv_cache_sf is not None:
+            refuse(type(self).__name__, args=args or None, o_scale=o_scale, kv_cache_sf=kv_cache_sf)
+        return self._run(q, k, v, out, lse, return_lse, None, scale(q_scale), scale(k_scale), scale(v_scale))
 
     begin_forward = plan
 

@@ -187,7 +187,7 @@ Operator declare_batch_attention(bool paged) {
   declare
       .formula(
           "out[i, h] = v_scale * softmax_j(mask(soft_cap(q[i, h] . k[j] * sm_scale * q_scale * k_scale + "
-          "alibi))) v[j]; lse in base 2")
+          "alibi))) v[j], with each scale times that of the run; lse in base 2")
       .source(
           "Vaswani et al., 2017; Milakov and Gimelshein, Online normalizer calculation for softmax, 2018; "
           "Dao et al., FlashAttention, 2022")
@@ -301,6 +301,13 @@ Operator declare_batch_attention(bool paged) {
           "max_kv_tokens", 0, 0x1p40, "capacity: KV tokens of all requests, in whole pages")
       .planned();
   declare_options<Args, &Args::plan, &AttentionPlanArgs::options>(declare, true);
+  declare
+      .attribute<&Args::run, &AttentionRunArgs::q_scale>("run_q_scale", -1e30, 1e30,
+                                                         "factor of q in this run, times q_scale")
+      .attribute<&Args::run, &AttentionRunArgs::k_scale>("run_k_scale", -1e30, 1e30,
+                                                         "factor of k in this run, times k_scale")
+      .attribute<&Args::run, &AttentionRunArgs::v_scale>("run_v_scale", -1e30, 1e30,
+                                                         "factor of v in this run, times v_scale");
   declare.rule("num_qo_heads is a multiple of num_kv_heads; head dimensions are multiples of 8 up to 512")
       .rule("k has the dtype of q, e4m3 or e5m2; q, k and v have the planned dtypes")
       .rule("indptr arrays start at 0 and do not decrease; page numbers are below num_pages")
@@ -317,7 +324,8 @@ Operator declare_batch_attention(bool paged) {
       .reference([](const Args& args, const Axes&, op::Expected& expected) {
         reference::attention(args, expected);
       });
-  declare.planned_by<BatchAttention, &Args::plan, &Args::run>({Backend::kCpu, Backend::kCudaSm80});
+  declare.planned_by<BatchAttention, &Args::plan, &Args::run>(
+      {Backend::kCpu, Backend::kCudaSm80, Backend::kCudaSm90});
   for (op::Routine& routine : batch_attention_routines(paged)) declare.routine(std::move(routine));
   return declare.build();
 }
@@ -360,7 +368,6 @@ struct BatchAttention::State {
   ops::GpuAttention gpu;
 
   bool on_gpu() const { return args.plan.device.type == DeviceType::kCuda; }
-  Backend backend() const { return on_gpu() ? Backend::kCudaSm80 : Backend::kCpu; }
   ops::AttentionShape shape() const {
     const AttentionPlanArgs& plan = args.plan;
     return {.qo_indptr = qo_indptr,
@@ -379,7 +386,7 @@ struct BatchAttention::State {
             .custom_mask_indptr = custom_mask_indptr};
   }
   void plan_cpu();
-  void plan_gpu(Stream stream);
+  void plan_gpu(const Launch& launch);
 
   // The arguments of a run with plan's own copies of the index arrays, since the caller's may be gone.
   struct PlannedArgs {
@@ -425,16 +432,17 @@ void BatchAttention::State::plan_cpu() {
   cpu.plan(shape(), args.plan.options);
 }
 
-void BatchAttention::State::plan_gpu(Stream stream) {
+void BatchAttention::State::plan_gpu(const Launch& launch) {
   const AttentionPlanArgs& plan = args.plan;
   const auto count = args.paged() ? static_cast<std::size_t>(kv_indptr.back()) : 0;
   kv_indices = {plan.kv_indices.as<const std::int32_t>(), count};
   gpu.plan(shape(), plan.options,
            {.op_name = ops::batch_attention_operator(args.paged()).name,
             .device = plan.device,
-            .stream = stream,
+            .stream = launch.stream,
             .capacity = plan.capacity,
-            .workspace = plan.workspace});
+            .workspace = plan.workspace,
+            .backend = launch.backend});
   lowest_page = gpu.pages().lowest;
   highest_page = gpu.pages().highest;
   kv_indices = gpu.kv_indices();
@@ -449,11 +457,11 @@ void BatchAttention::plan(const AttentionPlanArgs& plan, const Launch& launch) {
   state.args.plan = plan;
   op::Axes axes;
   op::validate(op, &state.args, op::Phase::kPlan, axes);
-  op::select_backend(op, plan.device, launch.backend);
+  const Backend backend = op::select_backend(op, plan.device, launch.backend);
   std::unique_ptr<op::CallDump> dump;
   if (log::level() > 0) [[unlikely]] {
-    op::log_call(op, &state.args, op::Phase::kPlan, state.backend(), launch.stream);
-    dump = op::CallDump::begin(op, &state.args, op::Phase::kPlan, state.backend());
+    op::log_call(op, &state.args, op::Phase::kPlan, backend, launch.stream);
+    dump = op::CallDump::begin(op, &state.args, op::Phase::kPlan, backend);
   }
 
   copy(plan.qo_indptr, state.qo_indptr);
@@ -468,7 +476,7 @@ void BatchAttention::plan(const AttentionPlanArgs& plan, const Launch& launch) {
   axes.size[ops::kHeadDimVo] = state.args.head_dim_vo();
   axes.size[ops::kPageSize] = plan.page_size;
   state.axes = axes;
-  state.on_gpu() ? state.plan_gpu(launch.stream) : state.plan_cpu();
+  state.on_gpu() ? state.plan_gpu(launch) : state.plan_cpu();
   state.op = &op;
   if (dump != nullptr) [[unlikely]]
     dump->complete();
@@ -500,26 +508,28 @@ void BatchAttention::run(const AttentionRunArgs& run, const Launch& launch) {
   const std::size_t page_axes = paged ? 1 : 0;
   const bool hnd = state.args.plan.kv_layout == KvLayout::kHnd;
   const std::size_t token = page_axes + (hnd ? 1 : 0), head = page_axes + (hnd ? 0 : 1);
-  const auto run_backend = [&] {
-    const ops::AttentionTensors tensors{.q = &run.q,
-                                        .k = &run.k,
-                                        .v = &run.v,
-                                        .sinks = &run.sinks,
-                                        .out = &run.out,
-                                        .lse = &run.lse,
-                                        .k_stride_page = paged ? run.k.strides[0] : 0,
-                                        .k_stride_token = run.k.strides[token],
-                                        .k_stride_head = run.k.strides[head],
-                                        .v_stride_page = paged ? run.v.strides[0] : 0,
-                                        .v_stride_token = run.v.strides[token],
-                                        .v_stride_head = run.v.strides[head]};
-    state.on_gpu() ? state.gpu.run(tensors, launch) : state.cpu.run(tensors);
-  };
+  const ops::AttentionTensors tensors{.q = &run.q,
+                                      .k = &run.k,
+                                      .v = &run.v,
+                                      .sinks = &run.sinks,
+                                      .out = &run.out,
+                                      .lse = &run.lse,
+                                      .k_stride_page = paged ? run.k.strides[0] : 0,
+                                      .k_stride_token = run.k.strides[token],
+                                      .k_stride_head = run.k.strides[head],
+                                      .v_stride_page = paged ? run.v.strides[0] : 0,
+                                      .v_stride_token = run.v.strides[token],
+                                      .v_stride_head = run.v.strides[head],
+                                      .num_kv = axes[ops::kNumKv],
+                                      .qk_scale = run.q_scale * run.k_scale,
+                                      .v_scale = run.v_scale};
+  const auto run_backend = [&] { state.on_gpu() ? state.gpu.run(tensors, launch) : state.cpu.run(tensors); };
   if (log::level() == 0) [[likely]]
     return run_backend();
-  const std::uint64_t number = op::log_call(op, &state.args, op::Phase::kRun, state.backend(), launch.stream);
+  const Backend backend = state.on_gpu() ? state.gpu.backend_for(tensors) : Backend::kCpu;
+  const std::uint64_t number = op::log_call(op, &state.args, op::Phase::kRun, backend, launch.stream);
   const State::PlannedArgs planned(state);
-  const auto dump = op::CallDump::begin(op, &planned.args, op::Phase::kRun, state.backend(), launch.stream);
+  const auto dump = op::CallDump::begin(op, &planned.args, op::Phase::kRun, backend, launch.stream);
   run_backend();
   op::log_result(op, &state.args, op::Phase::kRun, number, launch.stream);
   if (dump != nullptr) dump->complete();

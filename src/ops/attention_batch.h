@@ -18,11 +18,13 @@ struct AttentionShape {
   std::span<const std::int64_t> custom_mask_indptr;
 };
 
-// k and v with their axes told apart.
+// k and v with their axes told apart; the run's scales, which multiply those of the plan.
 struct AttentionTensors {
   const TensorView *q, *k, *v, *sinks, *out, *lse;
   std::int64_t k_stride_page, k_stride_token, k_stride_head;
   std::int64_t v_stride_page, v_stride_token, v_stride_head;
+  std::int64_t num_kv;  // rows or, paged, pages of k and v
+  float qk_scale = 1, v_scale = 1;
 };
 
 }  // namespace strobe::ops

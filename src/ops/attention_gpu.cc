@@ -4,11 +4,13 @@
 #include <cmath>
 #include <cstring>
 #include <numbers>
+#include <utility>
 
 #include "core/message.h"
 #include "cpu/index_kernel.h"
 #include "cpu/rope_turns.h"
 #include "cuda/capture.h"
+#include "cuda/device.h"
 #include "cuda/rehearsal.h"
 #include "ops/attention_cuda.h"
 
@@ -30,8 +32,13 @@ std::int64_t longest(std::span<const std::int32_t> indptr) {
   return most;
 }
 
+Backend backend_of(const GpuAttention::Target& target) {
+  return cuda::serves_sm90(target.device) ? target.backend : Backend::kCudaSm80;
+}
+
 op::AttentionCudaShape cuda_shape(const AttentionShape& shape, const AttentionOptions& options,
-                                  const AttentionCapacity& capacity) {
+                                  const GpuAttention::Target& target) {
+  const AttentionCapacity& capacity = target.capacity;
   const bool fixed = capacity.declared();
   return {.q_dtype = shape.q_dtype,
           .kv_dtype = shape.kv_dtype,
@@ -46,6 +53,7 @@ op::AttentionCudaShape cuda_shape(const AttentionShape& shape, const AttentionOp
           .alibi = shape.alibi_slopes->given() || options.pos_encoding == PosEncoding::kAlibi,
           .rope = options.pos_encoding == PosEncoding::kRope,
           .deterministic = options.deterministic,
+          .backend = backend_of(target),
           .fixed = fixed,
           .max_batch_size = fixed ? capacity.max_batch_size : static_cast<int>(shape.kv_len.size()),
           .max_qo_len = !fixed                    ? static_cast<int>(longest(shape.qo_indptr))
@@ -93,7 +101,7 @@ void GpuAttention::check_capacity(const AttentionShape& shape, const AttentionCa
 void GpuAttention::plan(const AttentionShape& shape, const AttentionOptions& options, const Target& target) {
   op_name_ = target.op_name;
   check_target(target);
-  const Fixed now{.shape = cuda_shape(shape, options, target.capacity),
+  const Fixed now{.shape = cuda_shape(shape, options, target),
                   .options = options,
                   .device = target.device,
                   .capacity = target.capacity,
@@ -109,18 +117,33 @@ void GpuAttention::plan(const AttentionShape& shape, const AttentionOptions& opt
                             : "a capacity before the capture");
   fixed_ = now;
   check_capacity(shape, target.capacity);
+  if (target.device != gpu_.device) {
+    stream_.reset();
+    handed_over_.reset();
+  }
   gpu_ = op::gpu_of(target.device);
-  stream_ = target.stream;
   make_lists(shape);
+  follow_on(target.stream);
   upload(shape, target);
   set_scalars(shape, options);
   plan_workspace(target);
 }
 
 // Each request goes to the kernel that serves it, by its own query length.
+GpuAttention::Part& GpuAttention::part_for(std::int32_t qo_len) {
+  const op::AttentionCudaShape& shape = fixed_.shape;
+  const bool sm90 = shape.backend != Backend::kCudaSm80 && op::serves_sm90(shape);
+  if (sm90 && (shape.backend == Backend::kCudaSm90 || op::prefers_sm90(shape, qo_len))) return sm90_;
+  return op::serves_decode(shape, qo_len, gpu_.architecture) ? decode_ : other_;
+}
+
 void GpuAttention::make_lists(const AttentionShape& shape) {
-  decode_.requests.clear();
-  other_.requests.clear();
+  for (Part* part : {&decode_, &sm90_, &other_}) {
+    part->requests.clear();
+    part->list.clear();
+    part->extents = {};
+    part->wanted = false;
+  }
   for (std::size_t r = 0; r < shape.kv_len.size(); ++r) {
     const plan::AttentionRequest request{.request = static_cast<std::int32_t>(r),
                                          .q_row = shape.qo_indptr[r],
@@ -128,20 +151,22 @@ void GpuAttention::make_lists(const AttentionShape& shape) {
                                          .kv_base = shape.kv_indptr[r],
                                          .kv_len = shape.kv_len[r]};
     if (request.qo_len == 0) continue;
-    const bool decodes = op::serves_decode(fixed_.shape, request.qo_len, gpu_.architecture);
-    (decodes ? decode_ : other_).requests.push_back(request);
+    Part& part = part_for(request.qo_len);
+    part.requests.push_back(request);
+    part.wanted = true;
   }
-  make_decode_list();
-  make_other_list();
+  // Any plan of a fixed shape takes the same kernels. Beyond a thousand tokens a request's length changes
+  // nothing.
+  if (fixed_.shape.fixed)
+    for (int qo_len = 1; qo_len <= std::min(fixed_.shape.max_qo_len, 1024); ++qo_len)
+      part_for(qo_len).wanted = true;
+  if (decode_.wanted) make_decode_list();
+  if (sm90_.wanted) make_sm90_list();
+  if (other_.wanted) make_list(other_, op::list_options(fixed_.shape, gpu_));
 }
 
 void GpuAttention::make_decode_list() {
   const op::AttentionCudaShape& shape = fixed_.shape;
-  decode_.list.clear();
-  decode_.extents = {};
-  const bool wanted =
-      shape.fixed ? op::serves_decode(shape, 1, gpu_.architecture) : !decode_.requests.empty();
-  if (!wanted) return;
   decode_choice_ = op::choose_decode(shape, decode_.requests, gpu_);
   op::plan_decode(decode_choice_, shape, decode_.requests, decode_.list);
   decode_.extents = {.items = static_cast<std::int64_t>(decode_.list.items.size()),
@@ -154,26 +179,25 @@ void GpuAttention::make_decode_list() {
                      .slots = op::most_slots(decode_choice_, shape)};
 }
 
-void GpuAttention::make_other_list() {
+void GpuAttention::make_sm90_list() {
+  make_list(sm90_, op::sm90_list_options(fixed_.shape, gpu_));
+  sm90_list_ = op::order_sm90_list(fixed_.shape, sm90_.list, scratch_);
+}
+
+void GpuAttention::make_list(Part& part, const plan::WorkListOptions& options) {
   const op::AttentionCudaShape& shape = fixed_.shape;
-  other_.list.clear();
-  other_.extents = {};
-  const bool wanted =
-      shape.fixed ? !op::serves_decode(shape, shape.max_qo_len, gpu_.architecture) : !other_.requests.empty();
-  if (!wanted) return;
-  const plan::WorkListOptions options = op::list_options(shape, gpu_);
-  maker_.make(other_.requests, options, other_.list);
-  other_.extents = {.items = static_cast<std::int64_t>(other_.list.items.size()),
-                    .merges = static_cast<std::int64_t>(other_.list.merges.size()),
-                    .slots = other_.list.slots};
-  other_.partial_rows = other_.list.partial_rows;
+  maker_.make(part.requests, options, part.list);
+  part.extents = {.items = static_cast<std::int64_t>(part.list.items.size()),
+                  .merges = static_cast<std::int64_t>(part.list.merges.size()),
+                  .slots = part.list.slots};
+  part.partial_rows = part.list.partial_rows;
   if (!shape.fixed) return;
-  other_.extents = plan::list_capacity({.requests = shape.max_batch_size,
-                                        .query_tokens = shape.max_query_tokens,
-                                        .qo_len = shape.max_qo_len,
-                                        .kv_tokens = fixed_.capacity.max_kv_tokens},
-                                       options);
-  other_.partial_rows = std::max(options.item_rows, shape.group());
+  part.extents = plan::list_capacity({.requests = shape.max_batch_size,
+                                      .query_tokens = shape.max_query_tokens,
+                                      .qo_len = shape.max_qo_len,
+                                      .kv_tokens = fixed_.capacity.max_kv_tokens},
+                                     options);
+  part.partial_rows = std::max(options.item_rows, shape.group());
 }
 
 GpuAttention::Layout GpuAttention::layout(const AttentionShape& shape) {
@@ -188,11 +212,12 @@ GpuAttention::Layout GpuAttention::layout(const AttentionShape& shape) {
     offset = end;
     end = aligned(end + count * bytes);
   };
-  for (Part* part : {&decode_, &other_}) {
+  for (Part* part : {&decode_, &sm90_, &other_}) {
     place(part->counts, fixed ? 1 : 0, sizeof(kernel::AttentionCounts));
     place(part->items, static_cast<std::size_t>(part->extents.items), sizeof(kernel::AttentionItem));
     place(part->runs, part->list.runs.size(), sizeof(kernel::AttentionRun));
     place(part->merges, static_cast<std::size_t>(part->extents.merges), sizeof(kernel::AttentionMerge));
+    place(part->sm90_list, part == &sm90_ && part->wanted ? 1 : 0, sizeof(kernel::Sm90List));
   }
   const bool default_slopes = fixed_.shape.alibi && !shape.alibi_slopes->given();
   place(layout.custom_mask_indptr, shape.custom_mask->given() ? requests + 1 : 0, sizeof(std::int64_t));
@@ -211,7 +236,7 @@ void GpuAttention::upload(const AttentionShape& shape, const Target& target) {
   if (to == nullptr)
     fail(ErrorKind::kInvalidArgument, "{}: plan: {} bytes do not fit where a captured run reads its plan",
          op_name_, at.bytes);
-  for (const Part* part : {&decode_, &other_}) {
+  for (const Part* part : {&decode_, &sm90_, &other_}) {
     const plan::DeviceWorkList& list = part->list;
     const kernel::AttentionCounts counts{static_cast<std::int32_t>(list.items.size()),
                                          static_cast<std::int32_t>(list.merges.size())};
@@ -220,6 +245,7 @@ void GpuAttention::upload(const AttentionShape& shape, const Target& target) {
     write(to, part->runs, list.runs.data(), list.runs.size());
     write(to, part->merges, list.merges.data(), list.merges.size());
   }
+  if (sm90_.wanted) write(to, sm90_.sm90_list, &sm90_list_, 1);
   write(to, at.custom_mask_indptr, shape.custom_mask_indptr.data(), shape.custom_mask_indptr.size());
   const bool default_slopes = fixed_.shape.alibi && !shape.alibi_slopes->given();
   if (default_slopes) {
@@ -267,10 +293,9 @@ void GpuAttention::set_scalars(const AttentionShape& shape, const AttentionOptio
   params_.kv_dtype = static_cast<std::int32_t>(shape.kv_dtype);
   const float sm_scale =
       options.sm_scale != 0 ? options.sm_scale : 1 / std::sqrt(static_cast<float>(shape.head_dim_qk));
-  params_.scale = sm_scale * options.q_scale * options.k_scale;
-  params_.scale_log2 = params_.scale * std::numbers::log2e_v<float>;
+  qk_scale_ = sm_scale * options.q_scale * options.k_scale;
+  v_scale_ = options.v_scale;
   params_.logits_soft_cap = options.logits_soft_cap;
-  params_.v_scale = options.v_scale;
   params_.causal = options.mask == MaskMode::kCausal;
   params_.window_left = options.window_left;
   params_.rope_interleave = options.rope_interleave;
@@ -278,7 +303,7 @@ void GpuAttention::set_scalars(const AttentionShape& shape, const AttentionOptio
 
 void GpuAttention::plan_workspace(const Target& target) {
   std::size_t rows = 0;
-  for (Part* part : {&decode_, &other_}) {
+  for (Part* part : {&decode_, &sm90_, &other_}) {
     part->partials = rows;
     rows += static_cast<std::size_t>(part->extents.slots) * static_cast<std::size_t>(part->partial_rows);
   }
@@ -319,9 +344,21 @@ kernel::AttentionParams GpuAttention::params_of(const Part& part) const {
   return params;
 }
 
+// The copies of plans and the partial results of runs have one place on the device: where another stream than
+// the last one comes, it waits for that one.
+void GpuAttention::follow_on(Stream stream) {
+  const std::optional<Stream> former = std::exchange(stream_, stream);
+  if (!former || former->handle == stream.handle || cuda::rehearsal() != nullptr) return;
+  // A stream that is being captured does what it does at the graph's launches, which the caller orders.
+  if (cuda::is_capturing(gpu_.device, *former)) return;
+  if (handed_over_ == nullptr) handed_over_ = std::make_unique<cuda::Event>(gpu_.device);
+  handed_over_->record(*former);
+  handed_over_->hold(stream);
+}
+
 // The extents that later plans must keep to.
 void GpuAttention::note_capture(const AttentionTensors& tensors) {
-  const std::int64_t rows = tensors.q->shape[0], kv = tensors.k->shape[0];
+  const std::int64_t rows = tensors.q->shape[0], kv = tensors.num_kv;
   captured_rows_ = captured_ ? std::min(captured_rows_, rows) : rows;
   captured_kv_ = captured_ ? std::min(captured_kv_, kv) : kv;
   captured_ = true;
@@ -330,16 +367,33 @@ void GpuAttention::note_capture(const AttentionTensors& tensors) {
 void GpuAttention::run(const AttentionTensors& tensors, const Launch& launch) {
   if (cuda::rehearsal() == nullptr && cuda::is_capturing(gpu_.device, launch.stream))
     note_capture(tensors);
-  else if (launch.stream.handle != stream_.handle)
-    fail(ErrorKind::kInvalidArgument,
-         "{}: run: expected the stream that plan was given, on which its copy to the device goes before",
-         op_name_);
+  else
+    follow_on(launch.stream);
   set_tensors(tensors);
-  const kernel::AttentionParams decode = params_of(decode_), other = params_of(other_);
-  if (decode_.extents.items > 0) op::launch_attention(fixed_.shape, decode_choice_, decode, gpu_, launch);
-  if (other_.extents.items > 0) op::launch_attention(fixed_.shape, other, other_.extents.items, gpu_, launch);
+  const op::AttentionCudaShape& shape = fixed_.shape;
+  const kernel::AttentionParams decode = params_of(decode_), sm90 = params_of(sm90_),
+                                other = params_of(other_);
+  if (decode_.extents.items > 0) op::launch_attention(shape, decode_choice_, decode, gpu_, launch);
+  if (sm90_.extents.items > 0) run_sm90(sm90, launch);
+  if (other_.extents.items > 0) op::launch_attention(shape, other, other_.extents.items, gpu_, launch);
   op::launch_attention_merge(decode, decode_.extents.merges, 1, gpu_, launch);
-  op::launch_attention_merge(other, other_.extents.merges, fixed_.shape.num_kv_heads, gpu_, launch);
+  op::launch_attention_merge(sm90, sm90_.extents.merges, shape.num_kv_heads, gpu_, launch);
+  op::launch_attention_merge(other, other_.extents.merges, shape.num_kv_heads, gpu_, launch);
+}
+
+Backend GpuAttention::backend_for(const AttentionTensors& tensors) {
+  set_tensors(tensors);
+  return sm90_.wanted && op::expresses_sm90(fixed_.shape, params_, extents_) ? Backend::kCudaSm90
+                                                                             : Backend::kCudaSm80;
+}
+
+// The generic kernel takes the same list, for tensors that copies of boxes cannot express.
+void GpuAttention::run_sm90(const kernel::AttentionParams& params, const Launch& launch) {
+  const op::AttentionCudaShape& shape = fixed_.shape;
+  if (!op::expresses_sm90(shape, params, extents_))
+    return op::launch_attention(shape, params, sm90_.extents.items, gpu_, launch);
+  auto* list = reinterpret_cast<kernel::Sm90List*>(upload_.device_data() + sm90_.sm90_list);
+  op::launch_sm90(shape, params, extents_, list, sm90_.extents.items, gpu_, launch);
 }
 
 void GpuAttention::set_tensors(const AttentionTensors& tensors) {
@@ -347,6 +401,7 @@ void GpuAttention::set_tensors(const AttentionTensors& tensors) {
   const auto bytes = [](const TensorView& view) { return static_cast<std::int64_t>(size_of(view.dtype)); };
   const std::int64_t q_bytes = bytes(*tensors.q), kv_bytes = bytes(*tensors.k),
                      out_bytes = bytes(*tensors.out);
+  extents_ = {.q_rows = tensors.q->shape[0], .kv_rows = tensors.num_kv};
   params.q = tensors.q->as<const char>();
   params.q_stride_token = tensors.q->strides[0] * q_bytes;
   params.q_stride_head = tensors.q->strides[1] * q_bytes;
@@ -366,6 +421,9 @@ void GpuAttention::set_tensors(const AttentionTensors& tensors) {
   params.lse_stride_token = tensors.lse->strides[0] * static_cast<std::int64_t>(sizeof(float));
   params.lse_stride_head = tensors.lse->strides[1] * static_cast<std::int64_t>(sizeof(float));
   params.sinks = tensors.sinks->given() ? tensors.sinks->as<const float>() : nullptr;
+  params.scale = qk_scale_ * tensors.qk_scale;
+  params.scale_log2 = params.scale * std::numbers::log2e_v<float>;
+  params.v_scale = v_scale_ * tensors.v_scale;
 }
 
 }  // namespace strobe::ops

@@ -2,14 +2,18 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
 
+#include "cuda/event.h"
 #include "cuda/pinned_upload.h"
 #include "ops/attention_batch.h"
 #include "ops/attention_cuda_shape.h"
 #include "ops/attention_decode_cuda.h"
+#include "ops/attention_sm90_cuda.h"
 #include "ops/cuda_rows.h"
 #include "plan/device_work_list.h"
 
@@ -23,6 +27,7 @@ class GpuAttention {
     Stream stream;
     AttentionCapacity capacity;
     TensorView workspace;
+    Backend backend = Backend::kAuto;  // that the caller has asked for
   };
   // The lowest and highest page number of a plan; -1 as the highest: there are none.
   struct Pages {
@@ -36,6 +41,8 @@ class GpuAttention {
 
   std::size_t workspace_bytes() const { return workspace_bytes_; }
   const Pages& pages() const { return pages_; }
+  // Whose kernels a run takes: kCudaSm90 where any of them is Hopper's own.
+  Backend backend_for(const AttentionTensors& tensors);
   // The page numbers of the last plan, until the next but one.
   std::span<const std::int32_t> kv_indices() const { return kv_indices_; }
 
@@ -55,10 +62,11 @@ class GpuAttention {
     plan::DeviceWorkList list;
     plan::ListCapacity extents{};  // of the list on the device, and of the grids; 0 items: nothing to launch
     std::int32_t partial_rows = 0;
-    std::size_t counts = 0, items = 0, runs = 0, merges = 0;  // offsets in the upload
-    std::size_t partials = 0;                                 // rows of partial results before this part's
+    bool wanted = false;  // by this plan or, where shapes are fixed, by any
+    std::size_t counts = 0, items = 0, runs = 0, merges = 0, sm90_list = 0;  // offsets in the upload
+    std::size_t partials = 0;  // rows of partial results before this part's
   };
-  // Offsets in the upload of what both parts read.
+  // Offsets in the upload of what all parts read.
   struct Layout {
     std::size_t kv_indices, custom_mask_indptr, alibi_slopes, rope_turns, bytes;
   };
@@ -67,23 +75,33 @@ class GpuAttention {
   void check_capacity(const AttentionShape& shape, const AttentionCapacity& capacity) const;
   void make_lists(const AttentionShape& shape);
   void make_decode_list();
+  void make_sm90_list();
   void make_other_list();
+  Part& part_for(std::int32_t qo_len);
+  // The part's list in the options' cut, and the most that a plan's list may be where its shape is fixed.
+  void make_list(Part& part, const plan::WorkListOptions& options);
   Layout layout(const AttentionShape& shape);
   void upload(const AttentionShape& shape, const Target& target);
   void set_scalars(const AttentionShape& shape, const AttentionOptions& options);
   void plan_workspace(const Target& target);
+  void run_sm90(const kernel::AttentionParams& params, const Launch& launch);
   void note_capture(const AttentionTensors& tensors);
+  void follow_on(Stream stream);
   void set_tensors(const AttentionTensors& tensors);
   kernel::AttentionParams params_of(const Part& part) const;
 
   std::string_view op_name_;
   op::Gpu gpu_{};
-  Stream stream_;
+  std::optional<Stream> stream_;              // of the last plan or run
+  std::unique_ptr<cuda::Event> handed_over_;  // where another stream takes over
   Fixed fixed_{};
   bool captured_ = false;
   std::int64_t captured_rows_ = 0, captured_kv_ = 0;  // the least extents of captured q and k
 
-  Part decode_, other_;
+  Part decode_, sm90_, other_;
+  kernel::Sm90List sm90_list_{};
+  op::AttentionExtents extents_{};  // of the run's tensors
+  std::vector<kernel::AttentionItem> scratch_;
   op::DecodeChoice decode_choice_;
   plan::DeviceListMaker maker_;
 
@@ -92,7 +110,8 @@ class GpuAttention {
   Pages pages_;
   std::size_t workspace_bytes_ = 0;
   cuda::DeviceBuffer workspace_;
-  kernel::AttentionParams params_{};  // what both parts have in common
+  kernel::AttentionParams params_{};  // what the parts have in common
+  float qk_scale_ = 1, v_scale_ = 1;  // the plan's
 };
 
 }  // namespace strobe::ops

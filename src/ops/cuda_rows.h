@@ -34,7 +34,7 @@ class VectorWidth {
  public:
   explicit VectorWidth(std::int64_t most) : elements_(most) {}
   VectorWidth& extent(std::int64_t elements) {
-    while (elements_ > 1 && elements % elements_ != 0) elements_ /= 2;
+    while (elements_ > 1 && !is_multiple(elements, elements_)) elements_ /= 2;
     return *this;
   }
   VectorWidth& address(const void* data, Dtype dtype) {
@@ -56,8 +56,12 @@ class VectorWidth {
     const auto access = [&] {
       return std::min<std::int64_t>(16, elements_ * static_cast<std::int64_t>(size_of(dtype)));
     };
-    while (elements_ > 1 && distance % access() != 0) elements_ /= 2;
+    while (elements_ > 1 && !is_multiple(distance, access())) elements_ /= 2;
     return *this;
+  }
+  // Of a power of two, without a division: a launch asks this a dozen times.
+  static constexpr bool is_multiple(std::int64_t value, std::int64_t power) {
+    return (value & (power - 1)) == 0;
   }
   std::int64_t elements_;
 };

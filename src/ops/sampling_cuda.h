@@ -11,13 +11,16 @@ namespace strobe::op {
 struct SamplingShape {
   Dtype dtype = Dtype::kF32;
   std::int64_t rows = 0, vocab_size = 0;
-  int vector = 1;  // elements that an access may have
+  int vector = 1;      // elements that an access may have
+  bool keeps = false;  // the row is looked at several times
 };
 
 struct SamplingChoice {
   int vector = 1, cluster = 1;
-  int warp_steps = 0;      // vectors of a lane
+  int segments = 0, segment_batches = 1, segment_columns = 0;
+  int segments_ahead = 0;  // that a warp brings to L2
   bool keeps_row = false;  // in shared memory
+  int list_capacity = 0;   // tokens
   int shared_bytes = 0;
 };
 

@@ -34,7 +34,8 @@ set(STROBE_EMULATION_CACHE ${STROBE_EMULATION_OUTPUT}/cache-${digest})
 
 add_library(emulated_nvrtc SHARED fake/compiler/nvrtc.cc fake/compiler/front_end.cc fake/compiler/host_compiler.cc)
 add_library(emulated_cuda SHARED fake/driver/code.cc fake/driver/device.cc fake/driver/error.cc fake/driver/fiber.cc
-                                 fake/driver/grid.cc fake/driver/memory.cc fake/driver/stream.cc)
+                                 fake/driver/grid.cc fake/driver/grid_barriers.cc fake/driver/grid_boxes.cc fake/driver/grid_products.cc
+                                 fake/driver/memory.cc fake/driver/stream.cc)
 target_link_libraries(emulated_cuda PRIVATE strobe_static ${CMAKE_DL_LIBS})
 set_target_properties(emulated_nvrtc PROPERTIES OUTPUT_NAME nvrtc SOVERSION 13)
 set_target_properties(emulated_cuda PROPERTIES OUTPUT_NAME cuda SOVERSION 1)
@@ -53,7 +54,7 @@ function(strobe_emulated_tests_with prefix name)
                        PROPERTIES TIMEOUT 600 LABELS emulated)
   # gtest_discover_tests takes no list as a property: this file is read after the one that adds the tests.
   set(environment LD_LIBRARY_PATH=${STROBE_EMULATION_OUTPUT} STROBE_NVRTC=$<TARGET_FILE:emulated_nvrtc>
-                  STROBE_CACHE_DIR=${STROBE_EMULATION_CACHE} STROBE_CUBLASLT=none STROBE_CUPTI=none ${ARGN})
+                  STROBE_CACHE_DIR=${STROBE_EMULATION_CACHE} STROBE_CUBLASLT=none STROBE_CUPTI=none STROBE_DISABLE_SM90=1 ${ARGN})  # wgmma is not emulated
   set(file ${STROBE_EMULATION_OUTPUT}/${prefix}${name}.cmake)
   file(GENERATE OUTPUT ${file} CONTENT "set_tests_properties(\${${prefix}${name}} PROPERTIES ENVIRONMENT \"${environment}\")\n")
   set_property(DIRECTORY APPEND PROPERTY TEST_INCLUDE_FILES ${file})

@@ -96,6 +96,22 @@ def test_read_only_arrays_are_inputs_and_no_outputs():
             strobe.rmsnorm(x, w, out=x)
 
 
+def test_index_arrays_of_another_width_are_converted():
+    q = np.random.default_rng(1).standard_normal((3, 1, 8)).astype(np.float32)
+    want = strobe.apply_rope(q, q, np.int32([0, 3]), np.int32([5]))[0]
+    got = strobe.apply_rope(q, q, np.int64([0, 3]), np.uint8([5]))[0]
+    np.testing.assert_array_equal(got, want)
+    v = q.copy()
+    s = np.zeros((3, 1), np.float16)
+    np.testing.assert_allclose(strobe.merge_state(q, s, v, s.astype(np.float64))[0], q, rtol=1e-6)
+    with pytest.raises(ValueError, match="apply_rope: offsets: expected whole numbers of 32 bits, got larger ones"):
+        strobe.apply_rope(q, q, np.int64([0, 3]), np.int64([1 << 40]))
+    with pytest.raises(ValueError, match="apply_rope: indptr: expected dtype i32, got f32"):
+        strobe.apply_rope(q, q, np.float32([0, 3]), np.int32([5]))
+    with pytest.raises(ValueError, match="merge_state_in_place: s: expected dtype f32, got f16"):  # it is written
+        strobe.merge_state_in_place(q, s, v, s)
+
+
 def test_overlapping_output():
     memory = np.zeros(12, np.float32)
     with pytest.raises(ValueError, match="rmsnorm: out: expected memory apart from input or exactly its view"):

@@ -11,9 +11,11 @@ from types import ModuleType
 from typing import Any, Callable
 
 import strobe
+from strobe import jit
 from strobe._errors import unsupported, unsupported_class
 
-from ._names import NAMES, VERSION
+from . import _engines
+from ._names import GENERATORS, NAMES, VERSION
 
 _BACKENDS = ("auto", "fa2", "fa3", "cuda/sm80", "cuda/sm90", "cpu")
 
@@ -67,6 +69,10 @@ def _submodule(module: str, names: list[str]) -> ModuleType:
         found = import_module(f"strobe.{module}")
     except ModuleNotFoundError:
         found = ModuleType(f"flashinfer.{module}", "Not there yet: what it holds raises strobe.Unsupported.")
+    for name in GENERATORS.get(module, "").split():
+        setattr(found, name, getattr(jit, name))
+    for name, value in _engines.EXTRAS.get(module, {}).items():
+        setattr(found, name, value)
     for name in names:
         if hasattr(found, name):
             _answers(getattr(found, name), there=not hasattr(getattr(found, name), "missing"))
@@ -92,15 +98,16 @@ def install() -> ModuleType:
     top.__strobe__ = True
     modules = {name: _submodule(name, names.split()) for name, names in NAMES.items()}
     modules["utils"] = import_module("strobe.utils")
-    modules["jit"] = import_module("strobe.jit")
-    modules["jit.core"] = modules["jit.attention"] = modules["jit"]
+    modules.update({name: jit for name in ("jit", "jit.attention", "jit.attention.pytorch", "jit.core")})
+    modules.update({"jit.env": _engines.jit_env(), "jit.utils": _engines.jit_utils(), **_engines.triton()})
     for name, names in NAMES.items():
         for attribute in names.split():
             setattr(top, attribute, getattr(modules[name], attribute))
     top.next_positive_power_of_2 = modules["utils"].next_positive_power_of_2
     for name, module in modules.items():
         sys.modules[f"flashinfer.{name}"] = module
-        if "." not in name and not hasattr(top, name):
-            setattr(top, name, module)
+        parent, _, child = name.rpartition(".")
+        if not hasattr(modules[parent] if parent else top, child):
+            setattr(modules[parent] if parent else top, child, module)
     sys.modules["flashinfer"] = top
     return top

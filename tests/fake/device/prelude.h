@@ -88,6 +88,8 @@ EMULATED unsigned __float_as_uint(float x) { return emulated::bits_as<unsigned>(
 EMULATED float __uint_as_float(unsigned x) { return emulated::bits_as<float>(x); }
 EMULATED float __int_as_float(int x) { return emulated::bits_as<float>(x); }
 
+EMULATED int __popc(unsigned x) { return __builtin_popcount(x); }
+
 // Byte i of the result is the one of (x, y)'s eight that hexadecimal digit i of `digits` names.
 EMULATED unsigned __byte_perm(unsigned x, unsigned y, unsigned digits) {
   const unsigned long long both = static_cast<unsigned long long>(y) << 32 | x;
