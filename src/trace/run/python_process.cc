@@ -22,6 +22,11 @@ std::string make_folder() {
   return name;
 }
 
+// A path stays the same file in the folder that the process gets; a name is looked for in PATH.
+std::string from_anywhere(const std::string& program) {
+  return program.find('/') == std::string::npos ? program : fs::absolute(program).string();
+}
+
 Json json_of(const std::vector<Slot>& slots) {
   Json list = Json::array();
   for (const Slot& slot : slots)
@@ -44,8 +49,8 @@ PythonProcess::PythonProcess(const std::string& python, const Program& program, 
     for (const SourceFile& source : program.sources)
       write_file(fs::path(folder_) / source.path, source.content);
     child_ = std::make_unique<Child>(
-        std::vector<std::string>{python, "-B", "-u", "-c", std::string(kWorkerSource)}, folder_,
-        sets.descriptor(), limits);
+        std::vector<std::string>{from_anywhere(python), "-B", "-u", "-c", std::string(kWorkerSource)},
+        folder_, sets.descriptor(), limits);
     const Child::Answer answer = ask({{"do", "load"},
                                       {"folder", folder_},
                                       {"file", program.file},
