@@ -30,6 +30,8 @@ class CudaAttentionSm90 : public test::GpuTest {
   }
 };
 
+using CudaAttentionSm90Slow = CudaAttentionSm90;
+
 Launch forced(Stream stream) { return {stream, Backend::kCudaSm90}; }
 
 op::CheckResult check_batch(ops::BatchAttentionArgs& args, const std::string& label, const GpuRun& how = {}) {
@@ -68,45 +70,76 @@ void expect_routine_matches(const char* name, const Values& values, const GpuRun
   expect_matches(*static_cast<ops::BatchAttentionArgs*>(problem.args.get()), label, how);
 }
 
-TEST_F(CudaAttentionSm90, RaggedMatchesTheReferenceOverHeadDimsAndTypes) {
+// Heads, and requests of one tile: few products for the emulated GPU.
+const Values kSmall = {
+    {"batch_size", "1"}, {"qo_len", "20"}, {"kv_len", "140"}, {"num_qo_heads", "1"}, {"num_kv_heads", "1"}};
+
+Values with(Values values, const Values& more) {
+  values.insert(values.end(), more.begin(), more.end());
+  return values;
+}
+
+TEST_F(CudaAttentionSm90, MatchesTheReferenceOverHeadDims) {
+  for (auto [qk, vo] : {std::pair{"64", "64"}, {"96", "96"}, {"128", "128"}, {"192", "128"}, {"256", "256"}})
+    expect_routine_matches("batch_prefill_ragged", with(kSmall, {{"head_dim_qk", qk}, {"head_dim_vo", vo}}));
+}
+
+TEST_F(CudaAttentionSm90, MatchesTheReferenceInF16WithoutMask) {
+  expect_routine_matches(
+      "batch_prefill_ragged",
+      with(kSmall, {{"dtype", "f16"}, {"causal", "false"}, {"head_dim_qk", "64"}, {"head_dim_vo", "64"}}));
+}
+
+TEST_F(CudaAttentionSm90, MatchesTheReferenceOverPagesAndLayouts) {
+  for (const char* layout : {"NHD", "HND"})
+    for (const char* page_size : {"1", "16", "48"})
+      expect_routine_matches("batch_prefill_paged", with(kSmall, {{"num_kv_heads", "1"},
+                                                                  {"num_qo_heads", "2"},
+                                                                  {"page_size", page_size},
+                                                                  {"kv_layout", layout},
+                                                                  {"head_dim_qk", "128"},
+                                                                  {"head_dim_vo", "128"}}));
+}
+
+// Head dims, types, masks, pages and groups against each other.
+TEST_F(CudaAttentionSm90Slow, MatchesTheReferenceOverEverything) {
   for (const char* dtype : {"f16", "bf16"})
     for (auto [qk, vo] :
          {std::pair{"64", "64"}, {"96", "96"}, {"128", "128"}, {"192", "128"}, {"256", "256"}})
-      for (const char* causal : {"true", "false"})
-        expect_routine_matches("batch_prefill_ragged", {{"dtype", dtype},
-                                                        {"batch_size", "2"},
-                                                        {"qo_len", "150"},
-                                                        {"kv_len", "290"},
-                                                        {"lengths", "random"},
-                                                        {"causal", causal},
-                                                        {"num_qo_heads", "2"},
-                                                        {"num_kv_heads", "1"},
-                                                        {"head_dim_qk", qk},
-                                                        {"head_dim_vo", vo}});
+      for (const char* causal : {"true", "false"}) {
+        const Values values = {{"dtype", dtype},      {"batch_size", "3"},   {"qo_len", "300"},
+                               {"kv_len", "700"},     {"lengths", "random"}, {"causal", causal},
+                               {"num_qo_heads", "6"}, {"num_kv_heads", "3"}, {"head_dim_qk", qk},
+                               {"head_dim_vo", vo}};
+        expect_routine_matches("batch_prefill_ragged", values);
+        for (const char* layout : {"NHD", "HND"})
+          for (const char* page_size : {"1", "8", "16", "48", "64", "256"})
+            expect_routine_matches("batch_prefill_paged",
+                                   with(values, {{"page_size", page_size}, {"kv_layout", layout}}));
+      }
 }
 
-TEST_F(CudaAttentionSm90, PagesOfAnySizeAndBothLayouts) {
-  for (const int page_size : {1, 16, 48, 256})
-    for (const KvLayout layout : {KvLayout::kNhd, KvLayout::kHnd})
-      expect_routine_matches("batch_prefill_paged", {{"batch_size", "2"},
-                                                     {"qo_len", "70"},
-                                                     {"kv_len", "300"},
-                                                     {"lengths", "random"},
-                                                     {"page_size", page_size == 1    ? "1"
-                                                                   : page_size == 16 ? "16"
-                                                                   : page_size == 48 ? "48"
-                                                                                     : "256"},
-                                                     {"kv_layout", layout == KvLayout::kNhd ? "NHD" : "HND"},
-                                                     {"num_qo_heads", "2"},
-                                                     {"num_kv_heads", "1"},
-                                                     {"head_dim_qk", "128"},
-                                                     {"head_dim_vo", "128"}});
+TEST_F(CudaAttentionSm90Slow, LongKvIsSplitAndMerged) {
+  for (const bool deterministic : {false, true}) {
+    AttentionBatch batch({{.qo_len = 20, .kv_len = 9000}},
+                         {.num_qo_heads = 2, .num_kv_heads = 1, .head_dim = 64});
+    batch.plan.options.deterministic = deterministic;
+    expect_matches(batch, deterministic ? "split, deterministic" : "split");
+  }
 }
 
-// Groups whose packs are the whole group, a part of it, a single head, and larger than a tile.
+// Groups whose packs are a part of them, and single heads.
 TEST_F(CudaAttentionSm90, GroupsOfAnySize) {
-  for (const int group : {1, 4, 6, 7, 128}) {
-    AttentionBatch batch({{.qo_len = 9, .kv_len = 140}, {.qo_len = 33, .kv_len = 33}},
+  for (const int group : {6, 7}) {
+    AttentionBatch batch({{.qo_len = 9, .kv_len = 40}},
+                         {.num_qo_heads = group, .num_kv_heads = 1, .head_dim = 64});
+    expect_matches(batch, "group " + std::to_string(group));
+  }
+}
+
+TEST_F(CudaAttentionSm90Slow, GroupsOfAnySize) {
+  for (const int group : {1, 3, 4, 6, 8, 48, 128}) {
+    AttentionBatch batch({{.qo_len = 9, .kv_len = 140}, {.qo_len = 133, .kv_len = 133}},
                          {.num_qo_heads = 2 * group, .num_kv_heads = 2, .head_dim = 64});
     expect_matches(batch, "group " + std::to_string(group));
   }
@@ -114,8 +147,8 @@ TEST_F(CudaAttentionSm90, GroupsOfAnySize) {
 
 TEST_F(CudaAttentionSm90, WindowsAndSinks) {
   const std::vector<float> sinks = {1, -1};
-  for (const int window : {0, 100, 200}) {
-    AttentionBatch batch({{.qo_len = 140, .kv_len = 500}, {.qo_len = 3, .kv_len = 200}},
+  for (const int window : {0, 200}) {
+    AttentionBatch batch({{.qo_len = 30, .kv_len = 500}, {.qo_len = 3, .kv_len = 150}},
                          {.num_qo_heads = 2, .num_kv_heads = 2, .head_dim = 64});
     batch.plan.options.window_left = window;
     batch.plan.options.v_scale = 0.5f;
@@ -133,12 +166,9 @@ TEST_F(CudaAttentionSm90, RequestsWithoutTokens) {
 
 // Few rows on long KV: the list splits it, and the merge puts the pieces together.
 TEST_F(CudaAttentionSm90, LongKvIsSplitAndMerged) {
-  for (const bool deterministic : {false, true}) {
-    AttentionBatch batch({{.qo_len = 20, .kv_len = 9000}},
-                         {.num_qo_heads = 2, .num_kv_heads = 1, .head_dim = 64});
-    batch.plan.options.deterministic = deterministic;
-    expect_matches(batch, deterministic ? "split, deterministic" : "split");
-  }
+  AttentionBatch batch({{.qo_len = 20, .kv_len = 700}},
+                       {.num_qo_heads = 2, .num_kv_heads = 1, .head_dim = 64});
+  expect_matches(batch, "split");
 }
 
 // Behind a request's last token lies whatever was there before.
@@ -151,7 +181,7 @@ TEST_F(CudaAttentionSm90, StaleNanBehindTheLastTokenNeverMatters) {
 
 TEST_F(CudaAttentionSm90, NanAndInfReachWhoAttendsToThem) {
   for (const int window : {-1, 40}) {
-    AttentionBatch batch({{.qo_len = 30, .kv_len = 300}});
+    AttentionBatch batch({{.qo_len = 30, .kv_len = 300}}, {.num_qo_heads = 1, .num_kv_heads = 1});
     batch.plan.options.window_left = window;
     batch.poison_kv_token(0, 299);  // the last query token alone sees it
     batch.poison_kv_token(0, 235);
@@ -180,7 +210,7 @@ TEST_F(CudaAttentionSm90, GrowingMaximaAreFollowed) {
 }
 
 TEST_F(CudaAttentionSm90, ForgottenPartsFailTheCheck) {
-  AttentionBatch batch({{.qo_len = 70, .kv_len = 200}});
+  AttentionBatch batch({{.qo_len = 30, .kv_len = 100}}, {.num_qo_heads = 1, .num_kv_heads = 1});
   ops::BatchAttentionArgs args{batch.plan, batch.run};
   const op::Operator& op = ops::batch_attention_operator(true);
   const auto passes_when = [&](auto change, auto restore) {
@@ -213,8 +243,12 @@ TEST_F(CudaAttentionSm90, UnalignedOperandsTakeTheGenericKernel) {
 }
 
 TEST_F(CudaAttentionSm90, SingleRequests) {
-  test::expect_routine_matches_on_gpu(
-      "single_prefill", {{"qo_len", "140"}, {"kv_len", "200"}, {"num_qo_heads", "2"}, {"num_kv_heads", "1"}});
+  test::expect_routine_matches_on_gpu("single_prefill", {{"qo_len", "40"},
+                                                         {"kv_len", "60"},
+                                                         {"num_qo_heads", "1"},
+                                                         {"num_kv_heads", "1"},
+                                                         {"head_dim_qk", "64"},
+                                                         {"head_dim_vo", "64"}});
 }
 
 // The batch's operands on the GPU, planned and run there again and again.
@@ -251,12 +285,12 @@ class GpuBatch {
 };
 
 TEST_F(CudaAttentionSm90, DeterministicBitsDependOnTheRequestAlone) {
-  const RequestShape request = {.qo_len = 70, .kv_len = 400};
+  const RequestShape request = {.qo_len = 30, .kv_len = 200};
   const BatchShape shape = {.num_qo_heads = 2, .num_kv_heads = 1};
   std::vector<char> alone;
   for (int round = 0; round < 3; ++round) {
     std::vector<RequestShape> shapes = {request};
-    for (int i = 0; i < round; ++i) shapes.push_back({.qo_len = 1 + 80 * i, .kv_len = 100 + 200 * i});
+    for (int i = 0; i < round; ++i) shapes.push_back({.qo_len = 1 + 30 * i, .kv_len = 40 + 100 * i});
     AttentionBatch batch(shapes, shape);
     batch.plan.options.deterministic = true;
     batch.copy_request(0, AttentionBatch({request}, {.num_qo_heads = 2, .num_kv_heads = 1, .seed = 99}));

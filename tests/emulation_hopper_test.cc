@@ -70,13 +70,14 @@ struct Boxes {
   cuda::TensorMap map(const cuda::DeviceBuffer& buffer) const {
     const auto rows = static_cast<std::uint64_t>(rows_);
     constexpr std::uint64_t kRowBytes = kColumns * sizeof(Bf16);
-    return cuda::tensor_map({.address = buffer.data(),
-                             .type = cuda::TensorMapType::kBf16,
-                             .rank = 4,
-                             .sizes = {kColumns, rows, 1, 1},
-                             .strides_bytes = {kRowBytes, rows * kRowBytes, rows * kRowBytes},
-                             .box = {kColumns, kBoxRows, 1, 1},
-                             .swizzle = cuda::TensorMapSwizzle::k128Bytes});
+    return cuda::tensor_map(
+        {.address = buffer.data(),
+         .type = cuda::TensorMapType::kBf16,
+         .rank = 5,
+         .sizes = {kColumns, rows, 1, 1, 1},
+         .strides_bytes = {kRowBytes, rows * kRowBytes, rows * kRowBytes, rows * kRowBytes},
+         .box = {kColumns, kBoxRows, 1, 1, 1},
+         .swizzle = cuda::TensorMapSwizzle::k128Bytes});
   }
   std::vector<float> run(const std::string& body, int threads = 160) const {
     const jit::NvrtcOutput output = compile(kBoxPrologue + body + "\n}\n");
@@ -120,7 +121,7 @@ constexpr char kOneBox[] = R"(
     init_barrier(full, 1);
     publish_barriers();
     arrive_expecting(full, 1024);
-    copy_box(tile, params.in.map, full, 0, 4, 0, 0, Keep::kFirstToGo);
+    copy_box(tile, params.in.map, {0, 4, 0, 0, 0}, full, Keep::kFirstToGo);
   }
   __syncthreads();
   wait_for_phase(full, 0);
@@ -169,7 +170,7 @@ TEST(EmulatedHopperFault, ABlockThatEndsBeforeItsCopies) {
       init_barrier(full, 1);
       publish_barriers();
       arrive_expecting(full, 1024);
-      copy_box(tile, params.in.map, full, 0, 0, 0, 0, Keep::kFirstToGo);
+      copy_box(tile, params.in.map, {0, 0, 0, 0, 0}, full, Keep::kFirstToGo);
     })"),
               HasSubstr("has ended while a copy"));
 }
@@ -188,7 +189,7 @@ constexpr char kRing[] = R"(
       wait_for_phase(empty + 8 * place, box / 2 % 2 ^ 1);
       if (is_elected()) {
         arrive_expecting(full + 8 * place, 1024);
-        copy_box(tile + 1024 * place, params.in.map, full + 8 * place, 0, 8 * box, 0, 0, Keep::kLastToGo);
+        copy_box(tile + 1024 * place, params.in.map, {0, 8 * box, 0, 0, 0}, full + 8 * place, Keep::kLastToGo);
       }
     }
     return;
@@ -242,7 +243,7 @@ TEST(EmulatedHopper, ABoxGoesToGlobalMemory) {
   }
   __syncthreads();
   if (i == 0) {
-    store_box(params.out.map, tile, 0, 8, 0, 0);
+    store_box(params.out.map, {0, 8, 0, 0, 0}, tile);
     end_store_group();
     wait_for_stores();
   })");
@@ -262,7 +263,7 @@ constexpr char kStore[] = R"(
   order_before_async();
   __syncthreads();
   if (i == 0) {
-    store_box(params.out.map, tile, 0, 0, 0, 0);
+    store_box(params.out.map, {0, 0, 0, 0, 0}, tile);
     end_store_group();
     wait_for_store_reads();
   })";
@@ -302,7 +303,7 @@ constexpr char kProduct[] = R"(
     publish_barriers();
     arrive_expecting(full, 8192);
     for (int box = 0; box < 8; ++box)
-      copy_box(tile + 1024 * box, params.in.map, full, 0, 8 * box, 0, 0, Keep::kFirstToGo);
+      copy_box(tile + 1024 * box, params.in.map, {0, 8 * box, 0, 0, 0}, full, Keep::kFirstToGo);
   }
   __syncthreads();
   if (i >= 128) return;
@@ -321,14 +322,14 @@ constexpr char kProduct[] = R"(
       for (int e = 0; e < 2; ++e)
         params.sums[(16 * warp + 8 * h + g) * 64 + 8 * j + 2 * c + e] = d[4 * j + 2 * h + e];)";
 constexpr char kFromShared[] = R"(
-    multiply<Dtype::kBf16>(d, advance<32>(place_along_k(tile), k), advance<32>(place_along_k(tile), k), k > 0);)";
+    multiply<Dtype::kBf16>(d, advance<32>(place_along_k(tile, 1024), k), advance<32>(place_along_k(tile, 1024), k), k > 0);)";
 constexpr char kFromRegisters[] = R"(
     uint32_t a[4];
     for (int word = 0; word < 4; ++word) {
       const int row = 16 * warp + g + word % 2 * 8, column = 16 * k + 2 * c + word / 2 * 8;
       a[word] = pair_of<Dtype::kBf16>(element(tile, row, column), element(tile, row, column + 1));
     }
-    multiply<Dtype::kBf16>(d, a, advance<2048>(place_across_k(tile, 8192), k), k > 0);)";
+    multiply<Dtype::kBf16>(d, a, advance<2048>(place_across_k(tile, 8192, 1024), k), k > 0);)";
 
 std::string product(const char* multiply) { return with(kProduct, "#multiply", multiply); }
 

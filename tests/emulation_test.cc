@@ -355,6 +355,52 @@ TEST(EmulationFault, BlocksThatReadWhatAnotherWrites) {
       HasSubstr("nothing to order the two"));
 }
 
+// Every block writes its numbers; the one that `counts` finds to be the last of three adds them up.
+std::string last_block_adds(const std::string& barrier, const std::string& counts) {
+  return R"(
+    auto* counter = reinterpret_cast<uint32_t*>(params.out + 3 * 128);
+    __shared__ uint32_t before;
+    params.out[blockIdx.x * 128 + 127 - i] = params.in[i];)" +
+         barrier + "if (i == 0) before = " + counts + R"(;
+    __syncthreads();
+    if (before + 1 != 3) return;
+    params.out[i] += params.out[128 + i] + params.out[256 + i];
+    if (i == 0) set_global(counter, 0);)";
+}
+
+TEST(Emulation, TheLastBlockToComeSeesWhatTheOthersHaveReleased) {
+  Buffers buffers(3 * kThreads + 1);
+  buffers.out.upload(std::vector<std::byte>(Buffers::bytes(3 * kThreads + 1)));
+  cuda::launch(kernel(last_block_adds("__syncthreads();", "add_release_acquire(counter, 1)")), {.grid = {3}},
+               buffers.params());
+  const std::vector<float> out = buffers.result();
+  for (int i = 0; i < kThreads; ++i)
+    EXPECT_EQ(out[static_cast<std::size_t>(i)], static_cast<float>(3 * (127 - i)));
+  EXPECT_EQ(out.back(), 0.0f);
+}
+
+TEST(EmulationFault, ABlockThatReleasesWhatOtherThreadsMayNotHaveWritten) {
+  Buffers buffers(3 * kThreads + 1);
+  buffers.out.upload(std::vector<std::byte>(Buffers::bytes(3 * kThreads + 1)));
+  const auto fault = [&](const std::string& body) -> std::string {
+    try {
+      cuda::launch(kernel(body), {.grid = {3}}, buffers.params());
+      buffers.result();
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "no fault";
+  };
+  EXPECT_THAT(fault(last_block_adds("", "add_release_acquire(counter, 1)")),
+              HasSubstr("nothing to order the two"));
+}
+
+TEST(EmulationFault, ABlockThatDoesNotWaitForTheOthers) {
+  EXPECT_THAT(fault_of(last_block_adds("__syncthreads();", "add_release_acquire(counter, 1) * 0 + 2"),
+                       {.grid = {3}}, 3 * kThreads + 1),
+              HasSubstr("nothing to order the two"));
+}
+
 TEST(EmulationFault, GlobalMemoryBeforeTheKernelBeforeHasEnded) {
   EXPECT_THAT(fault_of("params.out[i] = params.in[i];", {.pdl = true}),
               HasSubstr("before it waits for the kernel before"));

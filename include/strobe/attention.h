@@ -185,6 +185,15 @@ class STROBE_API BatchAttention {
   BatchAttention& operator=(BatchAttention&&) noexcept;
 
   void plan(const AttentionPlanArgs& args, const Launch& launch = {});
+  // The same from index arrays that are on the GPU `args.device`, without a look at them from the host: a
+  // kernel makes the list that `plan` would make of them. It reads them when the stream comes to it, and may
+  // be captured itself (but for the first call), so that replays follow the lengths of the moment. kv_indices
+  // is not copied: it is read by every run. What the host cannot know is declared: `capacity`; `q` of the
+  // runs has max_query_tokens rows at least. For what the decode kernel serves (kUnsupported says so
+  // otherwise): few query tokens of f16 or bf16, no custom mask, ALiBi only with slopes. A request whose
+  // numbers contradict each other or the capacity gets no work, and its rows of `out` stay as they are; page
+  // numbers are not checked. STROBE_CHECK_INDICES=1 finds both.
+  void plan_on_device(const AttentionPlanArgs& args, const Launch& launch = {});
   void run(const AttentionRunArgs& args, const Launch& launch = {});
 
   // Bytes of workspace that `run` uses for the current plan: partial results and every worker's scratch.

@@ -25,6 +25,17 @@ STROBE_DEVICE uint32_t add_global(uint32_t* global, uint32_t value) {
   return before;
 }
 
+// The same, between blocks: what this thread has done before, and what its block had done before their last
+// barrier, is seen by those who add later, and by their blocks behind their next barrier.
+STROBE_DEVICE uint32_t add_release_acquire(uint32_t* global, uint32_t value) {
+  uint32_t before;
+  asm volatile("atom.acq_rel.gpu.global.add.u32 %0, [%1], %2;"
+               : "=r"(before)
+               : "l"(global), "r"(value)
+               : "memory");
+  return before;
+}
+
 // Sets what others add to.
 STROBE_DEVICE void set_global(uint32_t* global, uint32_t value) {
   asm volatile("st.relaxed.gpu.global.u32 [%0], %1;" ::"l"(global), "r"(value) : "memory");

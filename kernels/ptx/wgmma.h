@@ -9,7 +9,7 @@
 //   a[0] = A[16 w + g][2c, 2c + 1], a[1] = that of row + 8, a[2] and a[3] = those of column + 8.
 //
 // Operands in shared memory are made of panels whose rows are 128 bytes, 64 elements, permuted as
-// ptx/tensor_copy.h says; panels begin at multiples of 1024 bytes.
+// ptx/tensor_copy.h says; panels, and every eight rows of one, begin at multiples of 1024 bytes.
 #pragma once
 
 #include "ptx/shared_address.h"
@@ -18,7 +18,7 @@
 
 namespace strobe::kernel {
 
-inline constexpr int kPanelColumns = 64, kPanelRowBytes = 128;
+inline constexpr int kPanelColumns = 64, kPanelRowBytes = 128, kEightRowsBytes = 8 * kPanelRowBytes;
 
 // Where an operand lies, as the instruction takes it: address, leading and stride distance in units of 16
 // bytes, and that 128-byte rows are permuted.
@@ -28,19 +28,25 @@ struct MatrixPlace {
 
 inline constexpr int kPlaceUnit = 16;
 
-STROBE_DEVICE MatrixPlace matrix_place(SharedAddress address, uint32_t leading_bytes) {
-  constexpr uint64_t kEightRows = 8 * kPanelRowBytes / kPlaceUnit, kPermuted = 1;
+STROBE_DEVICE MatrixPlace matrix_place(SharedAddress address, uint32_t leading_bytes,
+                                       uint32_t eight_rows_bytes) {
+  constexpr uint64_t kPermuted = 1;
   return {static_cast<uint64_t>((address & 0x3ffff) / kPlaceUnit) |
-          static_cast<uint64_t>(leading_bytes / kPlaceUnit) << 16 | kEightRows << 32 | kPermuted << 62};
+          static_cast<uint64_t>(leading_bytes / kPlaceUnit) << 16 |
+          static_cast<uint64_t>(eight_rows_bytes / kPlaceUnit) << 32 | kPermuted << 62};
 }
 
 // Rows of A, or columns of B, are rows of the panel, which run along K: 16 of its 64 elements from the
-// address on.
-STROBE_DEVICE MatrixPlace place_along_k(SharedAddress address) { return matrix_place(address, 0); }
+// address on. The next eight rows lie eight_rows_bytes further on.
+STROBE_DEVICE MatrixPlace place_along_k(SharedAddress address, uint32_t eight_rows_bytes) {
+  return matrix_place(address, 0, eight_rows_bytes);
+}
 
-// Rows of B are rows of panels; the next 64 columns lie panel_bytes further on.
-STROBE_DEVICE MatrixPlace place_across_k(SharedAddress address, uint32_t panel_bytes) {
-  return matrix_place(address, panel_bytes);
+// Rows of B are rows of panels; the next 64 columns lie panel_bytes further on, the next eight rows
+// eight_rows_bytes.
+STROBE_DEVICE MatrixPlace place_across_k(SharedAddress address, uint32_t panel_bytes,
+                                         uint32_t eight_rows_bytes) {
+  return matrix_place(address, panel_bytes, eight_rows_bytes);
 }
 
 // The place `count` times kBytes further on.

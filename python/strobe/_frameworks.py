@@ -71,7 +71,7 @@ class Framework:
         return tensor.astype(dtype)
 
     def on_cuda(self, tensor: Any) -> bool:
-        return tensor.__dlpack_device__()[0] == 2
+        return bool(tensor.__dlpack_device__()[0] == 2)
 
 
 def _is_convertible(tensor: Any, dtype: str) -> bool:
@@ -84,7 +84,7 @@ class Torch(Framework):
     name = "torch"
 
     def current_stream(self, device_index: int) -> int:
-        return sys.modules["torch"]._C._cuda_getCurrentRawStream(device_index)
+        return int(sys.modules["torch"]._C._cuda_getCurrentRawStream(device_index))
 
     def argument(self, tensor: Any, written: bool, who: str) -> Any:
         if tensor.requires_grad and sys.modules["torch"].is_grad_enabled():
@@ -117,7 +117,7 @@ class Torch(Framework):
         return tensor.to(getattr(sys.modules["torch"], dtype))
 
     def on_cuda(self, tensor: Any) -> bool:
-        return tensor.is_cuda
+        return bool(tensor.is_cuda)
 
 
 class _Writable:
@@ -202,7 +202,7 @@ class Cupy(Framework):
     name = "cupy"
 
     def stream(self) -> Optional[int]:
-        return sys.modules["cupy"].cuda.get_current_stream().ptr
+        return int(sys.modules["cupy"].cuda.get_current_stream().ptr)
 
     def empty(self, shape: Sequence[int], like: Any, dtype: Optional[str] = None) -> Any:
         return sys.modules["cupy"].empty(shape, like.dtype if dtype is None else numpy_dtype(dtype))

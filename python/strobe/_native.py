@@ -61,7 +61,7 @@ def _no_grad_mode() -> bool:
 _is_grad_enabled: Callable[[], bool] = _no_grad_mode
 
 
-def _prepare(operator: str, arguments: Sequence[str], written: frozenset[str], values: tuple) -> list:
+def _prepare(operator: str, arguments: Sequence[str], written: frozenset[str], values: tuple[Any, ...]) -> list[Any]:
     """The values as tvm-ffi takes them, and at the end the stream if it is given or tvm-ffi would not find it."""
     global _is_grad_enabled
     prepared = []

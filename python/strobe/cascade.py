@@ -8,7 +8,8 @@ the state over all their keys:
 
 from __future__ import annotations
 
-from typing import Any, Optional, Sequence
+from functools import partial
+from typing import Any, Callable, Optional, Sequence
 
 from ._attention import refuse
 from ._frameworks import framework_of
@@ -170,10 +171,10 @@ class MultiLevelCascadeAttentionWrapper:
             raise ValueError(
                 f"{where}: expected index arrays of {len(self._levels)} levels, got {[len(array) for array in arrays]}"
             )
-        for number, (level, *indices) in enumerate(zip(self._levels, *arrays)):
+        for number, (level, qo_indptr, kv_indptr, kv_indices, last) in enumerate(zip(self._levels, *arrays)):
             level.plan(
-                *indices, num_qo_heads, num_kv_heads, head_dim, page_size, sm_scale=sm_scale,
-                causal=causal and number == len(self._levels) - 1, logits_soft_cap=logits_soft_cap,
+                qo_indptr, kv_indptr, kv_indices, last, num_qo_heads, num_kv_heads, head_dim, page_size,
+                causal=causal and number == len(self._levels) - 1, sm_scale=sm_scale, logits_soft_cap=logits_soft_cap,
                 q_data_type=q_data_type, kv_data_type=kv_data_type,
             )  # fmt: skip
 
@@ -238,7 +239,7 @@ class BatchPrefillWithSharedPrefixPagedKVCacheWrapper:
     def __init__(self, float_workspace_buffer: Optional[Tensor], kv_layout: str = "NHD") -> None:
         self._unique = BatchPrefillWithPagedKVCacheWrapper(float_workspace_buffer, kv_layout)
         self._kv_layout = kv_layout
-        self._arguments: tuple[Any, ...] = ()
+        self._begun: Optional[Callable[..., None]] = None
 
     def begin_forward(
         self,
@@ -251,9 +252,9 @@ class BatchPrefillWithSharedPrefixPagedKVCacheWrapper:
         head_dim: int,
         page_size: int,
     ) -> None:
-        self._arguments = (
-            qo_indptr, paged_kv_indptr, paged_kv_indices, paged_kv_last_page_len, num_qo_heads, num_kv_heads, head_dim,
-            page_size,
+        self._begun = partial(
+            self._unique.plan, qo_indptr, paged_kv_indptr, paged_kv_indices, paged_kv_last_page_len, num_qo_heads,
+            num_kv_heads, head_dim, page_size,
         )  # fmt: skip
 
     def forward(
@@ -269,12 +270,10 @@ class BatchPrefillWithSharedPrefixPagedKVCacheWrapper:
         rope_theta: Optional[float] = None,
     ) -> Tensor:
         """`causal` holds among what a request has for itself; all its queries see the prefix."""
-        if not self._arguments:
+        if self._begun is None:
             raise ValueError(f"{type(self).__name__}: forward: expected begin_forward to be called before it")
         k, _ = both_of_cache(unique_kv_cache)
-        self._unique.plan(
-            *self._arguments, causal=causal, sm_scale=sm_scale, q_data_type=q.dtype, kv_data_type=k.dtype
-        )
+        self._begun(causal=causal, sm_scale=sm_scale, q_data_type=q.dtype, kv_data_type=k.dtype)
         shared = single_prefill_with_kv_cache_return_lse(
             q, k_shared, v_shared, causal=False, kv_layout=self._kv_layout, sm_scale=sm_scale
         )

@@ -126,8 +126,8 @@ class BatchDecodeWithPagedKVCacheWrapper(BatchWrapper):
             ):
                 if buffer is None:
                     raise ValueError(f"{type(self).__name__}: {name}: expected one with use_cuda_graph, got nothing")
-            self._fixed_batch_size = int(paged_kv_last_page_len_buffer.shape[0])
-            self._max_pages = int(paged_kv_indices_buffer.shape[0])
+            self._fixed_batch_size = int(paged_kv_last_page_len_buffer.shape[0])  # type: ignore[union-attr]
+            self._max_pages = int(paged_kv_indices_buffer.shape[0])  # type: ignore[union-attr]
         self._paged_kv_indptr_buf = paged_kv_indptr_buffer
         self._paged_kv_indices_buf = paged_kv_indices_buffer
         self._paged_kv_last_page_len_buf = paged_kv_last_page_len_buffer

@@ -170,7 +170,7 @@ class _BatchPrefill(BatchWrapper):
 
     def run_return_lse(self, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """`run` with return_lse=True."""
-        return self.run(*args, **{**kwargs, "return_lse": True})  # type: ignore[attr-defined]
+        return self.run(*args, **{**kwargs, "return_lse": True})  # type: ignore[attr-defined,no-any-return]
 
     forward_return_lse = run_return_lse
 

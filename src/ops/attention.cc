@@ -364,6 +364,8 @@ struct BatchAttention::State {
   std::span<const std::int32_t> kv_indices;  // the CPU's, or what goes to the GPU
   std::vector<std::int64_t> custom_mask_indptr;
   std::int32_t lowest_page = 0, highest_page = -1;
+  std::int64_t least_rows = 0, least_kv = 0;  // of q, and of ragged k, that a run brings
+  bool planned_on_device = false;
   ops::CpuAttention cpu;
   ops::GpuAttention gpu;
 
@@ -387,6 +389,8 @@ struct BatchAttention::State {
   }
   void plan_cpu();
   void plan_gpu(const Launch& launch);
+  void plan_on_device(const Launch& launch);
+  void set_axes(const op::Axes& given);
 
   // The arguments of a run with plan's own copies of the index arrays, since the caller's may be gone.
   struct PlannedArgs {
@@ -448,6 +452,63 @@ void BatchAttention::State::plan_gpu(const Launch& launch) {
   kv_indices = gpu.kv_indices();
 }
 
+void BatchAttention::State::plan_on_device(const Launch& launch) {
+  const AttentionPlanArgs& plan = args.plan;
+  const auto data = [](const TensorView& view) {
+    return view.given() ? view.as<const std::int32_t>() : nullptr;
+  };
+  const op::DeviceIndices indices{.qo_indptr = data(plan.qo_indptr),
+                                  .kv_indptr = data(plan.kv_indptr),
+                                  .last_page_len = data(plan.last_page_len),
+                                  .kv_len = data(plan.kv_len),
+                                  .requests = static_cast<std::int32_t>(plan.qo_indptr.shape[0] - 1),
+                                  .kv_entries = args.paged()
+                                                    ? static_cast<std::int32_t>(plan.kv_indices.shape[0])
+                                                    : static_cast<std::int32_t>(std::min<std::int64_t>(
+                                                          plan.capacity.max_kv_tokens, ops::kMostTokens))};
+  gpu.plan_on_device(shape(), plan.options,
+                     {.op_name = ops::batch_attention_operator(args.paged()).name,
+                      .device = plan.device,
+                      .stream = launch.stream,
+                      .capacity = plan.capacity,
+                      .workspace = plan.workspace,
+                      .backend = launch.backend},
+                     indices, data(plan.kv_indices));
+}
+
+void BatchAttention::State::set_axes(const op::Axes& given) {
+  const AttentionPlanArgs& plan = args.plan;
+  axes = given;
+  axes.size[ops::kNnzQo] = plan.capacity.declared() ? -1 : least_rows;
+  axes.size[ops::kNumQoHeads] = plan.num_qo_heads;
+  axes.size[ops::kNumKvHeads] = plan.num_kv_heads;
+  axes.size[ops::kHeadDimQk] = plan.head_dim_qk;
+  axes.size[ops::kHeadDimVo] = args.head_dim_vo();
+  axes.size[ops::kPageSize] = plan.page_size;
+}
+
+void BatchAttention::plan_on_device(const AttentionPlanArgs& plan, const Launch& launch) {
+  State& state = *state_;
+  const op::Operator& op = ops::batch_attention_operator(plan.page_size > 0);
+  state.op = nullptr;
+  state.args.plan = plan;
+  ops::check_device_plan(op, plan);
+  op::select_backend(op, plan.device, launch.backend);
+  if (log::level() > 0) [[unlikely]]
+    op::log_call(op, &state.args, op::Phase::kPlan, state.backend(), launch.stream);
+  for (auto* indices : {&state.qo_indptr, &state.kv_indptr, &state.kv_len}) indices->clear();
+  state.custom_mask_indptr.clear();
+  state.kv_indices = {};
+  state.lowest_page = 0;
+  state.highest_page = -1;
+  state.least_rows = plan.capacity.max_query_tokens;
+  state.least_kv = plan.page_size > 0 ? 0 : plan.capacity.max_kv_tokens;
+  state.planned_on_device = true;
+  state.set_axes({});
+  state.plan_on_device(launch);
+  state.op = &op;
+}
+
 void BatchAttention::plan(const AttentionPlanArgs& plan, const Launch& launch) {
   State& state = *state_;
   const op::Operator& op = ops::batch_attention_operator(plan.page_size > 0);
@@ -469,13 +530,10 @@ void BatchAttention::plan(const AttentionPlanArgs& plan, const Launch& launch) {
   ops::kv_lengths(plan, state.kv_len);
   state.custom_mask_indptr.clear();
   for (std::int32_t bytes : ops::values(plan.custom_mask_indptr)) state.custom_mask_indptr.push_back(bytes);
-  axes.size[ops::kNnzQo] = plan.capacity.declared() ? -1 : state.qo_indptr.back();
-  axes.size[ops::kNumQoHeads] = plan.num_qo_heads;
-  axes.size[ops::kNumKvHeads] = plan.num_kv_heads;
-  axes.size[ops::kHeadDimQk] = plan.head_dim_qk;
-  axes.size[ops::kHeadDimVo] = state.args.head_dim_vo();
-  axes.size[ops::kPageSize] = plan.page_size;
-  state.axes = axes;
+  state.least_rows = state.qo_indptr.back();
+  state.least_kv = plan.page_size > 0 ? 0 : state.kv_indptr.back();
+  state.planned_on_device = false;
+  state.set_axes(axes);
   state.on_gpu() ? state.plan_gpu(launch) : state.plan_cpu();
   state.op = &op;
   if (dump != nullptr) [[unlikely]]
@@ -494,15 +552,15 @@ void BatchAttention::run(const AttentionRunArgs& run, const Launch& launch) {
   if (paged && (state.lowest_page < 0 || state.highest_page >= axes[ops::kNumKv]))
     op::reject(op, "kv_indices", "expected page numbers in [0, num_pages = {}), got {}", axes[ops::kNumKv],
                state.lowest_page < 0 ? state.lowest_page : state.highest_page);
-  if (!paged && state.kv_indptr.back() > axes[ops::kNumKv])
-    op::reject(op, "k", "expected at least {} KV rows as planned, got nnz_kv = {}", state.kv_indptr.back(),
+  if (state.least_kv > axes[ops::kNumKv] && !paged)
+    op::reject(op, "k", "expected at least {} KV rows as planned, got nnz_kv = {}", state.least_kv,
                axes[ops::kNumKv]);
   if (run.q.device != state.args.plan.device)
     op::reject(op, "q", "expected device {} as planned, got {}", to_string(state.args.plan.device),
                to_string(run.q.device));
   op::select_backend(op, run.q.device, launch.backend);
-  if (axes[ops::kNnzQo] < state.qo_indptr.back())
-    op::reject(op, "q", "expected at least the {} query rows planned, got {}", state.qo_indptr.back(),
+  if (axes[ops::kNnzQo] < state.least_rows)
+    op::reject(op, "q", "expected at least the {} query rows planned, got {}", state.least_rows,
                describe(run.q));
   // Axes of k and v: [page,] token, head or [page,] head, token.
   const std::size_t page_axes = paged ? 1 : 0;
@@ -529,7 +587,9 @@ void BatchAttention::run(const AttentionRunArgs& run, const Launch& launch) {
   const Backend backend = state.on_gpu() ? state.gpu.backend_for(tensors) : Backend::kCpu;
   const std::uint64_t number = op::log_call(op, &state.args, op::Phase::kRun, backend, launch.stream);
   const State::PlannedArgs planned(state);
-  const auto dump = op::CallDump::begin(op, &planned.args, op::Phase::kRun, backend, launch.stream);
+  std::unique_ptr<op::CallDump> dump;  // of what replay can plan again
+  if (!state.planned_on_device)
+    dump = op::CallDump::begin(op, &planned.args, op::Phase::kRun, backend, launch.stream);
   run_backend();
   op::log_result(op, &state.args, op::Phase::kRun, number, launch.stream);
   if (dump != nullptr) dump->complete();

@@ -189,10 +189,12 @@ void launch_attention(const AttentionCudaShape& shape, const kernel::AttentionPa
 }
 
 void launch_attention(const AttentionCudaShape& shape, const DecodeChoice& decode,
-                      const kernel::AttentionParams& params, const Gpu& gpu, const Launch& launch) {
+                      const kernel::AttentionParams& params, std::int64_t merges, const Gpu& gpu,
+                      const Launch& launch) {
   if (is_aligned(params)) return launch_decode(decode, params, gpu, launch);
   launch_grid(kF32, {}, {.x = static_cast<std::uint32_t>(decode.blocks)},
               f32_shared_bytes(shape.head_dim_qk, shape.head_dim_vo), params, gpu, launch);
+  launch_attention_merge(params, merges, 1, gpu, launch);
 }
 
 void launch_attention_merge(const kernel::AttentionParams& params, std::int64_t merges, int heads,

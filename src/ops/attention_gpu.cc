@@ -65,11 +65,6 @@ op::AttentionCudaShape cuda_shape(const AttentionShape& shape, const AttentionOp
 }  // namespace
 
 void GpuAttention::check_target(const Target& target) const {
-  if (cuda::rehearsal() == nullptr && cuda::is_capturing(target.device, target.stream))
-    fail(ErrorKind::kInvalidArgument,
-         "{}: plan: expected a stream that is not being captured, since a graph would replay this plan's "
-         "lengths; plan before the capture, and again before each replay",
-         op_name_);
   const TensorView& workspace = target.workspace;
   if (!workspace.given()) return;
   if (workspace.device != target.device || workspace.rank != 1 || workspace.dtype != Dtype::kU8 ||
@@ -100,6 +95,24 @@ void GpuAttention::check_capacity(const AttentionShape& shape, const AttentionCa
 
 void GpuAttention::plan(const AttentionShape& shape, const AttentionOptions& options, const Target& target) {
   op_name_ = target.op_name;
+  if (cuda::rehearsal() == nullptr && cuda::is_capturing(target.device, target.stream))
+    fail(ErrorKind::kInvalidArgument,
+         "{}: plan: expected a stream that is not being captured, since a graph would replay this plan's "
+         "lengths; plan before the capture, and again before each replay",
+         op_name_);
+  fix(shape, options, target, false);
+  check_capacity(shape, target.capacity);
+  move_to(target);
+  make_lists(shape);
+  follow_on(target.stream);
+  upload(shape, target);
+  set_scalars(shape, options);
+  plan_workspace(target);
+}
+
+// What a captured run does not let change.
+void GpuAttention::fix(const AttentionShape& shape, const AttentionOptions& options, const Target& target,
+                       bool on_device) {
   check_target(target);
   const Fixed now{.shape = cuda_shape(shape, options, target),
                   .options = options,
@@ -107,7 +120,8 @@ void GpuAttention::plan(const AttentionShape& shape, const AttentionOptions& opt
                   .capacity = target.capacity,
                   .workspace = target.workspace.data,
                   .custom_mask = shape.custom_mask->data,
-                  .alibi_slopes = shape.alibi_slopes->data};
+                  .alibi_slopes = shape.alibi_slopes->data,
+                  .planned_on_device = on_device};
   if (captured_ && !(now == fixed_ && now.shape.fixed))
     fail(ErrorKind::kInvalidArgument,
          "{}: plan: a CUDA graph holds a run of this object, so that plans may only change lengths and "
@@ -116,17 +130,54 @@ void GpuAttention::plan(const AttentionShape& shape, const AttentionOptions& opt
          fixed_.shape.fixed ? "the options, shapes and tensors of the captured run"
                             : "a capacity before the capture");
   fixed_ = now;
-  check_capacity(shape, target.capacity);
+}
+
+void GpuAttention::move_to(const Target& target) {
   if (target.device != gpu_.device) {
     stream_.reset();
     handed_over_.reset();
   }
   gpu_ = op::gpu_of(target.device);
-  make_lists(shape);
-  follow_on(target.stream);
-  upload(shape, target);
+}
+
+void GpuAttention::plan_on_device(const AttentionShape& shape, const AttentionOptions& options,
+                                  const Target& target, const op::DeviceIndices& indices,
+                                  const std::int32_t* kv_indices) {
+  op_name_ = target.op_name;
+  fix(shape, options, target, true);
+  move_to(target);
+  if (!op::serves_decode(fixed_.shape, fixed_.shape.max_qo_len, gpu_.architecture))
+    fail(ErrorKind::kUnsupported,
+         "{}: plan_on_device: expected what the decode kernel serves, since no other kernel's lists are made "
+         "there; got {} query heads of a KV head x max_qo_len = {} query tokens, head_dim {}, {} and {}",
+         op_name_, fixed_.shape.group(), fixed_.shape.max_qo_len, shape.head_dim_qk, name(shape.q_dtype),
+         name(shape.kv_dtype));
+  for (Part* part : {&decode_, &sm90_, &other_}) {
+    part->list.clear();
+    part->extents = {};
+    part->wanted = part == &decode_;
+  }
+  decode_choice_ = op::choose_decode(fixed_.shape, {}, gpu_);
+  set_decode_extents();
+  decode_.partial_rows = fixed_.shape.max_qo_len * fixed_.shape.group();
+  const bool capturing = cuda::rehearsal() == nullptr && cuda::is_capturing(target.device, target.stream);
+  if (!device_plan_.holds(decode_choice_, fixed_.shape, target.device)) {
+    if (captured_ || capturing)
+      fail(ErrorKind::kInvalidArgument,
+           "{}: plan_on_device: expected a first call outside of a capture, which allocates", op_name_);
+    device_plan_.reserve(decode_choice_, fixed_.shape, target.device);
+  }
+  if (!capturing) follow_on(target.stream);
+  params_ = {};
+  params_.kv_indices = kv_indices;
+  if (fixed_.shape.alibi) params_.alibi_slopes = shape.alibi_slopes->as<const float>();
   set_scalars(shape, options);
   plan_workspace(target);
+  kv_indices_ = {};
+  pages_ = {};
+  Launch launch;
+  launch.stream = target.stream;
+  device_plan_.make(decode_choice_, fixed_.shape, indices, gpu_, launch);
 }
 
 // Each request goes to the kernel that serves it, by its own query length.
@@ -173,7 +224,12 @@ void GpuAttention::make_decode_list() {
                      .merges = static_cast<std::int64_t>(decode_.list.merges.size()),
                      .slots = decode_.list.slots};
   decode_.partial_rows = decode_.list.partial_rows;
-  if (!shape.fixed) return;
+  if (shape.fixed) set_decode_extents();
+}
+
+// Of any plan within the capacity.
+void GpuAttention::set_decode_extents() {
+  const op::AttentionCudaShape& shape = fixed_.shape;
   decode_.extents = {.items = op::most_items(decode_choice_, shape),
                      .merges = op::most_merges(decode_choice_, shape),
                      .slots = op::most_slots(decode_choice_, shape)};
@@ -219,6 +275,7 @@ GpuAttention::Layout GpuAttention::layout(const AttentionShape& shape) {
     place(part->merges, static_cast<std::size_t>(part->extents.merges), sizeof(kernel::AttentionMerge));
     place(part->sm90_list, part == &sm90_ && part->wanted ? 1 : 0, sizeof(kernel::Sm90List));
   }
+  place(decode_.arrivals, static_cast<std::size_t>(decode_.extents.merges), sizeof(std::uint32_t));
   const bool default_slopes = fixed_.shape.alibi && !shape.alibi_slopes->given();
   place(layout.custom_mask_indptr, shape.custom_mask->given() ? requests + 1 : 0, sizeof(std::int64_t));
   place(layout.alibi_slopes, default_slopes ? static_cast<std::size_t>(shape.num_qo_heads) : 0,
@@ -245,6 +302,8 @@ void GpuAttention::upload(const AttentionShape& shape, const Target& target) {
     write(to, part->runs, list.runs.data(), list.runs.size());
     write(to, part->merges, list.merges.data(), list.merges.size());
   }
+  std::memset(to + decode_.arrivals, 0,
+              static_cast<std::size_t>(decode_.extents.merges) * sizeof(std::uint32_t));
   if (sm90_.wanted) write(to, sm90_.sm90_list, &sm90_list_, 1);
   write(to, at.custom_mask_indptr, shape.custom_mask_indptr.data(), shape.custom_mask_indptr.size());
   const bool default_slopes = fixed_.shape.alibi && !shape.alibi_slopes->given();
@@ -328,19 +387,24 @@ void GpuAttention::plan_workspace(const Target& target) {
 }
 
 kernel::AttentionParams GpuAttention::params_of(const Part& part) const {
-  const char* device = upload_.device_data();
+  char* device = upload_.device_data();
   kernel::AttentionParams params = params_;
+  params.partial_rows = part.partial_rows;
+  params.partial_out += part.partials * static_cast<std::size_t>(params.head_dim_vo);
+  params.partial_lse += part.partials;
+  if (&part == &decode_) params.heads_together = decode_choice_.heads_together;
+  if (fixed_.planned_on_device) {
+    device_plan_.set(params);
+    return params;
+  }
   params.items = reinterpret_cast<const kernel::AttentionItem*>(device + part.items);
   params.merges = reinterpret_cast<const kernel::AttentionMerge*>(device + part.merges);
   if (fixed_.shape.fixed)
     params.counts = reinterpret_cast<const kernel::AttentionCounts*>(device + part.counts);
   if (!part.list.runs.empty()) {
     params.runs = reinterpret_cast<const kernel::AttentionRun*>(device + part.runs);
-    params.heads_together = decode_choice_.heads_together;
+    params.arrivals = reinterpret_cast<std::uint32_t*>(device + part.arrivals);
   }
-  params.partial_rows = part.partial_rows;
-  params.partial_out += part.partials * static_cast<std::size_t>(params.head_dim_vo);
-  params.partial_lse += part.partials;
   return params;
 }
 
@@ -373,10 +437,10 @@ void GpuAttention::run(const AttentionTensors& tensors, const Launch& launch) {
   const op::AttentionCudaShape& shape = fixed_.shape;
   const kernel::AttentionParams decode = params_of(decode_), sm90 = params_of(sm90_),
                                 other = params_of(other_);
-  if (decode_.extents.items > 0) op::launch_attention(shape, decode_choice_, decode, gpu_, launch);
+  if (decode_.extents.items > 0)
+    op::launch_attention(shape, decode_choice_, decode, decode_.extents.merges, gpu_, launch);
   if (sm90_.extents.items > 0) run_sm90(sm90, launch);
   if (other_.extents.items > 0) op::launch_attention(shape, other, other_.extents.items, gpu_, launch);
-  op::launch_attention_merge(decode, decode_.extents.merges, 1, gpu_, launch);
   op::launch_attention_merge(sm90, sm90_.extents.merges, shape.num_kv_heads, gpu_, launch);
   op::launch_attention_merge(other, other_.extents.merges, shape.num_kv_heads, gpu_, launch);
 }

@@ -12,7 +12,7 @@
 #include "cuda/pinned_upload.h"
 #include "ops/attention_batch.h"
 #include "ops/attention_cuda_shape.h"
-#include "ops/attention_decode_cuda.h"
+#include "ops/attention_decode_plan_cuda.h"
 #include "ops/attention_sm90_cuda.h"
 #include "ops/cuda_rows.h"
 #include "plan/device_work_list.h"
@@ -36,6 +36,10 @@ class GpuAttention {
 
   // Copies everything it needs. Waits for nothing but the copy of the plan before the last one.
   void plan(const AttentionShape& shape, const AttentionOptions& options, const Target& target);
+  // The same where `indices` and `kv_indices` are on the device, whose lengths only the decode kernel takes.
+  // May be captured, but for the first time.
+  void plan_on_device(const AttentionShape& shape, const AttentionOptions& options, const Target& target,
+                      const op::DeviceIndices& indices, const std::int32_t* kv_indices);
   // Launches and nothing else.
   void run(const AttentionTensors& tensors, const Launch& launch);
 
@@ -54,6 +58,7 @@ class GpuAttention {
     Device device;
     AttentionCapacity capacity;
     const void *workspace, *custom_mask, *alibi_slopes;
+    bool planned_on_device;
     friend bool operator==(const Fixed&, const Fixed&) = default;
   };
   // The requests of one kernel: their list, and where it and its partial results lie.
@@ -63,7 +68,8 @@ class GpuAttention {
     plan::ListCapacity extents{};  // of the list on the device, and of the grids; 0 items: nothing to launch
     std::int32_t partial_rows = 0;
     bool wanted = false;  // by this plan or, where shapes are fixed, by any
-    std::size_t counts = 0, items = 0, runs = 0, merges = 0, sm90_list = 0;  // offsets in the upload
+    // Offsets in the upload.
+    std::size_t counts = 0, items = 0, runs = 0, merges = 0, arrivals = 0, sm90_list = 0;
     std::size_t partials = 0;  // rows of partial results before this part's
   };
   // Offsets in the upload of what all parts read.
@@ -72,11 +78,13 @@ class GpuAttention {
   };
 
   void check_target(const Target& target) const;
+  void fix(const AttentionShape& shape, const AttentionOptions& options, const Target& target,
+           bool on_device);
   void check_capacity(const AttentionShape& shape, const AttentionCapacity& capacity) const;
   void make_lists(const AttentionShape& shape);
   void make_decode_list();
+  void set_decode_extents();
   void make_sm90_list();
-  void make_other_list();
   Part& part_for(std::int32_t qo_len);
   // The part's list in the options' cut, and the most that a plan's list may be where its shape is fixed.
   void make_list(Part& part, const plan::WorkListOptions& options);
@@ -86,6 +94,7 @@ class GpuAttention {
   void plan_workspace(const Target& target);
   void run_sm90(const kernel::AttentionParams& params, const Launch& launch);
   void note_capture(const AttentionTensors& tensors);
+  void move_to(const Target& target);
   void follow_on(Stream stream);
   void set_tensors(const AttentionTensors& tensors);
   kernel::AttentionParams params_of(const Part& part) const;
@@ -106,6 +115,7 @@ class GpuAttention {
   plan::DeviceListMaker maker_;
 
   cuda::PinnedUpload upload_;
+  op::DeviceDecodePlan device_plan_;
   std::span<const std::int32_t> kv_indices_;
   Pages pages_;
   std::size_t workspace_bytes_ = 0;

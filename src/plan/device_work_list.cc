@@ -31,7 +31,7 @@ void DeviceListMaker::make(std::span<const AttentionRequest> requests, const Wor
                           .request = request.request,
                           .q_begin = item.q_begin,
                           .kv_len = request.kv_len,
-                          .unused = 0});
+                          .merge = -1});
   }
   for (const MergeGroup& group : work_.merges) {
     const WorkItem& first = work_.parts[static_cast<std::size_t>(group.first_part)];

@@ -54,7 +54,7 @@ function(strobe_emulated_tests_with prefix name)
                        PROPERTIES TIMEOUT 600 LABELS emulated)
   # gtest_discover_tests takes no list as a property: this file is read after the one that adds the tests.
   set(environment LD_LIBRARY_PATH=${STROBE_EMULATION_OUTPUT} STROBE_NVRTC=$<TARGET_FILE:emulated_nvrtc>
-                  STROBE_CACHE_DIR=${STROBE_EMULATION_CACHE} STROBE_CUBLASLT=none STROBE_CUPTI=none STROBE_DISABLE_SM90=1 ${ARGN})  # wgmma is not emulated
+                  STROBE_CACHE_DIR=${STROBE_EMULATION_CACHE} STROBE_CUBLASLT=none STROBE_CUPTI=none ${ARGN})
   set(file ${STROBE_EMULATION_OUTPUT}/${prefix}${name}.cmake)
   file(GENERATE OUTPUT ${file} CONTENT "set_tests_properties(\${${prefix}${name}} PROPERTIES ENVIRONMENT \"${environment}\")\n")
   set_property(DIRECTORY APPEND PROPERTY TEST_INCLUDE_FILES ${file})

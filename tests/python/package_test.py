@@ -244,6 +244,43 @@ def test_jax():
         jax.jit(lambda x: strobe.rmsnorm(x, w))(x)
 
 
+CUPY = """
+import types
+import numpy as np
+
+class ndarray:
+    __module__ = "cupy"
+    def __init__(self, array): self.array = array
+    shape, dtype, itemsize = (property(lambda self, name=name: getattr(self.array, name)) for name in ("shape", "dtype", "itemsize"))
+    def __dlpack__(self, **arguments): return self.array.__dlpack__()
+    def __dlpack_device__(self): return self.array.__dlpack_device__()
+    def get(self): return self.array
+
+def empty(shape, dtype): return ndarray(np.empty(shape, dtype))
+def array(values, dtype): return ndarray(np.array(values, dtype))
+cuda = types.SimpleNamespace(get_current_stream=lambda: types.SimpleNamespace(ptr=4096))
+"""
+
+
+def test_cupy(tmp_path):
+    # A stand-in, whose arrays are in host memory: what the package asks of cupy, and that its stream is given.
+    (tmp_path / "cupy.py").write_text(CUPY)
+    code = """
+import cupy, numpy as np, strobe
+from strobe import _native
+x, w = cupy.array([[3, 4]], "float32"), cupy.array([1, 2], "float32")
+y = strobe.rmsnorm(x, w)
+assert type(y) is cupy.ndarray, type(y)
+print(y.get().round(4), _native._prepare("rmsnorm", ("input", "weight"), frozenset(), (x, w))[2:])
+wrapper = strobe.BatchDecodeWithPagedKVCacheWrapper(None)
+wrapper.plan(*(cupy.array(a, "int32") for a in ([0, 1], [0], [3])), 2, 1, 8, 4, q_data_type="float32")
+cache = cupy.ndarray(np.ones((1, 2, 4, 1, 8), np.float32))
+out, lse = wrapper.run(cupy.array(np.zeros((1, 2, 8)), "float32"), cache, return_lse=True)
+print(type(out) is cupy.ndarray, out.get().mean(), lse.get().round(4))
+"""
+    assert run_python(code, tmp_path) == "[[0.8485 2.2627]] [4096]\nTrue 1.0 [[1.585 1.585]]"
+
+
 def test_any_dlpack_tensor():
     import tvm_ffi
 

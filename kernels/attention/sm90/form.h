@@ -13,10 +13,10 @@ struct Sm90Form {
 };
 
 STROBE_DEVICE constexpr Sm90Form sm90_form(int dim_qk) {
-  if (dim_qk <= 64) return {3, 128, 2, 2, 32, 160};
+  if (dim_qk <= 64) return {3, 128, 3, 2, 32, 160};
   if (dim_qk <= 128) return {2, 128, 2, 2, 40, 232};
   if (dim_qk <= 192) return {2, 96, 2, 2, 40, 232};
-  return {2, 80, 2, 1, 40, 232};
+  return {2, 64, 2, 1, 40, 232};
 }
 
 // A row's panels are 128 bytes, 64 elements.
@@ -25,8 +25,8 @@ STROBE_DEVICE constexpr int sm90_panels(int dim) { return (dim + 63) / 64; }
 // What the loading warp tells of a tile: two take turns, also where queries have one slot.
 inline constexpr int kSm90TileInfos = 2, kSm90TileInfoBytes = 80;
 
-// Whether a copy brings all panels of a row: not where the last one would reach beyond it.
-STROBE_DEVICE constexpr bool sm90_copies_panels_together(int dim) { return dim % 64 == 0; }
+// Whether maps have an axis of panels: not where the last one would reach beyond its row.
+STROBE_DEVICE constexpr bool sm90_maps_panels(int dim) { return dim % 64 == 0; }
 
 STROBE_DEVICE constexpr int sm90_shared_bytes(int dim_qk, int dim_vo) {
   const Sm90Form form = sm90_form(dim_qk);

@@ -17,6 +17,24 @@ constexpr int kGroupThreads = 128, kWarpLanes = 32, kGroupRows = 64, kStepK = 16
 constexpr int kQkPanels = sm90_panels(kDimQk), kVoPanels = sm90_panels(kDimVo);
 
 constexpr int kQueryPanel = kGroupRows * kPanelRowBytes, kBlockPanel = kBlockTokens * kPanelRowBytes;
+
+// How K or V of a block lies: bytes from panel to panel, and from eight rows to the next eight. A box of
+// pages brings all panels of eight rows, then the next eight; other boxes one panel after the other.
+struct BlockLayout {
+  int panel, eight_rows;
+};
+STROBE_DEVICE constexpr BlockLayout layout_of(int dim) {
+  if (kPaged && sm90_maps_panels(dim)) return {kEightRowsBytes, sm90_panels(dim) * kEightRowsBytes};
+  return {kBlockPanel, kEightRowsBytes};
+}
+constexpr BlockLayout kKeyLayout = layout_of(kDimQk), kValueLayout = layout_of(kDimVo);
+
+// The token of the block to which a byte of its values belongs.
+STROBE_DEVICE int32_t token_of_value(int32_t byte) {
+  constexpr int kPeriod = kBlockTokens / 8 * kValueLayout.eight_rows;
+  return byte % kPeriod / kValueLayout.eight_rows * 8 + byte % kEightRowsBytes / kPanelRowBytes;
+}
+
 constexpr int kQueryBytes = kQkPanels * kQueryPanel;  // of a group
 constexpr int kKeyBytes = kQkPanels * kBlockPanel, kValueBytes = kVoPanels * kBlockPanel;
 // Where the slots are two, a group's results go through its queries on their way out.
@@ -100,8 +118,9 @@ struct Ring {
 };
 
 // Named barriers.
-STROBE_DEVICE int results_staged(int group) { return 1 + group; }
-STROBE_DEVICE int results_copied(int group) { return 1 + kGroups + group; }
-constexpr int kValuesWatched = 1 + 2 * kGroups;
+constexpr int kValuesWatched = 1;
+STROBE_DEVICE int queries_read(int group) { return 2 + group; }
+STROBE_DEVICE int results_staged(int group) { return 2 + kGroups + group; }
+STROBE_DEVICE int results_copied(int group) { return 2 + 2 * kGroups + group; }
 
 }  // namespace strobe::kernel

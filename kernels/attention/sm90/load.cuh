@@ -8,48 +8,44 @@
 
 namespace strobe::kernel {
 
-constexpr int kLaneBoxes = (kBlockTokens + kWarpLanes - 1) / kWarpLanes;
-
-// Pages of the boxes of a block that a lane copies: boxes lane, lane + 32, …
-struct BlockPages {
-  int32_t page[kLaneBoxes];
-};
+// Of pages, boxes have at least eight tokens: a lane of the warp copies one.
+static_assert(kBlockTokens <= 8 * kWarpLanes);
 
 constexpr int32_t kNoPage = -1;  // outside the tensor: read as zeros
 
-STROBE_DEVICE BlockPages find_pages(const AttentionSm90Params& params, const AttentionItem& item,
-                                    int32_t block, int32_t lane) {
-  BlockPages pages;
-#pragma unroll
-  for (int i = 0; i < kLaneBoxes; ++i) {
-    const int32_t token = block * kBlockTokens + (lane + i * kWarpLanes) * params.box_tokens;
-    pages.page[i] = 0;
-    if (params.attention.page_size.value == 0) continue;
-    const bool exists = token >= 0 && token < min(item.kv_end, (block + 1) * kBlockTokens);
-    pages.page[i] =
-        exists ? params.attention.kv_indices[item.kv_base + quotient(token, params.attention.page_size)]
-               : kNoPage;
-  }
-  return pages;
+// The page of the lane's box of a block.
+STROBE_DEVICE int32_t find_page(const AttentionSm90Params& params, const AttentionItem& item, int32_t block,
+                                int32_t lane) {
+  if (!kPaged) return 0;
+  const int32_t token = block * kBlockTokens + lane * params.box_tokens;
+  const bool exists = token < min(item.kv_end, (block + 1) * kBlockTokens);
+  return exists ? params.attention.kv_indices[item.kv_base + quotient(token, params.attention.page_size)]
+                : kNoPage;
 }
 
+// `page` is the lane's; `eights` are from page to page.
 template <int kDim>
 STROBE_DEVICE void copy_block(const AttentionSm90Params& params, const TensorMap& map,
-                              const AttentionItem& item, int32_t block, const BlockPages& pages,
+                              const AttentionItem& item, int32_t block, int32_t page, int32_t eights,
                               SharedAddress to, SharedAddress full, int32_t lane) {
-  constexpr bool kTogether = sm90_copies_panels_together(kDim);
-  const Divisor& page_size = params.attention.page_size;
+  constexpr bool kMapsPanels = sm90_maps_panels(kDim);
+  const int32_t first = lane * params.box_tokens;
+  if (first >= kBlockTokens) return;
+  const int32_t token = block * kBlockTokens + first;
 #pragma unroll
-  for (int i = 0; i < kLaneBoxes; ++i) {
-    const int32_t first = (lane + i * kWarpLanes) * params.box_tokens, token = block * kBlockTokens + first;
-    if (first >= kBlockTokens) break;
-    const int32_t row = page_size.value == 0
-                            ? item.kv_base + token
-                            : static_cast<int32_t>(remainder(token, quotient(token, page_size), page_size));
-#pragma unroll
-    for (int panel = 0; panel < (kTogether ? 1 : sm90_panels(kDim)); ++panel)
-      copy_box(to + panel * kBlockPanel + first * kPanelRowBytes, map,
-               {panel * kPanelColumns, row, 0, item.kv_head, pages.page[i]}, full, Keep::kLastToGo);
+  for (int panel = 0; panel < (kMapsPanels ? 1 : sm90_panels(kDim)); ++panel) {
+    const int32_t column = panel * kPanelColumns;
+    if constexpr (kPaged) {
+      const Divisor& page_size = params.attention.page_size;
+      const auto slot = static_cast<int32_t>(remainder(token, quotient(token, page_size), page_size));
+      constexpr int kRowBytes = (kMapsPanels ? sm90_panels(kDim) : 1) * kPanelRowBytes;
+      copy_box(to + panel * kBlockPanel + first * kRowBytes, map,
+               {column, 0, 0, page == kNoPage ? kNoPage : page * eights + slot / 8, item.kv_head}, full,
+               Keep::kLastToGo);
+    } else {
+      copy_box(to + panel * kBlockPanel, map, {column, item.kv_base + token, 0, item.kv_head, 0}, full,
+               Keep::kLastToGo);
+    }
   }
 }
 
@@ -64,30 +60,29 @@ struct Loader {
   Ring<kQuerySlots> slot;
   Ring<kSm90TileInfos> info;
 
-  STROBE_DEVICE void load_keys(const Tile& tile, int32_t block, const BlockPages& pages) {
+  STROBE_DEVICE void load_keys(const Tile& tile, int32_t block, int32_t page) {
     wait_for_phase(barriers.key_free(key.at), key.phase ^ 1);
     if (is_elected()) arrive_expecting(barriers.key_full(key.at), kKeyBytes);
     __syncwarp();
-    copy_block<kDimQk>(params, params.k, tile.item, block, pages, base + kKeysAt + key.at * kKeyBytes,
-                       barriers.key_full(key.at), lane);
+    copy_block<kDimQk>(params, params.k, tile.item, block, page, params.k_page_eights,
+                       base + kKeysAt + key.at * kKeyBytes, barriers.key_full(key.at), lane);
     key.advance();
   }
 
   // A masked block's go to the watching warps first.
-  STROBE_DEVICE void load_values(const Tile& tile, int32_t block, const BlockPages& pages) {
+  STROBE_DEVICE void load_values(const Tile& tile, int32_t block, int32_t page) {
     wait_for_phase(barriers.value_free(value.at), value.phase ^ 1);
     const SharedAddress full =
         tile.is_masked(block) ? barriers.value_copied(value.at) : barriers.value_full(value.at);
     if (is_elected()) arrive_expecting(full, kValueBytes);
     __syncwarp();
-    copy_block<kDimVo>(params, params.v, tile.item, block, pages, base + kValuesAt + value.at * kValueBytes,
-                       full, lane);
+    copy_block<kDimVo>(params, params.v, tile.item, block, page, params.v_page_eights,
+                       base + kValuesAt + value.at * kValueBytes, full, lane);
     value.advance();
   }
 
   STROBE_DEVICE void load_queries(const Tile& tile) {
-    constexpr bool kTogether = sm90_copies_panels_together(kDimQk);
-    constexpr int kCopies = kTogether ? 1 : kQkPanels;  // of a group
+    constexpr int kCopies = sm90_maps_panels(kDimQk) ? 1 : kQkPanels;  // of a group
     if (lane < kGroups * kCopies) {
       const int32_t group = lane / kCopies, panel = lane % kCopies;
       copy_box(base + kQueriesAt + (slot.at * kGroups + group) * kQueryBytes + panel * kQueryPanel, params.q,
@@ -132,17 +127,17 @@ struct Loader {
 
   // The blocks in the order in which they are used: K[last], then K[last - 1] V[last], …, V[first].
   STROBE_DEVICE void load_tile(const Tile& tile) {
-    BlockPages pages = find_pages(params, tile.item, tile.last, lane);
-    load_keys(tile, tile.last, pages);
+    int32_t page = find_page(params, tile.item, tile.last, lane);
+    load_keys(tile, tile.last, page);
 #pragma unroll 1
     for (int32_t block = tile.last; block > tile.first; --block) {
       // Page numbers come while the warp waits for room.
-      const BlockPages next = find_pages(params, tile.item, block - 1, lane);
+      const int32_t next = find_page(params, tile.item, block - 1, lane);
       load_keys(tile, block - 1, next);
-      load_values(tile, block, pages);
-      pages = next;
+      load_values(tile, block, page);
+      page = next;
     }
-    load_values(tile, tile.first, pages);
+    load_values(tile, tile.first, page);
   }
 
   STROBE_DEVICE void run() {

@@ -14,7 +14,7 @@ STROBE_DEVICE void multiply_q_k(Scores& s, MatrixPlace query, MatrixPlace key) {
     constexpr int kPanelSteps = kPanelColumns / kStepK, kStepBytes = kStepK * 2;
     const int panel = step / kPanelSteps, within = step % kPanelSteps;
     multiply<kType>(s, advance<kStepBytes>(advance<kQueryPanel>(query, panel), within),
-                    advance<kStepBytes>(advance<kBlockPanel>(key, panel), within), step != 0);
+                    advance<kStepBytes>(advance<kKeyLayout.panel>(key, panel), within), step != 0);
   }
   end_products();
 }
@@ -24,7 +24,7 @@ STROBE_DEVICE void multiply_p_v(Outputs& out, const Weights& weights, MatrixPlac
   begin_products();
 #pragma unroll
   for (int step = 0; step < kWeightSteps; ++step)
-    multiply<kType>(out, weights[step], advance<kStepK * kPanelRowBytes>(value, step), true);
+    multiply<kType>(out, weights[step], advance<kStepK / 8 * kValueLayout.eight_rows>(value, step), true);
   end_products();
 }
 
@@ -52,15 +52,22 @@ struct MathGroup {
 
   // Waits for the queries in the slot; whether there are any.
   STROBE_DEVICE bool wait_for_tile(const Tile& next) {
-    query = place_along_k(queries_at(slot.at));
     wait_for_phase(barriers.query_full(slot.at), slot.phase);
     return next.last >= 0;
   }
 
-  // After the last tile a product of stale operands: one under a condition would make the compiler serialise
-  // all.
-  STROBE_DEVICE void issue_q_k(Scores& s, bool real) {
+  // After the last tile, a product of the keys before: one under a condition would make the compiler
+  // serialise all.
+  STROBE_DEVICE void issue_first_q_k(Scores& s, bool real) {
+    const MatrixPlace before = advance<kKeyBytes>(keys, key.at == 0 ? kStages - 1 : key.at - 1);
+    const MatrixPlace now = advance<kKeyBytes>(keys, key.at);
+    query = real ? place_along_k(queries_at(slot.at), kEightRowsBytes) : before;
     if (real) wait_for_phase(barriers.key_full(key.at), key.phase);
+    multiply_q_k(s, query, real ? now : before);
+  }
+
+  STROBE_DEVICE void issue_q_k(Scores& s) {
+    wait_for_phase(barriers.key_full(key.at), key.phase);
     multiply_q_k(s, query, advance<kKeyBytes>(keys, key.at));
   }
 
@@ -87,14 +94,16 @@ struct MathGroup {
 
   STROBE_DEVICE void mask(Scores& s, int32_t block) const {
     const int32_t token = block * kBlockTokens + lane % 4 * 2;
-    RowLimits limits;
+    int32_t first[2], last[2];
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const TokenRange sees = seen_by(half);
-      limits.first[half] = sees.begin - token;
-      limits.last[half] = sees.end - 1 - token;
+      first[half] = sees.begin - token;
+      last[half] = sees.end - 1 - token;
     }
-    mask_scores(s, limits);
+    mask_after(s, last);
+    if (params.attention.window_left >= 0 || tile().item.kv_begin > block * kBlockTokens)
+      mask_before(s, first);
   }
 
   template <bool kMasked>
@@ -102,7 +111,7 @@ struct MathGroup {
     const float scale = params.attention.scale_log2;
     Scores s;
     float rescale[2];
-    issue_q_k(s, true);
+    issue_q_k(s);
     issue_p_v(out, weights);
     wait_for_products<1>();
     fence_sums(s);

@@ -113,12 +113,13 @@ STROBE_DEVICE void send_results(const MathGroup& math, const Tile& tile, const O
   const AttentionSm90Params& params = math.params;
   const int32_t first = math.group * kGroupRows,
                 at = kQueriesAt + (slot * kGroups + math.group) * kQueryBytes;
+  sync_threads(queries_read(math.group), kGroupThreads);
   stage_results(out, factor, math.base + at, math.row - math.lane / 4, math.lane);
   order_before_async();
   sync_threads(results_staged(math.group), kGroupThreads);
   if (first + kGroupRows <= rows) {
     if (threadIdx.x % kGroupThreads == 0) {
-      constexpr int kCopies = sm90_copies_panels_together(kDimVo) ? 1 : kVoPanels;
+      constexpr int kCopies = sm90_maps_panels(kDimVo) ? 1 : kVoPanels;
 #pragma unroll
       for (int panel = 0; panel < kCopies; ++panel)
         store_box(params.out,

@@ -1,7 +1,7 @@
 // Attention of many query rows on Hopper (sm_90a), by wgmma and tensor copies: ragged or paged KV, causal or
 // not, sliding windows, sinks.
 //
-// Constants: Dtype kType; int kDimQk, kDimVo.
+// Constants: Dtype kType; int kDimQk, kDimVo; bool kPaged.
 #include "attention/sm90/load.cuh"
 #include "attention/sm90/math_group.cuh"
 #include "attention/sm90/output.cuh"
@@ -12,10 +12,6 @@
 namespace strobe::kernel {
 
 constexpr int kThreads = (kGroups + 1) * kGroupThreads;
-
-struct alignas(1024) SharedBytes {
-  char bytes[1024];
-};
 
 STROBE_DEVICE void calculate(const AttentionSm90Params& params, char* shared, const Barriers& barriers,
                              int32_t group) {
@@ -28,13 +24,14 @@ STROBE_DEVICE void calculate(const AttentionSm90Params& params, char* shared, co
                  .group = group,
                  .row = thread / kWarpLanes * 16 + lane / 4,
                  .lane = lane,
-                 .keys = place_along_k(base + kKeysAt),
-                 .values = place_across_k(base + kValuesAt, kBlockPanel),
+                 .keys = place_along_k(base + kKeysAt, kKeyLayout.eight_rows),
+                 .values = place_across_k(base + kValuesAt, kValueLayout.panel, kValueLayout.eight_rows),
                  .query = {}};
   Scores s;
   int32_t stored_slot = -1;
   bool real = math.wait_for_tile(math.tile());
-  math.issue_q_k(s, real);
+  if (!real) return;
+  math.issue_first_q_k(s, true);
 #pragma unroll 1
   while (real) {
     Outputs out;
@@ -72,7 +69,7 @@ STROBE_DEVICE void calculate(const AttentionSm90Params& params, char* shared, co
     if (!kStagesResults && is_elected()) arrive(barriers.query_free(stored_slot));
     math.slot.advance();
     real = math.wait_for_tile(tile_info(shared, math.info.at ^ 1));
-    math.issue_q_k(s, real);
+    math.issue_first_q_k(s, real);
     wait_for_products<1>();
     fence_sums(out);
     math.release_value();
@@ -89,8 +86,7 @@ STROBE_DEVICE void calculate(const AttentionSm90Params& params, char* shared, co
 extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads, 1)
     strobe_attention_prefill_sm90(const __grid_constant__ strobe::kernel::AttentionSm90Params params) {
   using namespace strobe::kernel;
-  extern __shared__ SharedBytes shared_bytes[];
-  char* shared = reinterpret_cast<char*>(shared_bytes);
+  extern __shared__ __align__(1024) char shared[];
   const Barriers barriers{shared_address(shared)};
   const int32_t warp = __shfl_sync(0xffffffff, static_cast<int32_t>(threadIdx.x) / kWarpLanes, 0);
   const int32_t lane = static_cast<int32_t>(threadIdx.x) % kWarpLanes;

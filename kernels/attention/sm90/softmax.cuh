@@ -24,17 +24,16 @@ struct RowStates {
   float sum[2];      // this thread's share of the sum of weights
 };
 
-// The tokens of the block, less the thread's own first one, that each of its rows sees: first … last.
-struct RowLimits {
-  int32_t first[2], last[2];
-};
-
-STROBE_DEVICE void mask_scores(Scores& s, const RowLimits& sees) {
+// Scores of tokens, counted from the thread's own first one in the block, that its rows do not see.
+STROBE_DEVICE void mask_after(Scores& s, const int32_t (&last)[2]) {
 #pragma unroll
-  for (int i = 0; i < kScores; ++i) {
-    const int half = i >> 1 & 1, token = 8 * (i / 4) + (i & 1);
-    if (token > sees.last[half] || token < sees.first[half]) s[i] = minus_infinity();
-  }
+  for (int i = 0; i < kScores; ++i)
+    if (8 * (i / 4) + (i & 1) > last[i >> 1 & 1]) s[i] = minus_infinity();
+}
+STROBE_DEVICE void mask_before(Scores& s, const int32_t (&first)[2]) {
+#pragma unroll
+  for (int i = 0; i < kScores; ++i)
+    if (8 * (i / 4) + (i & 1) < first[i >> 1 & 1]) s[i] = minus_infinity();
 }
 
 STROBE_DEVICE float maximum_of_row(const Scores& s, int half) {

@@ -13,25 +13,44 @@
 
 namespace strobe::kernel {
 
+constexpr uint32_t kExponents = kType == Dtype::kBf16 ? 0x7f807f80 : 0x7c007c00;
+constexpr uint32_t kExponentUnits = kExponents & ~(kExponents << 1);  // the lowest bits of both exponents
+
+// Bit 15 of each half: whether all bits of its exponent are set.
+STROBE_DEVICE uint32_t specials_of(uint32_t pair) {
+  return ((pair & kExponents) + kExponentUnits) & 0x80008000;
+}
+
+STROBE_DEVICE uint32_t without_specials(uint32_t pair) {
+  const uint32_t special = specials_of(pair) >> 15;
+  return pair & ~(special * 0xffff);
+}
+
 // Takes them out of the warp's third of a block's values; whether a token before `end` had any.
 STROBE_DEVICE bool take_out_specials(char* values, int32_t end, int32_t warp, int32_t lane) {
-  constexpr int kChunkBytes = 16, kChunks = kValueBytes / kChunkBytes;
-  constexpr uint32_t kExponent = kType == Dtype::kBf16 ? 0x7f80 : 0x7c00;
+  constexpr int kChunkBytes = 16, kBatch = 8, kStride = kWatchWarps * kWarpLanes * kChunkBytes;
   bool found = false;
-#pragma unroll 2
-  for (int32_t i = warp * kWarpLanes + lane; i < kChunks; i += kWatchWarps * kWarpLanes) {
-    auto* chunk = reinterpret_cast<uint4*>(values + i * kChunkBytes);
-    uint4 x = *chunk;
-    uint32_t* words[] = {&x.x, &x.y, &x.z, &x.w};
-    bool has = false;
+#pragma unroll 1
+  for (int32_t begin = (warp * kWarpLanes + lane) * kChunkBytes; begin < kValueBytes;
+       begin += kBatch * kStride) {
+    uint4 chunk[kBatch];
+    uint32_t any = 0;
 #pragma unroll
-    for (uint32_t* word : words) {
-      const bool low = (*word & kExponent) == kExponent, high = (*word >> 16 & kExponent) == kExponent;
-      *word &= (low ? 0 : 0xffffu) | (high ? 0 : 0xffff0000u);
-      has = has || low || high;
+    for (int i = 0; i < kBatch; ++i) {
+      const int32_t at = begin + i * kStride;
+      chunk[i] = at < kValueBytes ? *reinterpret_cast<const uint4*>(values + at) : uint4{0, 0, 0, 0};
+      any |= specials_of(chunk[i].x) | specials_of(chunk[i].y) | specials_of(chunk[i].z) |
+             specials_of(chunk[i].w);
     }
-    if (has) *chunk = x;
-    found = found || (has && i * kChunkBytes % kBlockPanel / kPanelRowBytes < end);
+    if (any == 0) continue;
+#pragma unroll 1
+    for (int32_t at = begin; at < min(kValueBytes, begin + kBatch * kStride); at += kStride) {
+      auto* place = reinterpret_cast<uint4*>(values + at);
+      const uint4 x = *place;
+      if ((specials_of(x.x) | specials_of(x.y) | specials_of(x.z) | specials_of(x.w)) == 0) continue;
+      *place = {without_specials(x.x), without_specials(x.y), without_specials(x.z), without_specials(x.w)};
+      found = found || token_of_value(at) < end;
+    }
   }
   return __any_sync(0xffffffff, found);
 }

@@ -8,7 +8,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Callable
+from typing import Any
 
 import strobe
 from strobe import jit
@@ -45,14 +45,14 @@ def map_environment(environment: Any = os.environ) -> dict[str, str]:
     return new
 
 
-def _answers(function: Callable[..., Any], there: bool) -> Callable[..., Any]:
+def _answers(function: Any, there: bool) -> Any:
     """Attaches what FlashInfer's decorators attach, for those who ask before they call."""
     backends = _BACKENDS if there else ()
     try:
-        function.is_backend_supported = lambda backend, cc=None: backend in backends  # type: ignore[attr-defined]
-        function.is_compute_capability_supported = lambda cc: there and int(cc) >= 80  # type: ignore[attr-defined]
-        function.has_backend = lambda backend: backend in backends  # type: ignore[attr-defined]
-        function.has_backend_choices = lambda: False  # type: ignore[attr-defined]
+        function.is_backend_supported = lambda backend, cc=None: backend in backends
+        function.is_compute_capability_supported = lambda cc: there and int(cc) >= 80
+        function.has_backend = lambda backend: backend in backends
+        function.has_backend_choices = lambda: False
     except AttributeError:  # what takes no attributes is no function of FlashInfer's
         pass
     return function
@@ -92,7 +92,7 @@ def install() -> ModuleType:
     if present is not None and getattr(present, "__version__", None) is not None:
         raise RuntimeError("strobe.compat.flashinfer.install: expected to come before `import flashinfer`, came after it")
     map_environment()
-    top = ModuleType("flashinfer", strobe.__doc__)
+    top: Any = ModuleType("flashinfer", strobe.__doc__)
     top.__path__ = []  # a package, all of whose submodules are in sys.modules
     top.__version__ = VERSION
     top.__strobe__ = True
@@ -110,4 +110,4 @@ def install() -> ModuleType:
         if not hasattr(modules[parent] if parent else top, child):
             setattr(modules[parent] if parent else top, child, module)
     sys.modules["flashinfer"] = top
-    return top
+    return top  # type: ignore[no-any-return]

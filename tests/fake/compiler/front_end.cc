@@ -88,7 +88,7 @@ std::vector<Kernel> kernels_of(const std::vector<std::string>& texts) {
 }
 
 int shared_alignment_of(const std::vector<std::string>& texts) {
-  static const std::regex kDeclaration("extern\\s+__shared__\\s+alignas\\((\\d+)\\)");
+  static const std::regex kDeclaration("extern\\s+__shared__\\s+(?:alignas|__align__)\\((\\d+)\\)");
   int alignment = 16;  // what a kernel may count on without more
   for (const std::string& text : texts)
     if (std::smatch match; std::regex_search(text, match, kDeclaration))
@@ -98,7 +98,8 @@ int shared_alignment_of(const std::vector<std::string>& texts) {
 
 std::string with_dynamic_shared(const std::string& text) {
   static const std::regex kDeclaration(
-      "extern\\s+__shared__\\s+(?:alignas\\([^)]*\\)\\s*)?([\\w:<>, ]+?)\\s+(\\w+)\\s*\\[\\s*\\]\\s*;");
+      "extern\\s+__shared__\\s+(?:(?:alignas|__align__)\\([^)]*\\)\\s*)?([\\w:<>, "
+      "]+?)\\s+(\\w+)\\s*\\[\\s*\\]\\s*;");
   return std::regex_replace(text, kDeclaration,
                             "$1 (&$2)[] = *reinterpret_cast<$1 (*)[]>(::emulated::dynamic_shared());");
 }

@@ -23,7 +23,7 @@ inline constexpr unsigned char kIsMap = 0xa5;
 // An operand of a warpgroup's product in shared memory, in panels of 128-byte rows.
 struct MatrixPlace {
   unsigned long address;  // null: in registers
-  unsigned panel_bytes;
+  unsigned panel_bytes, eight_rows_bytes;
   bool across_k;  // rows of the panels are rows of B
 };
 
@@ -49,6 +49,8 @@ struct Machine {
   void (*access)(const void* address, unsigned long bytes, unsigned long alignment, bool write);
   // The same for an atomic operation, which reads and writes and does not race with its kind.
   void (*atomic)(const void* address, unsigned long bytes);
+  // Before an atomic operation through which blocks order what they do before and behind it.
+  void (*release_acquire)(const void* address);
   // Before a read of what may be read before the kernel before has ended.
   void (*access_settled)(const void* address, unsigned long bytes);
   void (*wait_for_block)();

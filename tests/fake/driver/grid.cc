@@ -92,6 +92,9 @@ Grid::Grid() : fibers_(thread_body) {
   machine_.atomic = [](const void* address, unsigned long bytes) {
     instance().atomic(reinterpret_cast<std::uintptr_t>(address), bytes);
   };
+  machine_.release_acquire = [](const void* address) {
+    instance().release_acquire(reinterpret_cast<std::uintptr_t>(address));
+  };
   machine_.access_settled = [](const void* address, unsigned long bytes) {
     bool& has_waited = instance().current().has_waited;
     const bool before = std::exchange(has_waited, true);
@@ -160,6 +163,7 @@ Fault Grid::run(const GridRequest& request) {
     sequence_.push_back(block);
   std::shuffle(sequence_.begin(), sequence_.end(), random_);
   first_run_ = run_;
+  released_.clear();
   for (const std::uint32_t block : sequence_) {
     if (!run_cluster(block)) break;
     ++run_;
@@ -202,6 +206,7 @@ bool Grid::run_cluster(std::uint32_t first_block) {
   phase_barriers_.clear();
   named_barriers_.clear();
   box_copies_.clear();
+  acquired_.clear();
   runnable_.clear();
   for (int i = 0; i < thread_count_; ++i) {
     threads_[static_cast<std::size_t>(i)] = {};
@@ -311,6 +316,18 @@ void Grid::atomic(std::uintptr_t address, std::size_t bytes) {
   Now now = this->now();
   now.access.thread = static_cast<std::uint16_t>(kAtomics + now.block);
   for (const bool write : {false, true}) access_by(now, address, bytes, bytes, write);
+}
+
+// Those who come later through the same address acquire what this thread has released there, and what it has
+// acquired itself.
+void Grid::release_acquire(std::uintptr_t address) {
+  const Access self = now().self;
+  if (request_.cluster > 1) fail(kLaunchFailed, "orders blocks of clusters, which is not emulated");
+  std::set<Access>& released = released_[address];
+  for (const Access& access : released) acquired_.push_back({access, self});
+  for (const Acquired& acquired : acquired_)
+    if (precedes(acquired.by, self)) released.insert(acquired.released);
+  released.insert(self);
 }
 
 void Grid::access_by(const Now& now, std::uintptr_t address, std::size_t bytes, std::size_t alignment,

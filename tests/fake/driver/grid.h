@@ -5,6 +5,7 @@
 #include <deque>
 #include <map>
 #include <random>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -64,7 +65,7 @@ class Grid {
   struct BoxStore {
     TensorMapContent map;
     std::uintptr_t shared;
-    int at[4];
+    int at[5];
   };
   struct Thread {
     State state;
@@ -100,7 +101,7 @@ class Grid {
     TensorMapContent map;
     std::uintptr_t shared;
     std::size_t barrier;
-    int at[4];
+    int at[5];
   };
   struct NamedBarrier {
     int threads;
@@ -128,6 +129,7 @@ class Grid {
                      bool write);
   void access_shared(const Now& now, std::size_t offset, std::size_t bytes, bool write);
   void atomic(std::uintptr_t address, std::size_t bytes);
+  void release_acquire(std::uintptr_t address);
   // Of an address in shared memory, the index of its cell; -1 elsewhere.
   std::ptrdiff_t shared_offset(std::uintptr_t address, std::size_t bytes);
   void wait_for_block();
@@ -178,10 +180,13 @@ class Grid {
   Now now() {
     const auto thread = static_cast<std::uint16_t>(fibers_.current());
     const std::size_t warp = thread / kWarpThreads;
-    return {{run_, thread, current_block().epoch, warp_epochs_[warp], order_.clock(warp)},
+    const Access access{run_, thread, current_block().epoch, warp_epochs_[warp], order_.clock(warp)};
+    return {access,
+            access,
             current_rank(),
             static_cast<unsigned>(block_threads_),
             cluster_epoch_,
+            &acquired_,
             has_order_ ? &order_ : nullptr,
             nullptr};
   }
@@ -204,6 +209,9 @@ class Grid {
   int block_threads_ = 0, thread_count_ = 0;        // of a block, of the cluster
   std::uint16_t barriers_ = 0, cluster_epoch_ = 0;  // how many there were; the number of the cluster's last
   std::vector<std::uint16_t> warp_epochs_;          // barriers that each warp of the cluster has passed
+
+  std::map<std::uintptr_t, std::set<Access>> released_;  // of the grid, by the address they went through
+  std::vector<Acquired> acquired_;                       // of the block that runs
 
   std::vector<std::uint32_t> sequence_;  // [i] is the first block, by its linear index, of the i-th run
   std::uint32_t first_run_ = 1, run_ = 1;

@@ -18,27 +18,29 @@ void for_each_piece(const TensorMapContent& map, const int* at, F f) {
     return place >= 0 && place < static_cast<long>(map.size[axis]);
   };
   std::size_t byte = 0;
-  for (int w = at[3]; w < at[3] + map.box[3]; ++w)
-    for (int z = at[2]; z < at[2] + map.box[2]; ++z)
-      for (int y = at[1]; y < at[1] + map.box[1]; ++y)
-        for (unsigned x = 0; x < map.box[0]; x += elements, byte += kPieceBytes) {
-          const long column = at[0] + static_cast<long>(x);
-          const bool is_inside = inside(1, y) && inside(2, z) && inside(3, w);
-          const std::uintptr_t row = map.address + static_cast<unsigned long>(y) * map.stride[0] +
-                                     static_cast<unsigned long>(z) * map.stride[1] +
-                                     static_cast<unsigned long>(w) * map.stride[2];
-          const long first = std::max(0L, -column),
-                     last = std::min<long>(elements, static_cast<long>(map.size[0]) - column);
-          if (!is_inside || first >= last)
-            f(byte, 0, 0, 0);
-          else
-            f(byte, first * map.element_bytes, (last - first) * map.element_bytes,
-              row + static_cast<unsigned long>((column + first) * map.element_bytes));
-        }
+  for (int w = at[4]; w < at[4] + map.box[4]; ++w)
+    for (int u = at[3]; u < at[3] + map.box[3]; ++u)
+      for (int z = at[2]; z < at[2] + map.box[2]; ++z)
+        for (int y = at[1]; y < at[1] + map.box[1]; ++y)
+          for (unsigned x = 0; x < map.box[0]; x += elements, byte += kPieceBytes) {
+            const long column = at[0] + static_cast<long>(x);
+            const bool is_inside = inside(1, y) && inside(2, z) && inside(3, u) && inside(4, w);
+            const std::uintptr_t row = map.address + static_cast<unsigned long>(y) * map.stride[0] +
+                                       static_cast<unsigned long>(z) * map.stride[1] +
+                                       static_cast<unsigned long>(u) * map.stride[2] +
+                                       static_cast<unsigned long>(w) * map.stride[3];
+            const long first = std::max(0L, -column),
+                       last = std::min<long>(elements, static_cast<long>(map.size[0]) - column);
+            if (!is_inside || first >= last)
+              f(byte, 0, 0, 0);
+            else
+              f(byte, first * map.element_bytes, (last - first) * map.element_bytes,
+                row + static_cast<unsigned long>((column + first) * map.element_bytes));
+          }
 }
 
 std::size_t bytes_of(const TensorMapContent& map) {
-  return std::size_t{map.box[0]} * map.box[1] * map.box[2] * map.box[3] * map.element_bytes;
+  return std::size_t{map.box[0]} * map.box[1] * map.box[2] * map.box[3] * map.box[4] * map.element_bytes;
 }
 
 std::uintptr_t permuted(const TensorMapContent& map, std::uintptr_t address) {
@@ -85,7 +87,7 @@ void Grid::copy_box(std::uintptr_t shared, const void* map, std::uintptr_t barri
   });
   for (std::size_t i = 0; i < bytes; ++i) ++under_copy_[static_cast<std::size_t>(offset) + i];
   const auto cell = static_cast<std::size_t>(shared_offset(barrier, 1));
-  box_copies_.push_back({content, shared, cell, {at[0], at[1], at[2], at[3]}});
+  box_copies_.push_back({content, shared, cell, {at[0], at[1], at[2], at[3], at[4]}});
 }
 
 // Makes one of the copies to that barrier, if there is any: its bytes come, and who learns that they have
@@ -126,7 +128,7 @@ void Grid::store_box(const void* map, std::uintptr_t shared, const int* at) {
   const TensorMapContent content = map_of(map);
   if (shared % kAlignment != 0) fail(kMisalignedAddress, "stores a box from no multiple of 128");
   read_async(shared, bytes_of(content));
-  current().stores.push_back({content, shared, {at[0], at[1], at[2], at[3]}});
+  current().stores.push_back({content, shared, {at[0], at[1], at[2], at[3], at[4]}});
 }
 
 // Until then the stores have read nothing.

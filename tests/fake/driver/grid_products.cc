@@ -10,19 +10,20 @@ namespace {
 
 constexpr int kRows = 16, kDepth = 16;  // of a warp's part; of one product
 constexpr unsigned kGroupThreads = 128, kGroupWarps = 4;
-constexpr std::uintptr_t kRowBytes = 128, kEightRowsBytes = 8 * kRowBytes;
+constexpr std::uintptr_t kRowBytes = 128;
 constexpr int kElementBytes = 2, kPieceElements = 8, kPieceBytes = kPieceElements * kElementBytes;
 constexpr int kPanelColumns = 64;
 
 bool same(const MatrixPlace& a, const MatrixPlace& b) {
-  return a.address == b.address && a.panel_bytes == b.panel_bytes && a.across_k == b.across_k;
+  return a.address == b.address && a.panel_bytes == b.panel_bytes &&
+         a.eight_rows_bytes == b.eight_rows_bytes && a.across_k == b.across_k;
 }
 
 // Chunk c of row r, counted from the address as if nothing were permuted.
 std::uintptr_t permuted(std::uintptr_t address) { return address ^ (address >> 7 & 7) << 4; }
 
-std::uintptr_t row_at(std::uintptr_t address, int row) {
-  return address + static_cast<std::uintptr_t>(row / 8) * kEightRowsBytes +
+std::uintptr_t row_at(const MatrixPlace& place, int row) {
+  return place.address + static_cast<std::uintptr_t>(row / 8) * place.eight_rows_bytes +
          static_cast<std::uintptr_t>(row % 8) * kRowBytes;
 }
 
@@ -95,18 +96,18 @@ void Grid::read_rows(const Product& product, unsigned warp, float (*a)[kDepth], 
   if (product.a.address != 0)
     for (int row = 0; row < kRows; ++row)
       for (int k = 0; k < kDepth; k += kPieceElements)
-        read_piece(row_at(product.a.address, static_cast<int>(warp) * kRows + row) +
+        read_piece(row_at(product.a, static_cast<int>(warp) * kRows + row) +
                        static_cast<std::uintptr_t>(k * kElementBytes),
                    [&](int i, float x) { a[row][k + i] = x; });
   for (int n = 0; n < product.columns; n += product.b.across_k ? kPieceElements : 1)
     for (int k = 0; k < kDepth; k += product.b.across_k ? 1 : kPieceElements) {
       if (product.b.across_k)
-        read_piece(row_at(product.b.address, k) +
+        read_piece(row_at(product.b, k) +
                        static_cast<std::uintptr_t>(n / kPanelColumns) * product.b.panel_bytes +
                        static_cast<std::uintptr_t>(n % kPanelColumns * kElementBytes),
                    [&](int i, float x) { b[k][n + i] = x; });
       else
-        read_piece(row_at(product.b.address, n) + static_cast<std::uintptr_t>(k * kElementBytes),
+        read_piece(row_at(product.b, n) + static_cast<std::uintptr_t>(k * kElementBytes),
                    [&](int i, float x) { b[k + i][n] = x; });
     }
 }

@@ -1,7 +1,9 @@
 // Who has touched a byte of memory, so that accesses that nothing orders are found.
 #pragma once
 
+#include <compare>
 #include <cstdint>
+#include <vector>
 
 #include "order.h"
 
@@ -13,6 +15,7 @@ namespace emulated {
 struct Access {
   std::uint32_t run;
   std::uint16_t thread, epoch, warp_epoch, clock;
+  friend auto operator<=>(const Access&, const Access&) = default;
 };
 
 inline constexpr std::uint16_t kWarpThreads = 32;
@@ -25,13 +28,20 @@ inline constexpr std::uint16_t kManyClusters = 0xffff;
 inline constexpr std::uint16_t kManyOfWarp = 0x8000, kCopyEngine = 0xfc00;
 inline constexpr std::uint16_t kManyBlocks = 0xfd00, kAtomics = 0xfe00, kManyThreads = 0xff00;
 
-// An access that happens: beside itself, its block's rank and threads, when the cluster last met, and what
-// its warp knows by other barriers than the block's (null: there are none) of others, as of those who read
-// the bytes (null: that is not known).
+// What a thread of another block had released when one of this block acquired it.
+struct Acquired {
+  Access released, by;
+};
+
+// An access that happens: what is remembered of it, and its thread's own where that is one of several; its
+// block's rank and threads, when the cluster last met, what its block has acquired of others, and what its
+// warp knows by other barriers than the block's (null: there are none) of others, as of those who read the
+// bytes (null: that is not known).
 struct Now {
-  Access access;
+  Access access, self;
   unsigned block, block_threads;
   std::uint16_t cluster_epoch;
+  const std::vector<Acquired>* acquired;
   const Order* order;
   const std::uint16_t* readers;
 };
@@ -65,6 +75,21 @@ inline bool unordered_in_block(const Access& before, const Access& access) {
   return warp < 0 || warp != warp_of(access.thread) || before.warp_epoch == access.warp_epoch;
 }
 
+// Whether what has happened before is ordered before this: by its thread, its warp's barriers or its block's.
+inline bool precedes(const Access& before, const Access& access) {
+  if (before.run != access.run || before.epoch > access.epoch) return false;
+  if (before.epoch < access.epoch || before.thread == access.thread) return true;
+  const int warp = warp_of(before.thread);
+  return warp >= 0 && warp == warp_of(access.thread) && before.warp_epoch < access.warp_epoch;
+}
+
+// The same where what lies between is a release of one block that another has acquired.
+inline bool ordered_by_release(const Access& before, const Now& now) {
+  for (const Acquired& acquired : *now.acquired)
+    if (precedes(before, acquired.released) && precedes(acquired.by, now.self)) return true;
+  return false;
+}
+
 // Whether an mbarrier or a named barrier has told the warp of it.
 inline bool is_known(const Access& before, const Now& now) {
   if (now.order == nullptr) return false;
@@ -85,7 +110,7 @@ inline const Access* race(Cell& cell, const Now& now, std::uint32_t first_run, b
   const Access& access = now.access;
   const auto unordered = [&](const Access& before) {
     if (before.run < first_run || (is_atomic(before) && is_atomic(access))) return false;
-    if (before.run != access.run || before.epoch == kManyClusters) return true;
+    if (before.run != access.run || before.epoch == kManyClusters) return !ordered_by_release(before, now);
     if (!of_one_block(before, now)) return before.epoch >= now.cluster_epoch;
     return unordered_in_block(before, access) && !is_known(before, now);
   };

@@ -9,17 +9,18 @@ namespace strobe::kernel {
 
 enum class Keep : uint64_t { kFirstToGo, kLastToGo };
 
-EMULATED void prefetch_map(const TensorMap&) {}
+struct BoxPlace {
+  int32_t x, y, z, u, w;
+};
 
-EMULATED void copy_box(SharedAddress to, const TensorMap& map, SharedAddress barrier, int32_t x, int32_t y,
-                       int32_t z, int32_t w, Keep) {
-  const int at[4] = {x, y, z, w};
+EMULATED void copy_box(SharedAddress to, const TensorMap& map, const BoxPlace& from, SharedAddress barrier,
+                       Keep) {
+  const int at[5] = {from.x, from.y, from.z, from.u, from.w};
   emulated::machine->copy_box(to, &map, barrier, at);
 }
 
-EMULATED void store_box(const TensorMap& map, SharedAddress from, int32_t x, int32_t y, int32_t z,
-                        int32_t w) {
-  const int at[4] = {x, y, z, w};
+EMULATED void store_box(const TensorMap& map, const BoxPlace& to, SharedAddress from) {
+  const int at[5] = {to.x, to.y, to.z, to.u, to.w};
   emulated::machine->store_box(&map, from, at);
 }
 

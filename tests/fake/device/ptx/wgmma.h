@@ -6,13 +6,15 @@
 
 namespace strobe::kernel {
 
-inline constexpr int kPanelColumns = 64, kPanelRowBytes = 128;
+inline constexpr int kPanelColumns = 64, kPanelRowBytes = 128, kEightRowsBytes = 8 * kPanelRowBytes;
 
 using MatrixPlace = emulated::MatrixPlace;
 
-EMULATED MatrixPlace place_along_k(SharedAddress address) { return {address, 0, false}; }
-EMULATED MatrixPlace place_across_k(SharedAddress address, uint32_t panel_bytes) {
-  return {address, panel_bytes, true};
+EMULATED MatrixPlace place_along_k(SharedAddress address, uint32_t eight_rows_bytes) {
+  return {address, 0, eight_rows_bytes, false};
+}
+EMULATED MatrixPlace place_across_k(SharedAddress address, uint32_t panel_bytes, uint32_t eight_rows_bytes) {
+  return {address, panel_bytes, eight_rows_bytes, true};
 }
 
 template <int kBytes>
