@@ -15,6 +15,7 @@
 #include "trace/json_text.h"
 #include "trace/run/compare.h"
 #include "trace/run/evaluate.h"
+#include "trace/validate.h"
 
 namespace strobe::trace {
 namespace {
@@ -187,6 +188,23 @@ TEST_F(TraceRunTest, AReferenceThatFailsIsTheDefinitionsFault) {
   text.replace(text.find("x[index] *"), 10, "nothing * ");
   EXPECT_THAT(test::error_message([&] { run("def run(*a): pass\n", true, text.c_str()); }),
               testing::AllOf(HasSubstr("the reference fails"), HasSubstr("NameError")));
+}
+
+TEST_F(TraceRunTest, TheStarterSetIsValidAndItsBaselinesPass) {
+  const std::string root = STROBE_SOURCE_DIR "/datasets/starter";
+  for (const DefinitionReport& report : validate({.data_set = root}))
+    EXPECT_EQ(report.status(), Level::kInfo) << text_report({report});
+  const DataSet set(root);
+  options_.calls = 2;
+  options_.rounds = 1;
+  for (const auto& [solution_name, stored] : set.solutions()) {
+    if (stored.item.author != "baseline") continue;
+    const Definition* definition = set.definition(stored.item.definition);
+    ASSERT_NE(definition, nullptr);
+    const Evaluation evaluation =
+        evaluate(set, *definition, stored.item, *set.workloads_of(definition->name).front(), options_);
+    EXPECT_EQ(name(evaluation.status), "PASSED") << solution_name << evaluation.log;
+  }
 }
 
 TEST(TraceCompare, KnowsWhatIsNotFinite) {

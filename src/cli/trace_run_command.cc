@@ -18,7 +18,7 @@ namespace {
 
 struct Options {
   std::string data_set;
-  std::vector<std::string> definitions, solutions;
+  std::vector<std::string> definitions, solutions, authors;
   trace::RunOptions run;
   double timeout_s = 300;
   bool resume = false, keep = true;
@@ -98,7 +98,7 @@ int run(Options options) {
     if (!chosen(options.definitions, name)) continue;
     const trace::Definition definition = stored.item;
     for (const trace::Solution* solution : set.solutions_of(name)) {
-      if (!chosen(options.solutions, solution->name)) continue;
+      if (!chosen(options.solutions, solution->name) || !chosen(options.authors, solution->author)) continue;
       for (const trace::Workload* workload : set.workloads_of(name)) {
         if (options.resume && done.contains({solution->name, workload->uuid}))
           ++counts.kept;
@@ -122,6 +122,7 @@ void add_trace_run(CLI::App& trace, Action& action) {
   command->add_option("data_set", options->data_set, "The folder of the data set")->required();
   command->add_option("--definitions", options->definitions, "Only these definitions");
   command->add_option("--solutions", options->solutions, "Only these solutions");
+  command->add_option("--authors", options->authors, "Only solutions of these authors");
   command->add_option("--num-trials", options->run.rounds, "Timed rounds, each on new inputs")
       ->check(CLI::Range(1, 10000))
       ->capture_default_str();
