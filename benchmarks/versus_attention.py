@@ -9,6 +9,7 @@ Page tables are random, and so is the data. Outputs are compared with f32 arithm
 """
 
 import argparse
+import functools
 import sys
 
 from versus import report
@@ -20,6 +21,8 @@ def arguments(command_line):
     parser.add_argument("kind", nargs="?", choices=("decode", "prefill"), default="decode", help="default: decode")
     parser.add_argument("--cases", nargs="+", default=[""], metavar="PART", help="only cases whose name holds a PART")
     parser.add_argument("--libraries", nargs="+", choices=("strobe", "flashinfer"), help="default: all that can be imported")
+    parser.add_argument("--flashinfer-backends", nargs="+", choices=("fa2", "fa3"), default=("fa2", "fa3"),
+                        help="of prefill: fa3 takes FlashInfer more than a minute to compile")
     parser.add_argument("--repetitions", type=int, default=15, metavar="N", help="timed replays of each (default 15)")
     parser.add_argument("--json", metavar="FILE", help="write results, with all samples, as JSON")
     parser.add_argument("--commit", default=commit_here(), help="Strobe's, for the results (default: of this checkout)")
@@ -39,7 +42,10 @@ def main(command_line=None):
         return "nothing measured: torch finds no CUDA device"
     from versus import decode, peers, prefill, timing
 
-    kind = {"decode": decode, "prefill": prefill}[options.kind]
+    kind, contenders_of = decode, decode.contenders_of
+    if options.kind == "prefill":
+        kind = prefill
+        contenders_of = functools.partial(prefill.contenders_of, flashinfer_backends=options.flashinfer_backends)
 
     libraries, notes = peers.load(options.libraries)
     for note in notes:
@@ -52,7 +58,7 @@ def main(command_line=None):
     results = []
     command = ["benchmarks/versus_attention.py", *(sys.argv[1:] if command_line is None else command_line)]
     for case in chosen:
-        results.append(timing.measure(case, kind.contenders_of(case, libraries), options.repetitions, warm=False))
+        results.append(timing.measure(case, contenders_of(case, libraries), options.repetitions, warm=False))
         print(report.table(results[-1]), flush=True)
         torch.cuda.empty_cache()
         if options.json:

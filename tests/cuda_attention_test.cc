@@ -344,7 +344,8 @@ TEST_F(CudaAttention, CascadeEqualsAttentionOverTheConcatenation) {
 }
 
 // One graph serves batches of other lengths, within the capacity.
-TEST_F(CudaAttentionGraph, ReplaysWithOtherLengths) {
+// Records a run, and replays it after plans of other lengths.
+void expect_replays(const AttentionOptions& options) {
   const std::vector<std::vector<RequestShape>> rounds = {
       {{.qo_len = 1, .kv_len = 40}, {.qo_len = 1, .kv_len = 1200}},
       {{.qo_len = 1, .kv_len = 1200}, {.qo_len = 1, .kv_len = 3}},
@@ -353,6 +354,7 @@ TEST_F(CudaAttentionGraph, ReplaysWithOtherLengths) {
   AttentionBatch first(rounds[0], shape);
   const cuda::OwnedStream stream(kGpu);
   GpuBatch gpu(first);
+  gpu.plan().options = options;
   const AttentionCapacity capacity = {
       .max_batch_size = 2, .max_query_tokens = 2, .max_qo_len = 1, .max_kv_tokens = 1600};
   gpu.plan().capacity = capacity;
@@ -384,6 +386,11 @@ TEST_F(CudaAttentionGraph, ReplaysWithOtherLengths) {
     fresh.run(run, Stream(stream));
     EXPECT_EQ(replayed, gpu.bits(0, stream));
   }
+}
+
+TEST_F(CudaAttentionGraph, ReplaysWithOtherLengths) { expect_replays({}); }
+TEST_F(CudaAttentionGraph, ReplaysOfTheGenericKernelWithOtherLengths) {
+  expect_replays({.pos_encoding = PosEncoding::kRope});
 }
 
 TEST_F(CudaAttentionGraph, MisuseIsAnError) {

@@ -136,13 +136,13 @@ def torch_attention(case, backend):
     return call
 
 
-def contenders_of(case, libraries):
+def contenders_of(case, libraries, flashinfer_backends=("fa2", "fa3")):
     """{name: function of the case's tensors that returns its outputs}."""
     contenders = {}
     if "strobe" in libraries:
         contenders["strobe"] = Library(libraries["strobe"], case, "auto")
     if "flashinfer" in libraries:
-        contenders |= {name: Library(libraries["flashinfer"], case, name) for name in ("fa2", "fa3")}
+        contenders |= {name: Library(libraries["flashinfer"], case, name) for name in flashinfer_backends}
     if case.is_dense():
         contenders["cudnn"] = torch_attention(case, SDPBackend.CUDNN_ATTENTION)
         contenders["flash"] = torch_attention(case, SDPBackend.FLASH_ATTENTION)

@@ -37,7 +37,8 @@ struct AttentionRun {
 struct alignas(16) AttentionMerge {
   int32_t kv_head, q_row, q_tokens;
   int32_t first_slot, slot_stride, parts;
-  int32_t unused[2];
+  int32_t item;  // one of those with these rows; not of lists for the decode kernel
+  int32_t unused;
 };
 
 // Of the grid's blocks those below are used, where the grid was sized for a plan's capacity.

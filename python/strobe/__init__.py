@@ -24,6 +24,7 @@ from .decode import (
     CUDAGraphBatchDecodeWithPagedKVCacheWrapper,
     fast_decode_plan,
     single_decode_with_kv_cache,
+    single_decode_with_kv_cache_with_jit_module,
 )
 from .norm import (
     fused_add_rmsnorm,
@@ -41,6 +42,7 @@ from .prefill import (
     BatchPrefillWithRaggedKVCacheWrapper,
     single_prefill_with_kv_cache,
     single_prefill_with_kv_cache_return_lse,
+    single_prefill_with_kv_cache_with_jit_module,
 )
 from .quantization import packbits, segment_packbits
 from .rope import (

@@ -76,8 +76,10 @@ class Planned:
     RUN_OF_ONE_CACHE = ("q", "k[1=0]", "v[1=1]", *RUN[3:])  # [num_pages, 2, …]
     INDEX_ARRAYS = ("qo_indptr", "kv_indptr", "kv_indices", "last_page_len", "kv_len", "custom_mask_indptr")
 
-    def __init__(self, operator: str, backend: str, framework: Framework, given: Sequence[str]) -> None:
-        """`given` are the arguments that plans usually bring, in their order."""
+    def __init__(
+        self, operator: str, backend: str, framework: Framework, given: Sequence[str], extra: tuple[str, ...] = ()
+    ) -> None:
+        """Runs take `extra` at their end. `given` are the arguments that plans usually bring, in their order."""
         self.framework = framework
         declared = declaration(operator)
         known = [a["name"] for kind in ("operands", "attributes") for a in declared[kind] if a["phase"] == "plan"]
@@ -85,7 +87,7 @@ class Planned:
         self._usual = tuple(given) + (("device_type", "device_index") if self.takes_device else ())
         self._rest = [name for name in known if name not in self._usual]
         self._plan, self.run, self.run_of_one_cache = bind_plan(
-            operator, [*self._usual, *self._rest], self.RUN, self.RUN_OF_ONE_CACHE, backend=backend
+            operator, [*self._usual, *self._rest], (*self.RUN, *extra), (*self.RUN_OF_ONE_CACHE, *extra), backend=backend
         )
         self._given: dict[str, Any] = {}
         self.changed: dict[str, Any] = {}  # what the last run asked for that is not the plan's
@@ -145,7 +147,11 @@ class BatchWrapper:
         backend: str,
         jit_args: Optional[Sequence[Any]] = None,
     ) -> None:
-        refuse(type(self).__name__, jit_args=jit_args)
+        self._variant = None
+        if jit_args is not None:
+            from .variants import VariantRuns
+
+            self._variant = VariantRuns(jit_args, backend)
         self._kv_layout = check_layout(kv_layout)
         self._backend = backend
         self._native_backend = backend_name(backend)
@@ -173,6 +179,8 @@ class BatchWrapper:
     def _make_plan(self, **given: Any) -> int:
         """Plans; arrays may be on a device, from where they are read, which waits for it."""
         given["kv_layout"] = self._kv_layout
+        if self._variant is not None:
+            self._variant.plan(given)
         planned = self._planned
         if planned is None:
             planned = self._planned = self._native_plan(given)
@@ -189,7 +197,8 @@ class BatchWrapper:
     def _native_plan(self, given: dict[str, Any]) -> Planned:
         buffer = given["kv_indptr"] if self._float_workspace_buffer is None else self._float_workspace_buffer
         framework = framework_of(buffer, f"{self._operator}: kv_indptr")
-        return Planned(self._operator, self._native_backend, framework, tuple(given))
+        extra = () if self._variant is None else ("variant_arguments",)
+        return Planned(self._operator, self._native_backend, framework, tuple(given), extra)
 
     def _graph_capacity(self, batch_size: int, query_tokens: int, qo_len: int, kv_tokens: int) -> dict[str, int]:
         """What plans after a CUDA graph's capture may bring at the most."""
@@ -219,6 +228,7 @@ class BatchWrapper:
         q_scale: Optional[float] = None,
         k_scale: Optional[float] = None,
         v_scale: Optional[float] = None,
+        extra: Sequence[Any] = (),
         **attributes: Any,
     ) -> Union[Tensor, tuple[Tensor, Tensor]]:
         """Runs with `k` and `v`, which are one tensor when it holds both; `attributes` take the place of the plan's."""
@@ -227,15 +237,23 @@ class BatchWrapper:
             planned.change(attributes)
         call = planned.run_of_one_cache if k is v and self._paged else planned.run
         if out is not None and not (return_lse and lse is None):
-            call(q, k, v, out, lse, sinks, q_scale, k_scale, v_scale)
+            call(q, k, v, out, lse, sinks, q_scale, k_scale, v_scale, *extra)
             return (out, lse) if return_lse else out
         framework = framework_of(q, f"{self._operator}: q")
         if out is None:
             out = framework.empty((*q.shape[:-1], v.shape[-1]), q, self._out_dtype)
         if return_lse and lse is None:
             lse = framework.empty(q.shape[:-1], q, "f32")
-        call(q, k, v, out, lse, sinks, q_scale, k_scale, v_scale)
+        call(q, k, v, out, lse, sinks, q_scale, k_scale, v_scale, *extra)
         return (framework.result(out), framework.result(lse)) if return_lse else framework.result(out)
+
+    def _extra(self, args: Sequence[Any], q: Tensor) -> Sequence[Any]:
+        """A run's further positional arguments, which only a variant has."""
+        if self._variant is not None:
+            return (self._variant.arguments(args, q),)
+        if args:
+            refuse(type(self).__name__, args=args)
+        return ()
 
     _out_dtype: Optional[str] = None  # None: that of q
 

@@ -43,6 +43,14 @@ class Framework:
         """Whole numbers as int32, on the device of `like`."""
         raise TypeError(f"expected a tensor of numpy, torch, jax or cupy, got {type(like).__name__}")
 
+    def from_bytes(self, values: bytes, like: Any) -> Any:
+        """Bytes as uint8, on the device of `like`."""
+        raise TypeError(f"expected a tensor of numpy, torch, jax or cupy, got {type(like).__name__}")
+
+    def multiples(self, step: int, count: int, like: Any) -> Any:
+        """0, step, 2 * step, … as int32 in host memory."""
+        return self.to_host(self.from_list(list(range(0, step * count, step)), like))
+
     def result(self, tensor: Any) -> Any:
         """The caller's own kind of tensor from what `empty` gave."""
         return tensor
@@ -107,6 +115,14 @@ class Torch(Framework):
         torch = sys.modules["torch"]
         return torch.tensor(values, dtype=torch.int32, device=like.device)
 
+    def from_bytes(self, values: bytes, like: Any) -> Any:
+        torch = sys.modules["torch"]
+        return torch.frombuffer(bytearray(values), dtype=torch.uint8).to(like.device)
+
+    def multiples(self, step: int, count: int, like: Any) -> Any:
+        torch = sys.modules["torch"]
+        return torch.arange(0, step * count, step, dtype=torch.int32, device="cpu")
+
     def to_host(self, tensor: Any) -> Any:
         return tensor.cpu()
 
@@ -164,6 +180,9 @@ class Numpy(Framework):
     def from_list(self, values: Sequence[int], like: Any) -> Any:
         return sys.modules["numpy"].array(values, dtype="int32")
 
+    def from_bytes(self, values: bytes, like: Any) -> Any:
+        return sys.modules["numpy"].frombuffer(bytearray(values), dtype="uint8")
+
     def snapshot(self, tensor: Any) -> Any:
         return tensor.copy()
 
@@ -194,6 +213,9 @@ class Jax(Framework):
     def from_list(self, values: Sequence[int], like: Any) -> Any:
         return _NUMPY.from_list(values, like)
 
+    def from_bytes(self, values: bytes, like: Any) -> Any:
+        return _NUMPY.from_bytes(values, like)
+
     def result(self, tensor: Any) -> Any:
         return sys.modules["jax"].numpy.asarray(tensor)
 
@@ -209,6 +231,9 @@ class Cupy(Framework):
 
     def from_list(self, values: Sequence[int], like: Any) -> Any:
         return sys.modules["cupy"].array(values, dtype="int32")
+
+    def from_bytes(self, values: bytes, like: Any) -> Any:
+        return sys.modules["cupy"].array(bytearray(values), dtype="uint8")
 
     def to_host(self, tensor: Any) -> Any:
         return tensor.get()

@@ -211,8 +211,7 @@ class BatchDecodeWithPagedKVCacheWrapper(BatchWrapper):
         self._out_dtype = out_dtype(o_data_type, q_dtype)
         if self._qo_indptr is None or self._qo_indptr[0] != (batch_size, q_len_per_req, type(indptr)):
             framework = framework_of(indptr, "batch_attention_paged: kv_indptr")
-            starts = list(range(0, (batch_size + 1) * q_len_per_req, q_len_per_req))
-            made = framework.to_host(framework.from_list(starts, indptr))
+            made = framework.multiples(q_len_per_req, batch_size + 1, indptr)
             self._qo_indptr = ((batch_size, q_len_per_req, type(indptr)), made)
         return self._make_plan(
             qo_indptr=self._qo_indptr[1],
@@ -286,16 +285,17 @@ class BatchDecodeWithPagedKVCacheWrapper(BatchWrapper):
         Returns:
             out like q; with return_lse also lse, f32 [batch_size * q_len_per_req, num_qo_heads], base 2.
         """
-        if args or kv_cache_sf is not None or skip_softmax_threshold_scale_factor is not None:
+        if kv_cache_sf is not None or skip_softmax_threshold_scale_factor is not None:
             refuse(
-                type(self).__name__, args=args or None, kv_cache_sf=kv_cache_sf,
+                type(self).__name__, kv_cache_sf=kv_cache_sf,
                 skip_softmax_threshold_scale_factor=skip_softmax_threshold_scale_factor,
             )  # fmt: skip
         k, v = both_of_cache(paged_kv_cache)
         scales = scale(q_scale), scale(k_scale), scale(v_scale)
+        extra = self._extra(args, q) if args or self._variant is not None else ()
         if window_left is None:
-            return self._run(q, k, v, out, lse, return_lse, sinks, *scales)
-        return self._run(q, k, v, out, lse, return_lse, sinks, *scales, window_left=window_left)
+            return self._run(q, k, v, out, lse, return_lse, sinks, *scales, extra)
+        return self._run(q, k, v, out, lse, return_lse, sinks, *scales, extra, window_left=window_left)
 
     def run_return_lse(self, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """`run` with return_lse=True."""
@@ -374,8 +374,23 @@ def fast_decode_plan(
     )  # fmt: skip
 
 
+def single_decode_with_kv_cache_with_jit_module(
+    jit_module: Any,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *args: Any,
+    kv_layout: str = "NHD",
+    window_left: int = -1,
+    return_lse: bool = False,
+) -> Result:
+    """One query token with a variant (strobe.variants): `jit_module` is gen_customize_single_decode_module(…)'s, `args`
+    are the variant's tensors and then its scalars."""
+    result = jit_module.attend(q[None], k, v, args, kv_layout, 0, window_left, return_lse)
+    return (result[0][0], result[1][0]) if return_lse else result[0]
+
+
 BatchDecodeMlaWithPagedKVCacheWrapper = unsupported_class("strobe.decode.BatchDecodeMlaWithPagedKVCacheWrapper")
 cudnn_batch_decode_with_kv_cache = unsupported("strobe.decode.cudnn_batch_decode_with_kv_cache")
-single_decode_with_kv_cache_with_jit_module = unsupported("strobe.decode.single_decode_with_kv_cache_with_jit_module")
 trtllm_batch_decode_with_kv_cache = unsupported("strobe.decode.trtllm_batch_decode_with_kv_cache")
 xqa_batch_decode_with_kv_cache = unsupported("strobe.decode.xqa_batch_decode_with_kv_cache")

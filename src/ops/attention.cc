@@ -15,6 +15,7 @@
 #include "ops/attention_cpu.h"
 #include "ops/attention_declare.h"
 #include "ops/attention_gpu.h"
+#include "ops/attention_variant_cpu.h"
 #include "reference/attention.h"
 
 namespace strobe {
@@ -54,7 +55,8 @@ enum {
   kHeadDimVo,
   kPageSize,
   kNumKv,
-  kWorkspaceBytes
+  kWorkspaceBytes,
+  kNumVariantArguments
 };
 
 constexpr std::int64_t kMostTokens = 1 << 30;  // of one request; positions are 32-bit
@@ -120,6 +122,17 @@ void check_custom_mask_indptr(const Operator& op, const AttentionPlanArgs& plan,
   }
 }
 
+void check_variant(const Operator& op, const AttentionPlanArgs& plan) {
+  if (find_variant(plan.variant) == nullptr)
+    reject(op, "variant", "expected 0 or a variant that this process has defined, got {}", plan.variant.id);
+  const AttentionOptions& options = plan.options;
+  const char* const taken = options.logits_soft_cap != 0                 ? "logits_soft_cap"
+                            : options.pos_encoding != PosEncoding::kNone ? "pos_encoding"
+                            : plan.alibi_slopes.given()                  ? "alibi_slopes"
+                                                                         : nullptr;
+  if (taken != nullptr) reject(op, taken, "expected none beside a variant, whose text says it, got one");
+}
+
 void check_plan(const Operator& op, const AttentionPlanArgs& plan, const Axes& axes) {
   check_group(op, plan.num_qo_heads, plan.num_kv_heads);
   check_head_dim(op, "head_dim_qk", plan.head_dim_qk);
@@ -139,6 +152,7 @@ void check_plan(const Operator& op, const AttentionPlanArgs& plan, const Axes& a
   if (plan.alibi_slopes.given() && plan.alibi_slopes.shape[0] != plan.num_qo_heads)
     reject(op, "alibi_slopes", "expected shape [num_qo_heads = {}], got {}", plan.num_qo_heads,
            describe(plan.alibi_slopes));
+  if (plan.variant) check_variant(op, plan);
 }
 
 void check_run(const Operator& op, const Args& args) {
@@ -149,6 +163,10 @@ void check_run(const Operator& op, const Args& args) {
   expect_dtype("q", args.run.q, args.plan.q_dtype);
   expect_dtype("k", args.run.k, args.plan.kv_dtype);
   expect_dtype("v", args.run.v, args.plan.kv_dtype);
+  if (args.plan.variant && args.run.sinks.given())
+    reject(op, "sinks", "expected none beside a variant, whose text says it, got some");
+  if (!args.plan.variant && args.run.variant_arguments.given())
+    reject(op, "variant_arguments", "expected none without a variant in the plan, got some");
 }
 
 std::int32_t longest_kv(const AttentionPlanArgs& plan) {
@@ -202,7 +220,8 @@ Operator declare_batch_attention(bool paged) {
       .axis("head_dim_vo", 128, "elements of a value or output")
       .axis("page_size", 16, "tokens of a page")
       .axis(paged ? "num_pages" : "nnz_kv", 4096, paged ? "pages of the cache" : "KV tokens of all requests")
-      .axis("workspace_bytes", 0, "bytes of the workspace");
+      .axis("workspace_bytes", 0, "bytes of the workspace")
+      .axis("num_variant_arguments", 0, "2, and one for each argument of the variant");
   const std::string kv_nhd = paged ? "num_pages, page_size, num_kv_heads, " : "nnz_kv, num_kv_heads, ";
   const std::string kv_hnd = paged ? "num_pages, num_kv_heads, page_size, " : "num_kv_heads, nnz_kv, ";
   const auto index = [&]<auto... Path>(const char* name, const char* axes, const char* doc)->Declare<Args>& {
@@ -262,6 +281,12 @@ Operator declare_batch_attention(bool paged) {
       .output<&Args::run, &AttentionRunArgs::lse>("lse", "nnz_qo, num_qo_heads", Dtype::kF32,
                                                   "log2 of the sum of exponentials")
       .optional()
+      .input<&Args::run, &AttentionRunArgs::variant_arguments>("variant_arguments", "num_variant_arguments",
+                                                               Dtype::kI64,
+                                                               "VariantArguments of the planned variant")
+      .dense()
+      .host()
+      .optional()
       .attribute<&Args::plan, &AttentionPlanArgs::num_qo_heads>("num_qo_heads", 1, 1 << 16, "query heads")
       .planned()
       .attribute<&Args::plan, &AttentionPlanArgs::num_kv_heads>("num_kv_heads", 1, 1 << 16,
@@ -274,6 +299,9 @@ Operator declare_batch_attention(bool paged) {
       .planned()
       .attribute<&Args::plan, &AttentionPlanArgs::page_size>("page_size", 0, 1 << 20,
                                                              "tokens of a page; 0: ragged KV")
+      .planned()
+      .attribute<&Args::plan, &AttentionPlanArgs::variant, &AttentionVariant::id>(
+          "variant", 0, 0x1p31 - 1, "a user's hooks, by the number that defining them gave; 0: none")
       .planned()
       .choice<&Args::plan, &AttentionPlanArgs::kv_layout>("kv_layout", {"NHD", "HND"},
                                                           "order of the axes of k and v")
@@ -366,7 +394,9 @@ struct BatchAttention::State {
   std::int32_t lowest_page = 0, highest_page = -1;
   std::int64_t least_rows = 0, least_kv = 0;  // of q, and of ragged k, that a run brings
   bool planned_on_device = false;
+  const ops::VariantRecord* variant = nullptr;
   ops::CpuAttention cpu;
+  ops::CpuVariantAttention cpu_variant;
   ops::GpuAttention gpu;
 
   bool on_gpu() const { return args.plan.device.type == DeviceType::kCuda; }
@@ -385,7 +415,8 @@ struct BatchAttention::State {
             .kv_dtype = plan.kv_dtype,
             .alibi_slopes = &plan.alibi_slopes,
             .custom_mask = &plan.custom_mask,
-            .custom_mask_indptr = custom_mask_indptr};
+            .custom_mask_indptr = custom_mask_indptr,
+            .variant = variant};
   }
   void plan_cpu();
   void plan_gpu(const Launch& launch);
@@ -433,7 +464,7 @@ void BatchAttention::State::plan_cpu() {
   (*cpu::copy_indices)(from.as<std::int32_t>(), cpu_kv_indices.data(),
                        static_cast<std::int64_t>(cpu_kv_indices.size()), &lowest_page, &highest_page);
   kv_indices = cpu_kv_indices;
-  cpu.plan(shape(), args.plan.options);
+  variant != nullptr ? cpu_variant.plan(shape(), args.plan.options) : cpu.plan(shape(), args.plan.options);
 }
 
 void BatchAttention::State::plan_gpu(const Launch& launch) {
@@ -495,7 +526,7 @@ void BatchAttention::plan_on_device(const AttentionPlanArgs& plan, const Launch&
   ops::check_device_plan(op, plan);
   op::select_backend(op, plan.device, launch.backend);
   if (log::level() > 0) [[unlikely]]
-    op::log_call(op, &state.args, op::Phase::kPlan, state.backend(), launch.stream);
+    op::log_call(op, &state.args, op::Phase::kPlan, Backend::kCudaSm80, launch.stream);
   for (auto* indices : {&state.qo_indptr, &state.kv_indptr, &state.kv_len}) indices->clear();
   state.custom_mask_indptr.clear();
   state.kv_indices = {};
@@ -504,6 +535,7 @@ void BatchAttention::plan_on_device(const AttentionPlanArgs& plan, const Launch&
   state.least_rows = plan.capacity.max_query_tokens;
   state.least_kv = plan.page_size > 0 ? 0 : plan.capacity.max_kv_tokens;
   state.planned_on_device = true;
+  state.variant = nullptr;
   state.set_axes({});
   state.plan_on_device(launch);
   state.op = &op;
@@ -534,6 +566,7 @@ void BatchAttention::plan(const AttentionPlanArgs& plan, const Launch& launch) {
   state.least_kv = plan.page_size > 0 ? 0 : state.kv_indptr.back();
   state.planned_on_device = false;
   state.set_axes(axes);
+  state.variant = ops::find_variant(plan.variant);
   state.on_gpu() ? state.plan_gpu(launch) : state.plan_cpu();
   state.op = &op;
   if (dump != nullptr) [[unlikely]]
@@ -572,6 +605,7 @@ void BatchAttention::run(const AttentionRunArgs& run, const Launch& launch) {
                                       .sinks = &run.sinks,
                                       .out = &run.out,
                                       .lse = &run.lse,
+                                      .variant_arguments = &run.variant_arguments,
                                       .k_stride_page = paged ? run.k.strides[0] : 0,
                                       .k_stride_token = run.k.strides[token],
                                       .k_stride_head = run.k.strides[head],
@@ -581,7 +615,14 @@ void BatchAttention::run(const AttentionRunArgs& run, const Launch& launch) {
                                       .num_kv = axes[ops::kNumKv],
                                       .qk_scale = run.q_scale * run.k_scale,
                                       .v_scale = run.v_scale};
-  const auto run_backend = [&] { state.on_gpu() ? state.gpu.run(tensors, launch) : state.cpu.run(tensors); };
+  const auto run_backend = [&] {
+    if (state.on_gpu())
+      state.gpu.run(tensors, launch);
+    else if (state.variant != nullptr)
+      state.cpu_variant.run(op.name, tensors);
+    else
+      state.cpu.run(tensors);
+  };
   if (log::level() == 0) [[likely]]
     return run_backend();
   const Backend backend = state.on_gpu() ? state.gpu.backend_for(tensors) : Backend::kCpu;
@@ -597,7 +638,8 @@ void BatchAttention::run(const AttentionRunArgs& run, const Launch& launch) {
 
 std::size_t BatchAttention::workspace_bytes() const {
   if (state_->op == nullptr) return 0;
-  return state_->on_gpu() ? state_->gpu.workspace_bytes() : state_->cpu.workspace_bytes();
+  if (state_->on_gpu()) return state_->gpu.workspace_bytes();
+  return state_->variant != nullptr ? state_->cpu_variant.workspace_bytes() : state_->cpu.workspace_bytes();
 }
 
 namespace op {

@@ -41,6 +41,9 @@ void check_device_plan(const Operator& op, const AttentionPlanArgs& plan) {
   if (plan.page_size < 0) reject(op, "page_size", "expected at least 0, got {}", plan.page_size);
   if (plan.options.mask == MaskMode::kCustom)
     reject(op, "mask", "expected none or causal for plan_on_device, got custom");
+  if (plan.variant)
+    reject(op, "variant", "expected none for plan_on_device, whose lists are the decode kernel's, got {}",
+           plan.variant.id);
   const bool alibi = plan.options.pos_encoding == PosEncoding::kAlibi;
   if (alibi && !plan.alibi_slopes.given())
     reject(op, "alibi_slopes", "expected slopes on {} for plan_on_device, got nothing",

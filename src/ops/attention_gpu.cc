@@ -1,9 +1,7 @@
 #include "ops/attention_gpu.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
-#include <numbers>
 #include <utility>
 
 #include "core/message.h"
@@ -13,6 +11,8 @@
 #include "cuda/device.h"
 #include "cuda/rehearsal.h"
 #include "ops/attention_cuda.h"
+#include "ops/attention_params.h"
+#include "ops/attention_variant_cuda.h"
 
 namespace strobe::ops {
 namespace {
@@ -53,6 +53,7 @@ op::AttentionCudaShape cuda_shape(const AttentionShape& shape, const AttentionOp
           .alibi = shape.alibi_slopes->given() || options.pos_encoding == PosEncoding::kAlibi,
           .rope = options.pos_encoding == PosEncoding::kRope,
           .deterministic = options.deterministic,
+          .variant = shape.variant == nullptr ? 0 : shape.variant->id,
           .backend = backend_of(target),
           .fixed = fixed,
           .max_batch_size = fixed ? capacity.max_batch_size : static_cast<int>(shape.kv_len.size()),
@@ -103,10 +104,12 @@ void GpuAttention::plan(const AttentionShape& shape, const AttentionOptions& opt
   fix(shape, options, target, false);
   check_capacity(shape, target.capacity);
   move_to(target);
+  variant_ = shape.variant;
+  if (variant_ != nullptr) (void)jit::get(variant_->cuda, {}, target.device, target.stream);
   make_lists(shape);
   follow_on(target.stream);
   upload(shape, target);
-  set_scalars(shape, options);
+  scales_ = set_planned(shape, options, params_);
   plan_workspace(target);
 }
 
@@ -146,6 +149,7 @@ void GpuAttention::plan_on_device(const AttentionShape& shape, const AttentionOp
   op_name_ = target.op_name;
   fix(shape, options, target, true);
   move_to(target);
+  variant_ = nullptr;
   if (!op::serves_decode(fixed_.shape, fixed_.shape.max_qo_len, gpu_.architecture))
     fail(ErrorKind::kUnsupported,
          "{}: plan_on_device: expected what the decode kernel serves, since no other kernel's lists are made "
@@ -171,7 +175,7 @@ void GpuAttention::plan_on_device(const AttentionShape& shape, const AttentionOp
   params_ = {};
   params_.kv_indices = kv_indices;
   if (fixed_.shape.alibi) params_.alibi_slopes = shape.alibi_slopes->as<const float>();
-  set_scalars(shape, options);
+  scales_ = set_planned(shape, options, params_);
   plan_workspace(target);
   kv_indices_ = {};
   pages_ = {};
@@ -182,6 +186,7 @@ void GpuAttention::plan_on_device(const AttentionShape& shape, const AttentionOp
 
 // Each request goes to the kernel that serves it, by its own query length.
 GpuAttention::Part& GpuAttention::part_for(std::int32_t qo_len) {
+  if (variant_ != nullptr) return other_;
   const op::AttentionCudaShape& shape = fixed_.shape;
   const bool sm90 = shape.backend != Backend::kCudaSm80 && op::serves_sm90(shape);
   if (sm90 && (shape.backend == Backend::kCudaSm90 || op::prefers_sm90(shape, qo_len))) return sm90_;
@@ -342,24 +347,6 @@ void GpuAttention::upload(const AttentionShape& shape, const Target& target) {
   if (fixed_.shape.rope) params_.rope_turns = reinterpret_cast<const std::uint64_t*>(device + at.rope_turns);
 }
 
-void GpuAttention::set_scalars(const AttentionShape& shape, const AttentionOptions& options) {
-  params_.page_size = shape.page_size > 0 ? op::divisor(shape.page_size) : kernel::Divisor{0, 0, 0};
-  params_.group = op::divisor(fixed_.shape.group());
-  params_.num_kv_heads = shape.num_kv_heads;
-  params_.head_dim_qk = shape.head_dim_qk;
-  params_.head_dim_vo = shape.head_dim_vo;
-  params_.q_dtype = static_cast<std::int32_t>(shape.q_dtype);
-  params_.kv_dtype = static_cast<std::int32_t>(shape.kv_dtype);
-  const float sm_scale =
-      options.sm_scale != 0 ? options.sm_scale : 1 / std::sqrt(static_cast<float>(shape.head_dim_qk));
-  qk_scale_ = sm_scale * options.q_scale * options.k_scale;
-  v_scale_ = options.v_scale;
-  params_.logits_soft_cap = options.logits_soft_cap;
-  params_.causal = options.mask == MaskMode::kCausal;
-  params_.window_left = options.window_left;
-  params_.rope_interleave = options.rope_interleave;
-}
-
 void GpuAttention::plan_workspace(const Target& target) {
   std::size_t rows = 0;
   for (Part* part : {&decode_, &sm90_, &other_}) {
@@ -434,6 +421,7 @@ void GpuAttention::run(const AttentionTensors& tensors, const Launch& launch) {
   else
     follow_on(launch.stream);
   set_tensors(tensors);
+  if (variant_ != nullptr) return run_variant(tensors, launch);
   const op::AttentionCudaShape& shape = fixed_.shape;
   const kernel::AttentionParams decode = params_of(decode_), sm90 = params_of(sm90_),
                                 other = params_of(other_);
@@ -460,34 +448,15 @@ void GpuAttention::run_sm90(const kernel::AttentionParams& params, const Launch&
   op::launch_sm90(shape, params, extents_, list, sm90_.extents.items, gpu_, launch);
 }
 
+void GpuAttention::run_variant(const AttentionTensors& tensors, const Launch& launch) {
+  kernel::VariantParams params{.attention = params_of(other_), .arguments = {}, .merges = 0};
+  read_variant_arguments(op_name_, *variant_, gpu_.device, *tensors.variant_arguments, params);
+  op::launch_variant(variant_->cuda, params, other_.extents.items, other_.extents.merges, gpu_, launch);
+}
+
 void GpuAttention::set_tensors(const AttentionTensors& tensors) {
-  kernel::AttentionParams& params = params_;
-  const auto bytes = [](const TensorView& view) { return static_cast<std::int64_t>(size_of(view.dtype)); };
-  const std::int64_t q_bytes = bytes(*tensors.q), kv_bytes = bytes(*tensors.k),
-                     out_bytes = bytes(*tensors.out);
   extents_ = {.q_rows = tensors.q->shape[0], .kv_rows = tensors.num_kv};
-  params.q = tensors.q->as<const char>();
-  params.q_stride_token = tensors.q->strides[0] * q_bytes;
-  params.q_stride_head = tensors.q->strides[1] * q_bytes;
-  params.k = tensors.k->as<const char>();
-  params.k_stride_page = tensors.k_stride_page * kv_bytes;
-  params.k_stride_token = tensors.k_stride_token * kv_bytes;
-  params.k_stride_head = tensors.k_stride_head * kv_bytes;
-  params.v = tensors.v->as<const char>();
-  params.v_stride_page = tensors.v_stride_page * kv_bytes;
-  params.v_stride_token = tensors.v_stride_token * kv_bytes;
-  params.v_stride_head = tensors.v_stride_head * kv_bytes;
-  params.out = tensors.out->as<char>();
-  params.out_stride_token = tensors.out->strides[0] * out_bytes;
-  params.out_stride_head = tensors.out->strides[1] * out_bytes;
-  params.out_dtype = static_cast<std::int32_t>(tensors.out->dtype);
-  params.lse = tensors.lse->given() ? tensors.lse->as<float>() : nullptr;
-  params.lse_stride_token = tensors.lse->strides[0] * static_cast<std::int64_t>(sizeof(float));
-  params.lse_stride_head = tensors.lse->strides[1] * static_cast<std::int64_t>(sizeof(float));
-  params.sinks = tensors.sinks->given() ? tensors.sinks->as<const float>() : nullptr;
-  params.scale = qk_scale_ * tensors.qk_scale;
-  params.scale_log2 = params.scale * std::numbers::log2e_v<float>;
-  params.v_scale = v_scale_ * tensors.v_scale;
+  ops::set_tensors(tensors, scales_, params_);
 }
 
 }  // namespace strobe::ops

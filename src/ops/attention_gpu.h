@@ -13,6 +13,7 @@
 #include "ops/attention_batch.h"
 #include "ops/attention_cuda_shape.h"
 #include "ops/attention_decode_plan_cuda.h"
+#include "ops/attention_params.h"
 #include "ops/attention_sm90_cuda.h"
 #include "ops/cuda_rows.h"
 #include "plan/device_work_list.h"
@@ -90,13 +91,13 @@ class GpuAttention {
   void make_list(Part& part, const plan::WorkListOptions& options);
   Layout layout(const AttentionShape& shape);
   void upload(const AttentionShape& shape, const Target& target);
-  void set_scalars(const AttentionShape& shape, const AttentionOptions& options);
   void plan_workspace(const Target& target);
   void run_sm90(const kernel::AttentionParams& params, const Launch& launch);
   void note_capture(const AttentionTensors& tensors);
   void move_to(const Target& target);
-  void follow_on(Stream stream);
   void set_tensors(const AttentionTensors& tensors);
+  void run_variant(const AttentionTensors& tensors, const Launch& launch);
+  void follow_on(Stream stream);
   kernel::AttentionParams params_of(const Part& part) const;
 
   std::string_view op_name_;
@@ -104,6 +105,7 @@ class GpuAttention {
   std::optional<Stream> stream_;              // of the last plan or run
   std::unique_ptr<cuda::Event> handed_over_;  // where another stream takes over
   Fixed fixed_{};
+  const VariantRecord* variant_ = nullptr;  // null: none
   bool captured_ = false;
   std::int64_t captured_rows_ = 0, captured_kv_ = 0;  // the least extents of captured q and k
 
@@ -121,7 +123,7 @@ class GpuAttention {
   std::size_t workspace_bytes_ = 0;
   cuda::DeviceBuffer workspace_;
   kernel::AttentionParams params_{};  // what the parts have in common
-  float qk_scale_ = 1, v_scale_ = 1;  // the plan's
+  PlannedScales scales_;
 };
 
 }  // namespace strobe::ops

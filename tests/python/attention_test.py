@@ -155,7 +155,7 @@ def test_batch_decode_of_a_quantised_cache():
     batch.indices[:] = 0  # the plan has a copy, also for the second plan that other scales need
     got = wrapper.run(batch.q, batch.cache, q_scale=2.0, k_scale=0.5, v_scale=3.0)
     batch.indices[:] = indices
-    close(got, 3 * batch.want()[0], ref.BF16)
+    close(got.astype(np.float32) / 3, batch.want()[0], ref.BF16)
     close(wrapper.run(batch.q, batch.cache), batch.want()[0], ref.BF16)
     close(wrapper.run(batch.q, batch.cache, k_scale=0.1), batch.want(sm_scale=0.1 / np.sqrt(DIM))[0], ref.BF16)
 
@@ -175,7 +175,7 @@ def test_scales_of_a_run_cost_no_plan(monkeypatch):
     wrapper.plan(*arguments, q_data_type="float32", sm_scale=0.25)
     for scales in ({}, {"q_scale": 2.0}, {"k_scale": np.float32(0.5), "v_scale": np.float32([3])}, {}):
         want = batch.want(sm_scale=0.25 * float(scales.get("q_scale", 1) * scales.get("k_scale", 1)))[0]
-        close(wrapper.run(batch.q, batch.cache, **scales), float(np.ravel(scales.get("v_scale", 1))[0]) * want, np.float32)
+        close(wrapper.run(batch.q, batch.cache, **scales) / scales.get("v_scale", 1), want, np.float32)
     sinks = strobe.BatchAttentionWithAttentionSinkWrapper(None)
     sinks.plan(*arguments, q_data_type="float32")
     zero = np.zeros(HEADS, np.float32)
@@ -297,6 +297,39 @@ def test_batch_prefill_with_custom_masks():
         close(ragged.run(batch.q, k, v), want, np.float32)
 
 
+def test_multi_item_scoring():
+    prefixes, items = [4, 6], [[0, 1, 2, 0, 1, 2, 3, 0], [0, 1, 0, 1]]
+    batch = Batch(np.float32, [12, 10], [12, 4])
+    masks = []
+    for kv_len, qo_len, prefix, positions in zip((12, 10), (12, 4), prefixes, items):
+        item = [-1] * prefix + np.cumsum([t == 0 for t in positions]).tolist()
+        delimiter = [False] * prefix + [t == 0 for t in positions]
+        sees = [
+            [j <= p and (j < prefix or (item[j] == item[p] and not delimiter[j] and not delimiter[p])) for j in range(kv_len)]
+            for p in range(kv_len - qo_len, kv_len)
+        ]
+        masks.append(np.bool_(sees))
+    want, lse = batch.want(masks=masks)
+    stride = max(map(len, items))
+    scoring = dict(
+        prefix_len_ptr=np.uint32(prefixes), token_pos_in_items_len=stride,
+        token_pos_in_items_ptr=np.uint16([p + [0] * (stride - len(p)) for p in items]), q_data_type="float32",
+    )  # fmt: skip
+    wrapper = strobe.BatchPrefillWithPagedKVCacheWrapper(None)
+    arguments = (batch.qo_indptr, batch.indptr, batch.indices, batch.last, HEADS, KV_HEADS, DIM, PAGE)
+    wrapper.plan(*arguments, **scoring)
+    got, got_lse = wrapper.run(batch.q, batch.cache, return_lse=True)
+    close(got, want, np.float32)
+    close(got_lse, lse, np.float32)
+    ragged = strobe.BatchPrefillWithRaggedKVCacheWrapper(None)
+    ragged.plan(batch.qo_indptr, np.int32([0, 12, 22]), HEADS, KV_HEADS, DIM, **scoring)
+    close(ragged.run(batch.q, np.concatenate(batch.k), np.concatenate(batch.v)), want, np.float32)
+    with pytest.raises(ValueError, match="token_pos_in_items_ptr: expected a position for each of the 8 tokens .*, got 5"):
+        wrapper.plan(*arguments, **{**scoring, "token_pos_in_items_len": 5})
+    with pytest.raises(ValueError, match="expected both or neither"):
+        wrapper.plan(*arguments, prefix_len_ptr=np.uint32(prefixes))
+
+
 def test_sinks_and_output_dtype():
     batch = Batch(ref.BF16, [9, 20], [2, 5])
     sinks = normal(np.float32, HEADS)
@@ -324,7 +357,7 @@ def test_batch_prefill_ragged(options):
     got, got_lse = wrapper.run(batch.q, k, v, return_lse=True)
     close(got, want, np.float32)
     close(got_lse, lse, np.float32)
-    close(wrapper.forward_return_lse(batch.q, k, v, v_scale=2.0)[0], 2 * want, np.float32)
+    close(wrapper.forward_return_lse(batch.q, k, v, v_scale=2.0)[0] / 2, want, np.float32)
 
 
 def test_deterministic_plans_do_not_see_their_neighbours():
@@ -349,8 +382,6 @@ def test_what_is_refused():
         strobe.BatchDecodeWithPagedKVCacheWrapper(None, "HDN")
     with pytest.raises(strobe.Unsupported, match="backend: expected one of auto, fa2, fa3, .*, got 'trtllm-gen'"):
         strobe.BatchDecodeWithPagedKVCacheWrapper(None, backend="trtllm-gen")
-    with pytest.raises(strobe.Unsupported, match="jit_args: expected none"):
-        strobe.BatchDecodeWithPagedKVCacheWrapper(None, jit_args=["uri"])
     with pytest.raises(ValueError, match="pos_encoding_mode: expected one of NONE, ROPE_LLAMA, ALIBI, got 'ROPE'"):
         wrapper.plan(*arguments, pos_encoding_mode="ROPE")
     with pytest.raises(ValueError, match="dtype: expected one of .*, got float64"):

@@ -99,6 +99,9 @@ def test_engines_find_what_they_import():
     *imports, wrong = ENGINES.strip().splitlines()
     code = "import strobe.compat.flashinfer as c; c.install()\n" + "\n".join(imports) + """
 import flashinfer
+wrapper, norm = flashinfer.BatchPrefillWithPagedKVCacheWrapper, flashinfer.rmsnorm
+assert wrapper.has_backend_choices() and not norm.has_backend_choices() and not bmm_fp8.is_compute_capability_supported(90)
+assert wrapper.is_backend_supported("fa3", 90) and not wrapper.is_backend_supported("fa3", 80) and 90 in norm._supported_ccs
 assert flashinfer.activation.gen_act_and_mul_module().name == "act_and_mul_module"
 assert flashinfer.triton.cascade.merge_state is merge_state and jit_env.FLASHINFER_CUBIN_DIR.name == "strobe"
 with autotune(True):

@@ -1,7 +1,45 @@
 // Attention of many query rows on Hopper (sm_90a), by wgmma and tensor copies: ragged or paged KV, causal or
-// not, sliding windows, sinks.
+// not, sliding windows, sinks, partial results of split KV.
 //
 // Constants: Dtype kType; int kDimQk, kDimVo; bool kPaged.
+//
+// Roles. One block an SM, which takes pieces of work (an item for one pack of query heads) until none is
+// left. Two or three math warpgroups have 64 query rows each; of a further warpgroup one warp loads
+// (load.cuh), three look for NaN and Inf in the V of masked blocks (watch.cuh).
+//
+// Order of a math group. Products are issued two at a time, and nobody waits for one with nothing queued
+// behind it:
+//
+//   tensor core | Q K[n]  P V[n+1] | Q K[n-1]  P V[n] | … | P V[first]  Q' K'[last] |
+//   the group   |   softmax n+1    |     softmax n    | … |       store O           | softmax of the next
+//   tile
+//
+// The first block of a tile is masked (diagonal, end of KV), further masked blocks have a loop of their own,
+// and the rest compares nothing. A row's maximum follows only when it is 2^8 too small; until then the output
+// needs no rescaling.
+//
+// Shared memory and registers, of 232,448 bytes an SM and 65,536 registers:
+//
+//   head dim   rows x block   queries       K and V      bytes     registers: output + scores + weights of
+//   64         192 x 128      2 x 24 KiB    3 x 32 KiB   147,768   32 + 64 + 32   160 (the loading group 32)
+//   96         128 x 128      2 x 32 KiB    2 x 64 KiB   196,880   48 + 64 + 32   232 (40)
+//   128        128 x 128      2 x 32 KiB    2 x 64 KiB   196,880   64 + 64 + 32   232
+//   192, 128   128 x 96       2 x 48 KiB    2 x 60 KiB   221,456   64 + 48 + 24   232
+//   256        128 x 64       1 x 64 KiB    2 x 64 KiB   196,864   128 + 32 + 16  232
+//
+// setmaxnreg moves what the launch was granted: 384 threads x 168 or 512 x 128. With two query slots a
+// group's results go out through its queries; with one they go out from registers, and the slot is free once
+// the last Q K is done.
+//
+// Pages. A box brings all panels of eight tokens, then of the next eight: [eights][panels][8 rows][128
+// bytes], which wgmma takes by other strides, so that a page of 16 tokens is one copy for K and one for V. A
+// copy costs about 60 cycles beside its bytes: one panel a copy made 501 TFLOP/s from pages of 16 tokens
+// where contiguous KV gives 644, one token a copy 61.
+//
+// Floor. 4 rows x tokens x head dim operations at what cuBLAS makes of the tensor cores, 754 to 800 TFLOP/s
+// on an H200 at its power limit. Exponentials, 16 a cycle and SM, take half as long as the products at head
+// dim 128 and as long at 64.
+//
 #include "attention/sm90/load.cuh"
 #include "attention/sm90/math_group.cuh"
 #include "attention/sm90/output.cuh"

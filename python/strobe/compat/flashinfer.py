@@ -6,9 +6,10 @@ import os
 import re
 import sys
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Optional
 
 import strobe
 from strobe import jit
@@ -18,6 +19,7 @@ from . import _engines
 from ._names import GENERATORS, NAMES, VERSION
 
 _BACKENDS = ("auto", "fa2", "fa3", "cuda/sm80", "cuda/sm90", "cpu")
+_SUPPORTED_CCS = (80, 86, 87, 89, 90, 100, 103, 110, 120, 121)
 
 # FlashInfer's environment variables that mean the same under Strobe's names.
 _VARIABLES = {
@@ -48,11 +50,18 @@ def map_environment(environment: Any = os.environ) -> dict[str, str]:
 def _answers(function: Any, there: bool) -> Any:
     """Attaches what FlashInfer's decorators attach, for those who ask before they call."""
     backends = _BACKENDS if there else ()
+    ccs = _SUPPORTED_CCS if there else ()
+
+    def is_backend_supported(backend: str, cc: Optional[int] = None) -> bool:
+        hopper = backend in ("fa3", "cuda/sm90")
+        return backend in backends and (cc is None or int(cc) in ((90,) if hopper else ccs))
+
     try:
-        function.is_backend_supported = lambda backend, cc=None: backend in backends
-        function.is_compute_capability_supported = lambda cc: there and int(cc) >= 80
+        function.is_backend_supported = is_backend_supported
+        function.is_compute_capability_supported = lambda cc: int(cc) in ccs
         function.has_backend = lambda backend: backend in backends
-        function.has_backend_choices = lambda: False
+        function.has_backend_choices = lambda: "backend" in signature(function).parameters
+        function._supported_ccs = frozenset(ccs)
     except AttributeError:  # what takes no attributes is no function of FlashInfer's
         pass
     return function

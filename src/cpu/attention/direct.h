@@ -68,11 +68,16 @@ static void direct_scores(const Item& it, int row, const K* const* k, int64_t of
     F32 dots[kLanes] = {};  // [row][token]
     const uint32_t* words = q;
     int column = 0;
-    for (; column < whole; column += Whole::kElements, words += Whole::kElements / Engine::kPerWord)
+    int due = ahead != nullptr ? kTokens : 0;  // rows to ask for, one a stretch while there are stretches
+    for (; column < whole; column += Whole::kElements, words += Whole::kElements / Engine::kPerWord) {
       add_products<Engine, Whole, kRows>(words, q_stride, keys, column, width, dots);
+      if (due == 0) continue;
+      fetch_ahead(ahead, 1);
+      --due;
+    }
     for (; column < width; column += Rest::kElements, words += kLanes)
       add_products<Engine, Rest, kRows>(words, q_stride, keys, column, width, dots);
-    if (ahead != nullptr) fetch_ahead(ahead, kTokens);
+    if (due > 0) fetch_ahead(ahead, due);
     const F32 sums = reduce_each<Add>(dots) * scale;
     const char* bytes = reinterpret_cast<const char*>(&sums);
 #pragma GCC unroll 4
@@ -104,8 +109,9 @@ static void direct_output(const Item& it, int row, OutputPass pass, const T* con
 #pragma GCC unroll 4
     for (int j = 0; j < kVectors; ++j) acc[i][j] = load(o + i * o_stride + j * kLanes) * factor;
   }
-  // The rows of a chunk are asked for in equal parts by the passes.
-  const int chunk = pass.count * kPerWord;
+  // The passes share the asking for rows, and spread it: one row after as many tokens as there are passes.
+  const int rows_due = pass.count % kPerWord == 0 ? 1 : kPerWord;
+  const int chunk = pass.count * rows_due;
   for (int t = begin; t < end;) {
     for (const int stop = smaller(t + chunk, end); t < stop; t += kPerWord, ++p) {
       U32 words[kStretches][kOfStretch];
@@ -120,7 +126,7 @@ static void direct_output(const Item& it, int row, OutputPass pass, const T* con
           acc[i][j] = Engine::step(acc[i][j], pv, words[j / kOfStretch][j % kOfStretch]);
       }
     }
-    if (ahead != nullptr) fetch_ahead(ahead, kPerWord);
+    if (ahead != nullptr) fetch_ahead(ahead, rows_due);
   }
 #pragma GCC unroll 4
   for (int i = 0; i < kRows; ++i)

@@ -39,7 +39,7 @@ Options read_options(int count, const char* const* texts) {
       options.for_host.push_back("-g");
     else if (text == "--device-debug")
       options.for_host.insert(options.for_host.end(), {"-g", "-O0"});
-    else if (text != "--ptxas-options=-v")
+    else if (text != "--ptxas-options=-v" && text != "--device-as-default-execution-space")
       options.unknown = text;
   }
   return options;

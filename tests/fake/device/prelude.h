@@ -9,6 +9,7 @@
 
 #define __global__
 #define __device__
+#define __host__
 #define __grid_constant__
 #define __forceinline__ inline __attribute__((always_inline))
 #define __launch_bounds__(...)
@@ -65,7 +66,7 @@ struct alignas(16) float4 {
 
 extern "C" {
 float erff(float), exp2f(float), tanhf(float), expf(float), fabsf(float), fmaf(float, float, float),
-    fmaxf(float, float), fminf(float, float), log2f(float), nearbyintf(float), sqrtf(float);
+    fmaxf(float, float), fminf(float, float), log2f(float), logf(float), nearbyintf(float), sqrtf(float);
 }
 
 EMULATED int min(int a, int b) { return a < b ? a : b; }
