@@ -56,6 +56,8 @@ constexpr Entry kTable[] = {
      "threads of the CPU backend"},
     {Variable::kNvrtc, "STROBE_NVRTC", "the library file, or a folder that holds it",
      "searched for; see `strobe doctor`", "which NVRTC (the CUDA run-time compiler) is used"},
+    {Variable::kPython, "STROBE_PYTHON", "a program, or its path", "python3",
+     "the interpreter with which `strobe trace run` runs Python"},
     {Variable::kSpinUs, "STROBE_SPIN_US", "0 to 1000000", "100",
      "microseconds that an idle worker of the CPU backend polls before it sleeps"},
 };

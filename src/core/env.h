@@ -29,6 +29,7 @@ enum class Variable {
   kLogLevel,
   kNumThreads,
   kNvrtc,
+  kPython,
   kSpinUs
 };
 
