@@ -41,7 +41,7 @@ struct DecodePlace {
 // Memory for the plan of `requests` and `blocks`.
 struct DecodePlanScratch {
   int64_t* cost;                          // [requests + 1], of what lies before a request
-  int32_t *items, *cut_items, *cut_rows;  // the same: items, those of cut rows, cut rows
+  int32_t *items, *cut_items, *cut_rows;  // the same: items (rule 3: rows), those of cut rows, cut rows
   DecodePlace* places;                    // [blocks + 1]: where a block's items begin
   int32_t* further_items;                 // [blocks + 1]: of the blocks before, beyond their first
   int32_t *cuts, *first_cuts;             // [blocks + 1], rule 3: cuts within rows before a block's; of rows
@@ -188,16 +188,21 @@ class DecodePlan {
     return total * (100 + kSlackPercent) / (100 * options_.blocks);
   }
 
-  // Whether one of this thread's blocks has too much.
-  STROBE_DEVICE bool exceeds_share() const {
+  // Finds the places of this thread's blocks; whether one of these has too much.
+  STROBE_DEVICE bool exceeds_share() {
     const int64_t most = most_of_block(total_);
     const Range own = own_part(options_.blocks);
-    int64_t start = start_of(first_by_middle(own.begin));
+    if (own.begin == own.end) return false;
+    DecodePlace place = first_by_middle(own.begin);
+    int64_t start = start_of(place);
     for (int32_t block = own.begin; block < own.end; ++block) {
-      const int64_t end = start_of(first_by_middle(block + 1));
+      at_.places[block] = place;
+      place = first_by_middle(block + 1);
+      const int64_t end = start_of(place);
       if (end - start > most) return true;
       start = end;
     }
+    if (own.end == options_.blocks) at_.places[own.end] = place;
     return false;
   }
 
@@ -279,7 +284,7 @@ class DecodePlan {
     const auto lies_behind = [&](int64_t piece) {
       return (start(piece) + start(piece + 1)) * options_.blocks >= 2 * total_ * block;
     };
-    int64_t piece = (at - begin) * n / cost;
+    int64_t piece = n == 1 ? 0 : (at - begin) * n / cost;
     while (piece > 0 && lies_behind(piece - 1)) --piece;
     while (piece < n && !lies_behind(piece)) ++piece;
     if (piece == n) return begin_of_row(request, static_cast<int32_t>(number) + 1);
@@ -314,14 +319,15 @@ class DecodePlan {
   }
 
   STROBE_DEVICE void find_places() {
-    if (rule_ == Rule::kEqual)
-      sum_up(at_.items, count_, [this](int32_t r) { return rows(r) * pieces(row_of(r)); });
+    sum_up(at_.items, count_, [this](int32_t r) { return rows(r) * pieces(row_of(r)); });
     if (rule_ == Rule::kEqual || rule_ == Rule::kPieces) {
       const auto cut = [this](int32_t r) { return pieces(row_of(r)) > 1 ? rows(r) : 0; };
       sum_up(at_.cut_items, count_, [&](int32_t r) { return cut(r) * pieces(row_of(r)); });
       sum_up(at_.cut_rows, count_, cut);
     }
-    for (int32_t block = team_.rank(); block <= options_.blocks; block += team_.size())
+    // Those of whole rows have been found.
+    for (int32_t block = team_.rank(); block <= options_.blocks && rule_ != Rule::kWhole;
+         block += team_.size())
       at_.places[block] = rule_ == Rule::kShares  ? border_of_share(block)
                           : rule_ == Rule::kEqual ? item_at(block)
                                                   : first_by_middle(block);
@@ -331,7 +337,7 @@ class DecodePlan {
       sum_up(at_.first_cuts, options_.blocks, [this](int32_t b) { return is_first_cut(b) ? 1 : 0; });
     }
     sum_up(at_.further_items, options_.blocks, [this](int32_t b) {
-      const int32_t items = count_items(b);
+      const int32_t items = items_before(b + 1) - items_before(b);
       return items > 1 ? items - 1 : 0;
     });
   }
@@ -356,11 +362,12 @@ class DecodePlan {
     return {at.request, at.row, static_cast<int32_t>(tile_of_piece(row, at.piece + 1, n)), at.piece + 1};
   }
 
-  STROBE_DEVICE int32_t count_items(int32_t block) const {
-    int32_t count = 0;
-    const DecodePlace end = at_.places[block + 1];
-    for (DecodePlace at = at_.places[block]; !same(at, end); at = next(at, end)) ++count;
-    return count;
+  STROBE_DEVICE int32_t items_before(int32_t block) const {
+    const DecodePlace& place = at_.places[block];
+    const int32_t whole = at_.items[place.request];
+    if (rule_ == Rule::kShares) return whole + place.row + at_.cuts[block] + (place.tile > 0 ? 1 : 0);
+    const int64_t of_rows = place.row == 0 ? 0 : place.row * pieces(row_of(place.request));
+    return whole + static_cast<int32_t>(of_rows) + place.piece;
   }
 
   STROBE_DEVICE DecodeListSize size() {

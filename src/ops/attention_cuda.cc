@@ -121,6 +121,11 @@ bool on_tensor_cores(const AttentionCudaShape& shape) {
          (shape.kv_dtype == shape.q_dtype || converts()) && !shape.rope;
 }
 
+// Maxima of products are those of the logits only under a positive scale.
+bool takes_f32(const AttentionCudaShape& shape, const kernel::AttentionParams& params) {
+  return !on_tensor_cores(shape) || !is_aligned(params) || !(params.scale > 0);
+}
+
 bool is_general(const AttentionCudaShape& shape) {
   return shape.soft_cap || shape.alibi || shape.mask == MaskMode::kCustom;
 }
@@ -162,11 +167,18 @@ plan::WorkListOptions list_options(const AttentionCudaShape& shape, const Gpu& g
           .many_rows_shares = 2};
 }
 
+std::string_view generic_kernel_name(const AttentionCudaShape& shape, const kernel::AttentionParams& params) {
+  return takes_f32(shape, params) ? kF32.name : kPrefill.name;
+}
+
+std::string_view decode_kernel_name(const kernel::AttentionParams& params) {
+  return is_aligned(params) ? "attention_decode" : kF32.name;
+}
+
 void launch_attention(const AttentionCudaShape& shape, const kernel::AttentionParams& params,
                       std::int64_t items, const Gpu& gpu, const Launch& launch) {
   const auto x = static_cast<std::uint32_t>(items), y = static_cast<std::uint32_t>(shape.num_kv_heads);
-  // Maxima of products are those of the logits only under a positive scale.
-  if (!on_tensor_cores(shape) || !is_aligned(params) || !(params.scale > 0))
+  if (takes_f32(shape, params))
     return launch_grid(kF32, {}, {.x = x, .y = y}, f32_shared_bytes(shape.head_dim_qk, shape.head_dim_vo),
                        params, gpu, launch);
   const Tile tile = tile_of(shape.head_dim_qk, shape.head_dim_vo);
