@@ -15,6 +15,7 @@ help:
 	@echo 'make demo       builds, then runs a Llama-3.1-8B layer and 200 steps of a real service on this machine, checked against FP64'
 	@echo 'make test       builds, then runs the unit tests and the tests of the installed library'
 	@echo 'make test-full  adds the report pages in a browser, the wheel, torch, 64-bit Arm under qemu, address, undefined-behaviour and thread sanitizers, and the long sweeps'
+	@echo '               (PARTS="tsan slow" picks: slow browser wheel torch aarch64 asan ubsan tsan)'
 	@echo 'make build      builds library, command, tests and examples into build/release; build/strobe is the command'
 	@echo 'make wheel      builds the Python package into build/python/wheel and tests it from an environment of its own'
 	@echo 'make bench      measures; ARGS are those of `strobe bench` (default: --suite llama-3.1-8b --refcheck)'
@@ -53,16 +54,15 @@ test: build
 	@$(INSTALL) $(PACKAGES_TEST)
 	ctest --preset release --parallel $(JOBS)
 
+# All parts, or those that PARTS names, to the end whatever fails; a summary closes.
 .PHONY: test-full
-test-full: test
+test-full:
+	@scripts/test_full.sh $(PARTS)
+
+# The long sweeps.
+.PHONY: test-slow
+test-slow: build
 	ctest --preset slow --parallel $(JOBS)
-	@$(MAKE) --no-print-directory test-browser
-	@$(MAKE) --no-print-directory test-wheel
-	@$(MAKE) --no-print-directory test-torch
-	@$(MAKE) --no-print-directory test-aarch64
-	@$(MAKE) --no-print-directory test-asan
-	@$(MAKE) --no-print-directory test-ubsan
-	@$(MAKE) --no-print-directory test-tsan
 
 # The report pages in Debian's chromium, driven by selenium from PyPI; without selenium the tests say that they are skipped.
 .PHONY: test-browser
@@ -77,13 +77,14 @@ wheel test-wheel: packages
 	@$(INSTALL) $(PACKAGES_TEST)
 	tests/python/wheel.sh $(CURDIR) $(CURDIR)/build/python
 
-# The Python package with torch (about a gigabyte) and a Hugging Face Llama; without an index the tests say that they are skipped.
+# The Python package with torch (about a gigabyte), a Hugging Face Llama, and its types; without an index the tests say that they are skipped.
 .PHONY: test-torch
 test-torch: build
 	@$(INSTALL) $(PACKAGES_TEST)
 	cmake --install build/release --component python --prefix build/python/site
 	@python3 -m venv build/venv-torch
-	@build/venv-torch/bin/pip install --quiet torch transformers numpy pytest ml_dtypes apache-tvm-ffi || { echo 'torch could not be installed'; exit 0; }; \
+	@build/venv-torch/bin/pip install --quiet torch transformers numpy pytest ml_dtypes apache-tvm-ffi mypy || { echo 'torch could not be installed'; exit 0; }; \
+	build/venv-torch/bin/python -m mypy --config-file pyproject.toml python/strobe && \
 	tests/python/run.sh $(CURDIR)/build/venv-torch $(CURDIR)/build/python/site -k torch && \
 	PYTHONPATH=build/python/site build/venv-torch/bin/python benchmarks/transformers_llama.py
 

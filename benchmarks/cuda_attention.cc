@@ -2,7 +2,7 @@
 //
 //   cuda_attention [part of a name]
 //
-// Launches (the kernel and the merge of its partial results) are recorded into a graph and replayed, a row is
+// Launches are recorded into a graph and replayed, a row is
 // the median of kRepetitions replays. Caches are rotated so that kBetween bytes at least lie between two uses
 // of one, pages are in random order, the data is random. TB/s are those of K and V.
 #include <fmt/core.h>
@@ -75,7 +75,10 @@ std::vector<Setting> settings() {
       {"e4m3 B128 p16", batch(128, 4096), 8, 4, 16, 128, 1, Dtype::kE4m3},
       {"D64 B64", batch(64, 4096), 8, 4, 16, 64},
       {"D64 B64 p64", batch(64, 4096), 8, 4, 64, 64},
+      {"D96 B64", batch(64, 4096), 8, 4, 16, 96},
+      {"D192 B64", batch(64, 4096), 8, 4, 16, 192},
       {"D256 B64", batch(64, 4096), 8, 4, 16, 256},
+      {"D512 B64", batch(64, 4096), 8, 4, 16, 512},
       {"4 tokens B64", batch(64, 4096), 8, 4, 16, 128, 4},
       {"deterministic B128", batch(128, 4096), 8, 4, 16, 128, 1, Dtype::kBf16, false, true},
       {"deterministic B16", batch(16, 4096), 8, 4, 16, 128, 1, Dtype::kBf16, false, true},
@@ -126,7 +129,6 @@ class Runner {
     params_.k = caches_ + static_cast<std::int64_t>(cache) * cache_bytes_;
     params_.v = params_.k + cache_bytes_ / 2;
     op::launch_decode(choice_, params_, gpu_, stream);
-    op::launch_attention_merge(params_, static_cast<std::int64_t>(list_.merges.size()), 1, gpu_, stream);
   }
 
   int copies() const { return copies_; }
@@ -165,6 +167,7 @@ class Runner {
                                        .alibi = false,
                                        .rope = false,
                                        .deterministic = setting_.deterministic,
+                                       .backend = Backend::kCudaSm80,
                                        .fixed = false,
                                        .max_batch_size = static_cast<int>(requests.size()),
                                        .max_qo_len = setting_.q_tokens,
@@ -206,6 +209,7 @@ class Runner {
     items_ = on_device(list_.items);
     runs_ = on_device(list_.runs);
     merges_ = on_device(list_.merges);
+    arrivals_ = on_device(std::vector<std::uint32_t>(list_.merges.size()));
     const float scale = 1 / std::sqrt(static_cast<float>(setting_.head_dim));
     const std::int64_t token_stride = setting_.hnd ? row : row * setting_.kv_heads,
                        head_stride = setting_.hnd ? row * setting_.page_size : row;
@@ -241,6 +245,7 @@ class Runner {
                .items = static_cast<const kernel::AttentionItem*>(items_.data()),
                .runs = static_cast<const kernel::AttentionRun*>(runs_.data()),
                .merges = static_cast<const kernel::AttentionMerge*>(merges_.data()),
+               .arrivals = static_cast<std::uint32_t*>(arrivals_.data()),
                .partial_out = static_cast<float*>(partial_out_.data()),
                .partial_lse = static_cast<float*>(partial_lse_.data()),
                .partial_rows = list_.partial_rows};
@@ -251,7 +256,7 @@ class Runner {
   op::DecodeChoice choice_;
   plan::DeviceWorkList list_;
   kernel::AttentionParams params_{};
-  cuda::DeviceBuffer q_, out_, lse_, partial_out_, partial_lse_, indices_, items_, runs_, merges_;
+  cuda::DeviceBuffer q_, out_, lse_, partial_out_, partial_lse_, indices_, items_, runs_, merges_, arrivals_;
   char* caches_ = nullptr;
   std::int64_t cache_bytes_ = 0;
   int copies_ = 1;

@@ -9,8 +9,9 @@
 #include "cuda/device.h"
 #include "cuda/device_buffer.h"
 #include "cuda/driver.h"
+#include "jit/kernels.h"
+#include "norm/norm_params.h"
 #include "op/random.h"
-#include "ops/limits_cuda.h"
 #include "strobe/strobe.h"
 
 namespace {
@@ -126,15 +127,32 @@ void rmsnorm_launch_on_gpu(benchmark::State& state) {
 }
 BENCHMARK(rmsnorm_launch_on_gpu)->UseManualTime()->Iterations(2000)->Unit(benchmark::kMicrosecond);
 
-// The driver's part of that: a kernel that does nothing, through the kernel map and the launcher alone.
-void launch_alone_on_gpu(benchmark::State& state) {
+// The driver's part of that: the same kernel and attribute by cuLaunchKernelEx alone, of no rows.
+void driver_launch_on_gpu(benchmark::State& state) {
   if (skipped_without_gpu(state)) return;
   const strobe::cuda::ContextGuard context(kGpu.index);
-  const strobe::cuda::DeviceBuffer memory(kGpu, static_cast<std::size_t>(strobe::op::read_granularity()));
+  constexpr int kRms = 0, kBf16 = static_cast<int>(strobe::Dtype::kBf16);
+  constexpr int kConstants[] = {kRms, kBf16, kBf16, 8, 1, 16, false};
+  const strobe::cuda::Kernel& kernel =
+      strobe::jit::get(*strobe::jit::kernel_registry().find("norm"), kConstants, kGpu, {});
+  strobe::kernel::NormParams params{};
+  strobe::cuda::LaunchAttribute overlap{};
+  overlap.id = strobe::cuda::kLaunchProgrammaticSerialization;
+  overlap.value.flag = 1;
+  const strobe::cuda::LaunchRequest request{.grid_x = 1,
+                                            .grid_y = 1,
+                                            .grid_z = 1,
+                                            .block_x = static_cast<unsigned>(kernel.threads),
+                                            .block_y = 1,
+                                            .block_z = 1,
+                                            .attributes = &overlap,
+                                            .attribute_count = 1};
+  void* pointers[] = {&params};
+  const strobe::cuda::DriverApi& api = strobe::cuda::driver();
   time_launches(state, [&] {
-    strobe::op::launch_read(kGpu, {}, memory.data(), strobe::op::read_granularity(), 0, memory.data());
+    strobe::cuda::check(api.cuLaunchKernelEx(&request, kernel.function, pointers, nullptr), "launch");
   });
 }
-BENCHMARK(launch_alone_on_gpu)->UseManualTime()->Iterations(2000)->Unit(benchmark::kMicrosecond);
+BENCHMARK(driver_launch_on_gpu)->UseManualTime()->Iterations(2000)->Unit(benchmark::kMicrosecond);
 
 }  // namespace

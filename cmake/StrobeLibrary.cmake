@@ -17,9 +17,17 @@ foreach(family IN LISTS STROBE_CUDA_FAMILIES)
 endforeach()
 configure_file(src/jit/builtin_kernels.cc.in ${CMAKE_CURRENT_BINARY_DIR}/generated/builtin_kernels.cc @ONLY)
 
+set(STROBE_ISA_FLAG_TEXTS "")
+foreach(level IN LISTS STROBE_ISA_LEVELS)
+  list(JOIN STROBE_ISA_FLAGS_${level} " " flags)
+  string(APPEND STROBE_ISA_FLAG_TEXTS "\"${flags}\", ")
+endforeach()
+configure_file(src/cpu/isa_flags.cc.in ${CMAKE_CURRENT_BINARY_DIR}/generated/isa_flags.cc @ONLY)
+
 include(StrobeKernels)   # STROBE_EMBEDDED_KERNELS: kernels/ as a source of the library
 add_library(strobe_objects OBJECT ${STROBE_SOURCES} ${CMAKE_CURRENT_BINARY_DIR}/generated/builtin.cc
-                                  ${CMAKE_CURRENT_BINARY_DIR}/generated/builtin_kernels.cc ${STROBE_EMBEDDED_KERNELS})
+                                  ${CMAKE_CURRENT_BINARY_DIR}/generated/builtin_kernels.cc ${CMAKE_CURRENT_BINARY_DIR}/generated/isa_flags.cc
+                                  ${STROBE_EMBEDDED_KERNELS})
 strobe_settings(strobe_objects)
 # spdlog without the libfmt that its target links: that one's definitions would export fmt's functions from libstrobe.
 get_target_property(spdlog_definitions spdlog::spdlog_header_only INTERFACE_COMPILE_DEFINITIONS)

@@ -6,7 +6,8 @@
     performance_table.py FILE.json  # prints the table of a result file of `strobe bench --json`
 
 A part stands between `<!-- measured: KIND FILE [REGEX…] -->` and `<!-- measured: end -->`. Kinds: `suite` (command, machine,
-date, commit, limits and a table of the rows whose routine and flags match one of the expressions), `workload`, `goals`, `versus`.
+date, commit, limits and a table of the rows whose routine and flags match one of the expressions), `workload`, `goals`, `versus`,
+`versus_flops`.
 """
 
 import difflib
@@ -148,7 +149,28 @@ def versus_part(file):
     return lines
 
 
-KINDS = {"suite": suite_part, "workload": workload_part, "goals": goals_part, "versus": versus_part}
+def versus_flops_part(file):
+    """The cases of benchmarks/versus_attention.py prefill: TFLOP/s of each."""
+    report = load(file)
+    machine = report["machine"]
+    names = {"strobe": "Strobe", "cudnn": "cuDNN", "flash": "flash attention of torch", "fa2": "FlashInfer fa2", "fa3": "FlashInfer fa3"}
+    present = {row["contender"] for case in report["cases"] for row in case["rows"]}
+    names = {name: title for name, title in names.items() if name in present}
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if name != "strobe")
+    lines = [f"{machine['gpu']}, {versions}, {machine['date'][:10]}, commit {machine['commit']}. bf16, TFLOP/s of the median.",
+             "", "```", report["command"], "```", "",
+             "| case | " + " | ".join(names.values()) + " | of the best other |", "|---|" + "---:|" * (len(names) + 1)]
+    for case in report["cases"]:
+        rates = {row["contender"]: row["tflop_s"] for row in case["rows"]}
+        others = [rate for name, rate in rates.items() if name != "strobe"]
+        cells = [f"{rates[name]:.0f}" if name in rates else "–" for name in names]
+        ratio = f"{rates['strobe'] / max(others):.2f}" if others else "–"
+        lines.append(f"| {case['case'].removeprefix('prefill ')} | {' | '.join(cells)} | {ratio} |")
+    return lines
+
+
+KINDS = {"suite": suite_part, "workload": workload_part, "goals": goals_part, "versus": versus_part,
+         "versus_flops": versus_flops_part}
 
 
 def regenerated(document):

@@ -23,6 +23,7 @@ AttentionCudaShape shape_of(int head_dim, Dtype kv = Dtype::kBf16) {
           .alibi = false,
           .rope = false,
           .deterministic = false,
+          .backend = Backend::kAuto,
           .fixed = false,
           .max_batch_size = 1,
           .max_qo_len = 1,
@@ -52,6 +53,31 @@ TEST(DecodeTiling, FitsEveryArchitecture) {
             EXPECT_GT(2 * (tiling.shared_bytes + cuda::kKiB), facts.shared_bytes_per_sm) << label;
             if (facts.shared_bytes_per_sm >= 164 * cuda::kKiB) EXPECT_GE(ring, 64 * cuda::kKiB) << label;
           }
+}
+
+// Rows of 512 elements take more shared memory than small SMs have.
+TEST(DecodeTiling, LargeHeadsWhereTheyFit) {
+  for (const cuda::ArchitectureFacts& facts : cuda::kArchitectures) {
+    const DecodeTiling tiling = choose_decode_tiling({.kv_bytes = 2,
+                                                      .head_dim_qk = 512,
+                                                      .head_dim_vo = 512,
+                                                      .head_tiles = 1,
+                                                      .general = false,
+                                                      .long_tiles = true},
+                                                     facts.architecture);
+    const bool fits = facts.shared_bytes_per_block >= 163 * cuda::kKiB;
+    EXPECT_EQ(tiling.warps, fits ? 4 : 0) << facts.name;
+    EXPECT_LE(tiling.shared_bytes, facts.shared_bytes_per_block) << facts.name;
+    AttentionCudaShape shape = shape_of(512);
+    EXPECT_EQ(serves_decode(shape, 1, facts.architecture), fits) << facts.name;
+    EXPECT_FALSE(serves_decode(shape, 2, facts.architecture)) << "masks of two query tokens";
+    EXPECT_FALSE(serves_decode(shape_of(512, Dtype::kE4m3), 1, facts.architecture));
+    shape.mask = MaskMode::kNone;
+    EXPECT_EQ(serves_decode(shape, 2, facts.architecture), fits) << facts.name;
+    EXPECT_FALSE(serves_decode(shape, 3, facts.architecture)) << "more than 8 rows";
+    shape.window_left = 100;
+    EXPECT_FALSE(serves_decode(shape, 1, facts.architecture));
+  }
 }
 
 TEST(DecodeChoice, ServesWhatItCanAlone) {

@@ -150,6 +150,10 @@ TEST(BatchAttention, ScalesOfAQuantisedCacheAreFactors) {
   batch.plan.options.v_scale = 3.0f;
   batch.plan.options.q_scale = 1.25f;
   batch.expect_matches();
+  batch.run.q_scale = 0.5f;
+  batch.run.k_scale = 3.0f;
+  batch.run.v_scale = -2.0f;
+  batch.expect_matches();
 }
 
 TEST(BatchAttention, PagesOfOneFusedCacheNeedNotBeContiguous) {

@@ -1,8 +1,9 @@
-// The decode kernel of attention by itself: its work list, its launch, and a plain merge of its partial
-// results, against FP64.
+// The decode kernel of attention by itself: its work list and its launch, which merges what the list has cut,
+// against FP64.
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 #include <numbers>
 #include <string>
 #include <vector>
@@ -102,8 +103,12 @@ class DecodeRun {
     const OnDevice<kernel::AttentionRun> runs(list.runs);
     const std::size_t rows =
         static_cast<std::size_t>(list.slots) * static_cast<std::size_t>(list.partial_rows);
-    const OnDevice<float> partial_out(std::vector<float>(rows * static_cast<std::size_t>(v.shape[3])));
-    const OnDevice<float> partial_lse((std::vector<float>(rows)));
+    constexpr float kPoison = std::numeric_limits<float>::quiet_NaN();
+    const OnDevice<float> partial_out(
+        std::vector<float>(rows * static_cast<std::size_t>(v.shape[3]), kPoison));
+    const OnDevice<float> partial_lse(std::vector<float>(rows, kPoison));
+    const OnDevice<kernel::AttentionMerge> merges(list.merges);
+    const OnDevice<std::uint32_t> arrivals(std::vector<std::uint32_t>(list.merges.size()));
     const std::vector<float> slopes = alibi_slopes(shape.num_qo_heads);
     const OnDevice<float> slopes_device(slopes);
     const bool custom = options.mask == MaskMode::kCustom;
@@ -155,7 +160,8 @@ class DecodeRun {
         .custom_mask_indptr = custom ? mask_indptr.data() : nullptr,
         .items = items.data(),
         .runs = runs.data(),
-        .merges = nullptr,
+        .merges = merges.data(),
+        .arrivals = arrivals.data(),
         .counts = nullptr,
         .partial_out = partial_out.data(),
         .partial_lse = partial_lse.data(),
@@ -165,7 +171,8 @@ class DecodeRun {
     stream.synchronize();
     fetch(out, out_device);
     fetch(lse, lse_device);
-    merge(partial_out.fetch(rows * static_cast<std::size_t>(v.shape[3])), partial_lse.fetch(rows));
+    // Every launch finds and leaves the arrivals at 0.
+    for (const std::uint32_t count : arrivals.fetch(list.merges.size())) EXPECT_EQ(count, 0u);
   }
 
   std::vector<plan::AttentionRequest> requests;
@@ -178,37 +185,6 @@ class DecodeRun {
   static void fetch(const TensorView& view, const OnDevice<std::byte>& from) {
     const std::vector<std::byte> bytes = from.fetch(static_cast<std::size_t>(view.bytes()));
     std::memcpy(view.data, bytes.data(), bytes.size());
-  }
-
-  void merge(const std::vector<float>& outs, const std::vector<float>& lses) {
-    for (const kernel::AttentionMerge& merge : list.merges)
-      for (int row = 0; row < merge.q_tokens * shape.group(); ++row) {
-        const int token = merge.q_row + row / shape.group(),
-                  head = merge.kv_head * shape.group() + row % shape.group();
-        std::vector<double> sum(static_cast<std::size_t>(shape.head_dim_vo));
-        double total = 0;
-        for (int part = 0; part < merge.parts; ++part) {
-          const auto place = static_cast<std::size_t>(
-              (merge.first_slot + part * merge.slot_stride) * list.partial_rows + row);
-          const double weight = std::exp2(static_cast<double>(lses[place]));
-          if (weight == 0) continue;
-          total += weight;
-          for (std::size_t d = 0; d < sum.size(); ++d) sum[d] += weight * outs[place * sum.size() + d];
-        }
-        for (std::size_t d = 0; d < sum.size(); ++d)
-          put(batch_.run.out, token, head, static_cast<std::int64_t>(d), total == 0 ? 0 : sum[d] / total);
-        batch_.run.lse.at<float>(token, head) = static_cast<float>(std::log2(total));
-      }
-  }
-
-  static void put(const TensorView& out, int token, int head, std::int64_t d, double value) {
-    const auto x = static_cast<float>(value);
-    if (out.dtype == Dtype::kBf16)
-      out.at<Bf16>(token, head, d) = Bf16(x);
-    else if (out.dtype == Dtype::kF16)
-      out.at<F16>(token, head, d) = F16(x);
-    else
-      out.at<float>(token, head, d) = x;
   }
 
   const AttentionBatch& batch_;
@@ -234,7 +210,8 @@ void expect_matches(Dtype q, Dtype kv, int head_dim) {
 }
 
 TEST_F(CudaAttentionDecode, MatchesTheReferenceOverDtypesAndHeadDims) {
-  for (const int head_dim : {64, 96, 128, 192, 256}) expect_matches(Dtype::kBf16, Dtype::kBf16, head_dim);
+  for (const int head_dim : {64, 96, 128, 192, 256, 512})
+    expect_matches(Dtype::kBf16, Dtype::kBf16, head_dim);
   expect_matches(Dtype::kF16, Dtype::kF16, 128);
   expect_matches(Dtype::kBf16, Dtype::kE4m3, 96);
   expect_matches(Dtype::kF16, Dtype::kE4m3, 256);
@@ -247,7 +224,8 @@ using CudaAttentionDecodeSlow = test::GpuTest;
 TEST_F(CudaAttentionDecodeSlow, EveryPairOfDtypesAndHeadDim) {
   for (const Dtype q : {Dtype::kF16, Dtype::kBf16})
     for (const Dtype kv : {q, Dtype::kE4m3, Dtype::kE5m2})
-      for (const int head_dim : {64, 96, 128, 192, 256}) expect_matches(q, kv, head_dim);
+      for (const int head_dim : {64, 96, 128, 192, 256, 512})
+        if (head_dim <= 256 || kv == q) expect_matches(q, kv, head_dim);
 }
 
 TEST_F(CudaAttentionDecode, MatchesTheReferenceOverGroupsAndPages) {
@@ -317,6 +295,52 @@ TEST_F(CudaAttentionDecode, RowsOfAnySizeOfNumbers) {
   expect_matches(batch, "large and small queries");
 }
 
+std::string bytes_of(const TensorView& view) {
+  const auto* bytes = static_cast<const char*>(view.data);
+  return std::string(bytes, bytes + view.bytes());
+}
+
+// More pieces than a warp has lanes, some of which give nothing to some rows, and rows of more than a lane's
+// elements.
+TEST_F(CudaAttentionDecode, RowsInManyPieces) {
+  for (const int head_dim : {64, 256}) {
+    const bool wide = head_dim == 256;
+    AttentionBatch batch({{wide ? 1 : 3, 5120}},
+                         {.num_qo_heads = 4, .num_kv_heads = 1, .head_dim = head_dim, .page_size = 64});
+    const std::vector<float> sinks = {1, -1, 0, 5};
+    batch.run.sinks = TensorView::of(sinks);
+    std::size_t pieces = 0;
+    std::string first, second;
+    for (std::string* result : {&first, &second}) {
+      EXPECT_TRUE(batch.passes_when([&](AttentionBatch& b) {
+        DecodeRun run(b);
+        run.choice.blocks = wide ? 20 : 40;
+        run.run();
+        pieces = static_cast<std::size_t>(run.list.slots);
+        *result = bytes_of(b.run.out) + bytes_of(b.run.lse);
+      })) << head_dim
+          << ": " << batch.worst();
+    }
+    EXPECT_EQ(pieces, wide ? 20u : 40u);
+    EXPECT_EQ(first, second) << "whoever comes last merges in the same order";
+  }
+}
+
+// More cut rows in a block's run than it remembers at once.
+TEST_F(CudaAttentionDecode, ManyCutRowsInABlock) {
+  std::vector<RequestShape> requests;
+  for (int i = 0; i < 17; ++i) requests.push_back({1, 2049 + i});
+  AttentionBatch batch(requests, {.num_qo_heads = 2, .num_kv_heads = 2, .head_dim = 64, .page_size = 64});
+  batch.plan.options.deterministic = true;
+  EXPECT_TRUE(batch.passes_when([&](AttentionBatch& b) {
+    DecodeRun run(b);
+    run.choice.blocks = 1;
+    run.choice.values[5] = run.choice.heads_together = 1;
+    run.run();
+    EXPECT_GT(run.list.merges.size(), 32u);
+  })) << batch.worst();
+}
+
 TEST_F(CudaAttentionDecode, ADeterministicRequestDoesNotSeeItsNeighbours) {
   const BatchShape shape{.num_qo_heads = 8, .num_kv_heads = 2, .head_dim = 64};
   const auto run = [&](const std::vector<RequestShape>& requests, int which, const AttentionBatch* from) {
@@ -324,9 +348,7 @@ TEST_F(CudaAttentionDecode, ADeterministicRequestDoesNotSeeItsNeighbours) {
     batch.plan.options.deterministic = true;
     if (from != nullptr) batch.copy_request(which, *from);
     DecodeRun(batch).run();
-    const TensorView out = batch.run.out.select(0, which);
-    const auto* bytes = static_cast<const char*>(out.data);
-    return std::string(bytes, bytes + out.bytes());
+    return bytes_of(batch.run.out.select(0, which));
   };
   AttentionBatch alone({{1, 5000}}, shape);
   const std::string first = run({{1, 5000}}, 0, &alone);

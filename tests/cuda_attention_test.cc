@@ -128,6 +128,17 @@ TEST_F(CudaAttention, QuantisedCacheMatchesTheReference) {
                                                               {"kv_len", "60"}}));
 }
 
+// A decode, a prefill and a request whose pieces are merged, under one plan.
+TEST_F(CudaAttention, ScalesOfARunMultiplyThoseOfThePlan) {
+  AttentionBatch batch({{.qo_len = 1, .kv_len = 400}, {.qo_len = 20, .kv_len = 60}});
+  batch.plan.options.k_scale = 0.25f;
+  expect_matches(batch, "scales of the plan");
+  batch.run.q_scale = 0.5f;
+  batch.run.k_scale = 3.0f;
+  batch.run.v_scale = -2.0f;
+  expect_matches(batch, "scales of the run");
+}
+
 TEST_F(CudaAttention, WindowsSinksAndTransformsMatchTheReference) {
   for (const Values& feature :
        {Values{{"window_left", "0"}}, Values{{"window_left", "50"}, {"sinks", "true"}},
@@ -237,6 +248,27 @@ TEST_F(CudaAttention, AWrongPageFailsTheCheck) {
   EXPECT_FALSE(result.passed);
 }
 
+// The run waits for the plan's copy, and the next plan's copy for the run.
+TEST_F(CudaAttention, AnotherStreamFollowsOnTheLast) {
+  AttentionBatch batch({{.qo_len = 20, .kv_len = 60}, {.qo_len = 1, .kv_len = 400}});
+  ops::BatchAttentionArgs args{batch.plan, batch.run};
+  const op::Operator& op = ops::batch_attention_operator(true);
+  const cuda::OwnedStream planner(kGpu);
+  BatchAttention attention;
+  const op::CheckResult result = test::check_run_on_gpu(op, &args, "streams", {}, [&](Stream stream) {
+    args.plan.device = kGpu;
+    attention.plan(args.plan, Stream(planner));
+    attention.run(args.run, stream);
+    std::ranges::reverse(batch.kv_indices);
+    attention.plan(args.plan, Stream(planner));
+    planner.synchronize();
+    cuda::synchronize(kGpu, stream);
+    std::ranges::reverse(batch.kv_indices);
+    args.plan.device = {};
+  });
+  EXPECT_TRUE(result.passed) << result.worst;
+}
+
 // The batch's operands on the GPU, planned and run there again and again.
 class GpuBatch {
  public:
@@ -312,7 +344,8 @@ TEST_F(CudaAttention, CascadeEqualsAttentionOverTheConcatenation) {
 }
 
 // One graph serves batches of other lengths, within the capacity.
-TEST_F(CudaAttentionGraph, ReplaysWithOtherLengths) {
+// Records a run, and replays it after plans of other lengths.
+void expect_replays(const AttentionOptions& options) {
   const std::vector<std::vector<RequestShape>> rounds = {
       {{.qo_len = 1, .kv_len = 40}, {.qo_len = 1, .kv_len = 1200}},
       {{.qo_len = 1, .kv_len = 1200}, {.qo_len = 1, .kv_len = 3}},
@@ -321,6 +354,7 @@ TEST_F(CudaAttentionGraph, ReplaysWithOtherLengths) {
   AttentionBatch first(rounds[0], shape);
   const cuda::OwnedStream stream(kGpu);
   GpuBatch gpu(first);
+  gpu.plan().options = options;
   const AttentionCapacity capacity = {
       .max_batch_size = 2, .max_query_tokens = 2, .max_qo_len = 1, .max_kv_tokens = 1600};
   gpu.plan().capacity = capacity;
@@ -354,6 +388,11 @@ TEST_F(CudaAttentionGraph, ReplaysWithOtherLengths) {
   }
 }
 
+TEST_F(CudaAttentionGraph, ReplaysWithOtherLengths) { expect_replays({}); }
+TEST_F(CudaAttentionGraph, ReplaysOfTheGenericKernelWithOtherLengths) {
+  expect_replays({.pos_encoding = PosEncoding::kRope});
+}
+
 TEST_F(CudaAttentionGraph, MisuseIsAnError) {
   AttentionBatch batch({{.qo_len = 1, .kv_len = 40}, {.qo_len = 1, .kv_len = 60}},
                        {.num_qo_heads = 2, .num_kv_heads = 1});
@@ -365,8 +404,6 @@ TEST_F(CudaAttentionGraph, MisuseIsAnError) {
     return error_message([&] { attention.plan(plan, Stream(stream)); });
   };
   attention.plan(gpu.plan(), Stream(stream));
-  EXPECT_THAT(error_message([&] { attention.run(gpu.run(), Stream(other)); }),
-              HasSubstr("expected the stream that plan was given"));
   attention.run(gpu.run(), Stream(stream));
   stream.synchronize();
   const cuda::Graph graph(kGpu, stream, [&] {

@@ -1,6 +1,7 @@
 // The built-in kernels compile for every architecture with a clean log: no spill, no stack frame, no warning.
 // Needs NVRTC but no GPU.
 #include <fmt/format.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -8,7 +9,10 @@
 
 #include "cuda/driver.h"
 #include "jit/warm_up.h"
+#include "ops/attention_variant.h"
+#include "support/attention_batch.h"
 #include "support/tiny_kernel.h"
+#include "support/variant_case.h"
 
 namespace strobe::jit {
 namespace {
@@ -47,6 +51,33 @@ std::vector<Variant> kernels(F choose) {
 TEST(CudaCompile, CoveringSetIsClean) {
   if (!nvrtc().status().problem.empty()) GTEST_SKIP() << nvrtc().status().problem;
   expect_clean(kernels(covering_variants));
+}
+
+// Texts of users: the examples, and both spellings of all hooks.
+TEST(CudaCompile, AttentionVariantsAreClean) {
+  if (!nvrtc().status().problem.empty()) GTEST_SKIP() << nvrtc().status().problem;
+  test::AttentionBatch batch({{1, 4}});
+  test::ExampleArguments memory;
+  std::vector<float> floats(4);
+  std::vector<test::VariantCase> cases = test::example_variants({batch.plan, batch.run}, memory);
+  cases.push_back(test::turned_pairs());
+  cases.push_back(test::flashinfer_spelling(floats, floats));
+  std::vector<Variant> all;
+  for (const test::VariantCase& it : cases) {
+    const KernelSource& source = ops::find_variant(define_attention_variant(it.text))->cuda;
+    all.push_back({&source, {}, cuda::Architecture::kSm90a});
+    if (&it == &cases.back()) all.push_back({&source, {}, cuda::Architecture::kSm80});
+  }
+  expect_clean(all);
+  const Variant broken{&ops::find_variant(define_attention_variant(test::broken_text()))->cuda,
+                       {},
+                       cuda::Architecture::kSm90a};
+  TemporaryFolder folder;
+  CompilerSettings settings;
+  settings.cache_directory = folder.path();
+  EXPECT_THAT(
+      test::error_message([&] { Compiler(settings).obtain(broken); }),
+      testing::AllOf(testing::HasSubstr("Broken(3): error"), testing::HasSubstr("no_such_parameter")));
 }
 
 TEST(CudaCompileSlow, WholeProductIsClean) {

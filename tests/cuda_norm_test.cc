@@ -1,5 +1,6 @@
 #include <limits>
 
+#include "jit/kernel_source.h"
 #include "ops/norm_cuda.h"
 #include "strobe/norm.h"
 #include "support/gpu.h"
@@ -52,13 +53,18 @@ TEST_F(CudaNorm, GemmaFormsMatchTheReference) {
     expect_routine_matches_on_gpu(norm, {{"num_tokens", "3"}, {"hidden", "3072"}, {"gemma", "true"}});
 }
 
-// More rows than blocks fit: rows to come are on their way through shared memory.
 TEST_F(CudaNorm, MatchesTheReferenceOnManyRows) {
   for (const char* norm : kNorms)
     for (const char* dtype : {"f32", "bf16"})
       for (const auto& [num_tokens, hidden] : {std::pair{"9001", "16"}, {"1201", "128"}, {"601", "2056"}})
         expect_routine_matches_on_gpu(norm,
                                       {{"num_tokens", num_tokens}, {"hidden", hidden}, {"dtype", dtype}});
+}
+
+// Many rows of 16 KiB and more are read twice.
+TEST_F(CudaNorm, MatchesTheReferenceOnManyRowsThatAreReadTwice) {
+  for (const char* norm : kNorms)
+    expect_routine_matches_on_gpu(norm, {{"num_tokens", "11"}, {"hidden", "4104"}, {"dtype", "f32"}});
 }
 
 TEST_F(CudaNorm, MatchesTheReferenceOnRowsLongerThanRegistersHold) {
@@ -154,20 +160,31 @@ TEST_F(CudaNorm, AWrongNormFailsTheCheck) {
 
 // Without a GPU: the cut of every shape covers it, by a kernel that exists.
 TEST(CudaNormChoice, CoversEveryRow) {
+  const jit::KernelSource* norm = jit::kernel_registry().find("norm");
   for (auto form : {kernel::NormForm::kRms, kernel::NormForm::kAddRms, kernel::NormForm::kLayer})
     for (std::int64_t rows : {1, 7, 128, 300, 5000, 1 << 20})
       for (std::int64_t hidden : {1, 16, 64, 128, 1000, 4096, 5120, 7168, 8192, 16384, 16392, 32768, 65536})
-        for (int vector : {1, 2, 4, 8}) {
-          if (hidden % vector != 0) continue;
-          const op::NormChoice choice =
-              op::choose_norm({.form = form, .rows = rows, .hidden = hidden, .vector = vector}, 100);
-          EXPECT_LE(choice.threads(), 1024);
-          EXPECT_GE(choice.blocks * choice.block_rows(), rows);
-          EXPECT_LE(choice.items, form == kernel::NormForm::kRms ? 4 : 2);
-          if (!choice.long_rows) {
-            EXPECT_GE(std::int64_t{choice.row_threads} * choice.items * vector, hidden);
+        for (int vector : {1, 4, 8})
+          for (Dtype out : {Dtype::kBf16, Dtype::kE4m3}) {
+            const bool quantises = out == Dtype::kE4m3;
+            if (hidden % vector != 0) continue;
+            const op::NormChoice choice = op::choose_norm({.form = form,
+                                                           .rows = rows,
+                                                           .hidden = hidden,
+                                                           .vector = vector,
+                                                           .out_bytes = quantises ? 1 : 2},
+                                                          100);
+            EXPECT_GE(choice.blocks * choice.block_rows(), rows);
+            if (!choice.long_rows) {
+              EXPECT_GE(std::int64_t{choice.row_threads} * choice.items * vector, hidden);
+            }
+            const Dtype input = vector == 4 ? Dtype::kF32 : Dtype::kBf16;
+            const jit::Variant variant{
+                norm,
+                {static_cast<int>(form), static_cast<int>(input), static_cast<int>(quantises ? out : input),
+                 vector, choice.items, choice.row_threads, choice.long_rows}};
+            EXPECT_TRUE(jit::exists(variant)) << jit::describe(variant);
           }
-        }
 }
 
 }  // namespace

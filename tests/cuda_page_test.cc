@@ -226,13 +226,21 @@ TEST_F(CudaPage, IndexArraysMatchTheReference) {
 // Without a GPU: every vector of every token belongs to a thread.
 TEST(CudaAppendChoice, CoversEveryToken) {
   for (std::int64_t tokens : {1, 13, 256, 32768})
-    for (std::int64_t vectors : {1, 3, 256, 1000, 100000})
-      for (int items : {1, 2}) {
-        const op::AppendChoice choice = op::choose_append(tokens, vectors, items);
-        EXPECT_GE(std::int64_t{choice.token_threads} * items, vectors);
-        EXPECT_GE(choice.blocks * 256, tokens * choice.token_threads);
+    for (std::int64_t first : {1, 3, 256, 1000, 100000})
+      for (std::int64_t second : {std::int64_t{0}, std::int64_t{8}, first}) {
+        const op::AppendChoice choice = op::choose_append(tokens, {first, second}, 132);
+        EXPECT_GE(choice.token_threads[0], first);
+        EXPECT_GE(choice.token_threads[1], second);
+        EXPECT_GE(choice.first_blocks * 256, tokens * choice.token_threads[0]);
+        if (choice.pair) {
+          EXPECT_EQ(choice.blocks, choice.first_blocks);
+          EXPECT_EQ(choice.token_threads[0], choice.token_threads[1]);
+        } else {
+          EXPECT_GE((choice.blocks - choice.first_blocks) * 256, tokens * choice.token_threads[1]);
+        }
       }
-  EXPECT_EQ(op::choose_append(13, 0, 2).blocks, 0);
+  EXPECT_FALSE(op::choose_append(256, {128, 128}, 132).pair);
+  EXPECT_TRUE(op::choose_append(32768, {128, 128}, 132).pair);
 }
 
 }  // namespace

@@ -168,11 +168,19 @@ TEST(DecodeWorkList, SharesAreFair) {
   EXPECT_LT(imbalance(std::vector<int>(16, 4096), options(1)), 1.05);
   EXPECT_LT(imbalance({8192}, options(1)), 1.05);
   EXPECT_LT(imbalance({131072}, options(1)), 1.05);
-  EXPECT_LT(imbalance(all[6], options(2)), 1.08) << "skewed";
+  EXPECT_LT(imbalance(all[6], options(2)), 1.10) << "skewed: short rows stay whole";
   EXPECT_LT(imbalance(all[7], options(2)), 1.10) << "random";
   DecodeListOptions deterministic = options(2);
   deterministic.deterministic = true;
   EXPECT_LT(imbalance(all[6], deterministic), 1.10) << "skewed, deterministic";
+}
+
+// Blocks share the memory: that some end a little later costs less than the merges of short rows would.
+TEST(DecodeWorkList, ShortRowsAreNotCut) {
+  DeviceWorkList list;
+  make_decode_list(requests_of(batches()[6]), {.num_kv_heads = 8, .heads_together = 2, .blocks = 132}, list);
+  EXPECT_EQ(list.merges.size(), 8u);
+  for (const kernel::AttentionMerge& merge : list.merges) EXPECT_EQ(merge.q_row, 0) << "the long request";
 }
 
 TEST(DecodeWorkList, HeadsTogetherWhereWholeRowsBalance) {

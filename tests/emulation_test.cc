@@ -12,10 +12,8 @@
 #include "cuda/device_buffer.h"
 #include "cuda/driver.h"
 #include "cuda/graph.h"
-#include "cuda/library.h"
-#include "jit/embedded_headers.h"
-#include "jit/nvrtc.h"
 #include "strobe/error.h"
+#include "support/emulated_kernel.h"
 
 namespace strobe {
 namespace {
@@ -23,85 +21,7 @@ namespace {
 using ::testing::AnyOf;
 using ::testing::HasSubstr;
 
-constexpr Device kGpu{DeviceType::kCuda, 0};
-constexpr int kThreads = 128;
-
-struct Params {
-  const float* in;
-  float* out;
-  int count;
-};
-
-constexpr char kPrologue[] = R"(
-#include "ptx/async_copy.h"
-#include "ptx/atomic.h"
-#include "ptx/cluster.h"
-#include "ptx/convert.h"
-#include "ptx/dependency.h"
-#include "ptx/exponent.h"
-#include "ptx/matrix.h"
-#include "ptx/memory.h"
-#include "ptx/mma.h"
-#include "ptx/shuffle.h"
-struct Params { const float* in; float* out; int count; };
-using namespace strobe::kernel;
-extern "C" __global__ void __launch_bounds__(128) strobe_test(const __grid_constant__ Params params) {
-  const int i = threadIdx.x;
-)";
-
-jit::NvrtcOutput compile(const std::string& source) {
-  static const jit::Nvrtc nvrtc(STROBE_EMULATED_NVRTC);
-  return nvrtc.compile(
-      {source, "test.cu", jit::embedded_headers(), "", {"--gpu-architecture=sm_90a", "--std=c++20"}});
-}
-
-// A kernel with that body, which knows its thread as `i`.
-cuda::Kernel kernel(const std::string& body, int shared_bytes = 0) {
-  const jit::NvrtcOutput output = compile(kPrologue + body + "\n}\n");
-  EXPECT_TRUE(output.compiled) << output.log;
-  return cuda::load_kernel(
-      output.cubin,
-      {.name = "test", .entry = "strobe_test", .threads = kThreads, .shared_bytes = shared_bytes}, 0);
-}
-
-// in: 0, 1, …; out: as many floats of -1.
-struct Buffers {
-  explicit Buffers(int count)
-      : in(kGpu, bytes(count)), out(kGpu, bytes(count)), values(static_cast<std::size_t>(count)) {
-    std::iota(values.begin(), values.end(), 0.0f);
-    in.upload(std::as_bytes(std::span(values)));
-    const std::vector<float> unwritten(values.size(), -1.0f);
-    out.upload(std::as_bytes(std::span(unwritten)));
-  }
-  static std::size_t bytes(int count) { return static_cast<std::size_t>(count) * sizeof(float); }
-  Params params() const {
-    return {static_cast<const float*>(in.data()), static_cast<float*>(out.data()),
-            static_cast<int>(values.size())};
-  }
-  std::vector<float> result() const {
-    std::vector<float> fetched(values.size());
-    out.download(std::as_writable_bytes(std::span(fetched)));
-    return fetched;
-  }
-  cuda::DeviceBuffer in, out;
-  std::vector<float> values;
-};
-
-std::vector<float> run(const std::string& body, const cuda::LaunchConfig& config = {}, int count = kThreads) {
-  const Buffers buffers(count);
-  cuda::launch(kernel(body, std::max(config.shared_bytes, 0)), config, buffers.params());
-  return buffers.result();
-}
-
-// What the driver says of a kernel that does what it may not.
-std::string fault_of(const std::string& body, const cuda::LaunchConfig& config = {}, int count = kThreads) {
-  try {
-    run(body, config, count);
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no fault";
-}
+using namespace emulated;
 
 std::vector<float> reversed() {
   std::vector<float> values(kThreads);
@@ -433,6 +353,52 @@ TEST(EmulationFault, BlocksThatReadWhatAnotherWrites) {
   EXPECT_THAT(
       fault_of("const float x = params.out[127 - i]; if (blockIdx.x == 1) params.out[i] = x;", {.grid = {2}}),
       HasSubstr("nothing to order the two"));
+}
+
+// Every block writes its numbers; the one that `counts` finds to be the last of three adds them up.
+std::string last_block_adds(const std::string& barrier, const std::string& counts) {
+  return R"(
+    auto* counter = reinterpret_cast<uint32_t*>(params.out + 3 * 128);
+    __shared__ uint32_t before;
+    params.out[blockIdx.x * 128 + 127 - i] = params.in[i];)" +
+         barrier + "if (i == 0) before = " + counts + R"(;
+    __syncthreads();
+    if (before + 1 != 3) return;
+    params.out[i] += params.out[128 + i] + params.out[256 + i];
+    if (i == 0) set_global(counter, 0);)";
+}
+
+TEST(Emulation, TheLastBlockToComeSeesWhatTheOthersHaveReleased) {
+  Buffers buffers(3 * kThreads + 1);
+  buffers.out.upload(std::vector<std::byte>(Buffers::bytes(3 * kThreads + 1)));
+  cuda::launch(kernel(last_block_adds("__syncthreads();", "add_release_acquire(counter, 1)")), {.grid = {3}},
+               buffers.params());
+  const std::vector<float> out = buffers.result();
+  for (int i = 0; i < kThreads; ++i)
+    EXPECT_EQ(out[static_cast<std::size_t>(i)], static_cast<float>(3 * (127 - i)));
+  EXPECT_EQ(out.back(), 0.0f);
+}
+
+TEST(EmulationFault, ABlockThatReleasesWhatOtherThreadsMayNotHaveWritten) {
+  Buffers buffers(3 * kThreads + 1);
+  buffers.out.upload(std::vector<std::byte>(Buffers::bytes(3 * kThreads + 1)));
+  const auto fault = [&](const std::string& body) -> std::string {
+    try {
+      cuda::launch(kernel(body), {.grid = {3}}, buffers.params());
+      buffers.result();
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "no fault";
+  };
+  EXPECT_THAT(fault(last_block_adds("", "add_release_acquire(counter, 1)")),
+              HasSubstr("nothing to order the two"));
+}
+
+TEST(EmulationFault, ABlockThatDoesNotWaitForTheOthers) {
+  EXPECT_THAT(fault_of(last_block_adds("__syncthreads();", "add_release_acquire(counter, 1) * 0 + 2"),
+                       {.grid = {3}}, 3 * kThreads + 1),
+              HasSubstr("nothing to order the two"));
 }
 
 TEST(EmulationFault, GlobalMemoryBeforeTheKernelBeforeHasEnded) {

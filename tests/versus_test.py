@@ -30,6 +30,12 @@ class Rows(unittest.TestCase):
         self.assertAlmostEqual(got["of_copy"], 0.5)
         self.assertEqual(len(got["samples_us"]), 3)
 
+    def test_have_operations_where_they_are_counted(self):
+        got = report.row("strobe", [2e-3], bytes_moved=4e6, copy_rate=4e12, error=0.001, tolerance=0.01, flops=1e12)
+        self.assertAlmostEqual(got["tflop_s"], 500)
+        self.assertNotIn("tflop_s", row())
+        self.assertIn("500.0 TFLOP/s", report.table(result(got)))
+
     def test_are_wrong_beyond_the_tolerance_and_for_nan(self):
         self.assertTrue(row()["correct"])
         self.assertFalse(row(error=0.02)["correct"])

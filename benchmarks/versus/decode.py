@@ -32,6 +32,10 @@ class Decode:
     def pages(self):
         return [math.ceil(length / self.page_size) for length in self.kv_lens]
 
+    @property
+    def cache_pages(self):
+        return sum(self.pages)
+
     def page_table(self):
         """indptr and page numbers, in random order, and last_page_len, in host memory."""
         indptr = torch.tensor([0, *self.pages]).cumsum(0).int()
@@ -41,7 +45,7 @@ class Decode:
 
     def tensors(self, seed):
         generator = torch.Generator(DEVICE).manual_seed(seed)
-        shape = (sum(self.pages), self.page_size, self.kv_heads, self.head_dim)
+        shape = (self.cache_pages, self.page_size, self.kv_heads, self.head_dim)
         q = torch.randn(len(self.kv_lens), self.qo_heads, self.head_dim, generator=generator, device=DEVICE)
         k, v = (torch.randn(shape, generator=generator, device=DEVICE, dtype=torch.bfloat16).to(self.kv_dtype)
                 for _ in range(2))
@@ -68,6 +72,79 @@ class Decode:
             scores = torch.einsum("hgd,nhd->hgn", q, k) / math.sqrt(self.head_dim)
             outs.append(torch.einsum("hgn,nhd->hgd", scores.softmax(-1), v).reshape(self.qo_heads, self.head_dim))
         return (torch.stack(outs),)
+
+
+@dataclass(frozen=True)
+class SharedPrefix(Decode):
+    """Requests of `own` tokens each behind a prefix that all of them share; `cascade`: read once for all."""
+
+    requests: int = 256
+    prefix: int = 32768
+    own: int = 256
+    cascade: bool = True
+
+    @property
+    def bytes(self):
+        return 2 * (self.prefix + self.requests * self.own) * self.kv_heads * self.head_dim * self.kv_dtype.itemsize
+
+    @property
+    def cache_pages(self):
+        return (self.prefix + self.requests * self.own) // self.page_size
+
+    def order(self):
+        """Page numbers of the prefix, and [requests, …] of what is the requests' own."""
+        pages = torch.randperm(self.cache_pages, generator=torch.Generator().manual_seed(7)).int()
+        shared = self.prefix // self.page_size
+        return pages[:shared], pages[shared:].view(self.requests, -1)
+
+    def page_table(self):
+        shared, own = self.order()
+        indices = torch.cat((shared.expand(self.requests, -1), own), 1)
+        indptr = torch.arange(self.requests + 1).int() * indices.shape[1]
+        return indptr, indices.flatten(), torch.full((self.requests,), self.page_size).int()
+
+    def levels(self):
+        """What a cascade's plan takes, level by level."""
+        shared, own = self.order()
+        each = torch.arange(self.requests + 1).int()
+        full = torch.tensor([self.page_size]).int()
+        return ([torch.tensor([0, self.requests]).int(), each], [torch.tensor([0, len(shared)]).int(), each * own.shape[1]],
+                [shared, own.flatten()], [full, full.expand(self.requests).contiguous()])
+
+    def is_dense(self):
+        return False
+
+    def expected(self, t):
+        shared, own = self.order()
+        group = self.qo_heads // self.kv_heads
+        q = t["q"].float().view(self.requests, self.kv_heads, group, self.head_dim) / math.sqrt(self.head_dim)
+        out = torch.empty_like(q)
+        for head in range(self.kv_heads):
+            rows = {name: t[name][:, :, head].float() for name in ("k", "v")}
+            own_k, own_v = (rows[name][own.long().to(DEVICE)].flatten(1, 2) for name in ("k", "v"))
+            shared_k, shared_v = (rows[name][shared.long().to(DEVICE)].flatten(0, 1) for name in ("k", "v"))
+            scores = torch.cat((q[:, head] @ shared_k.T, q[:, head] @ own_k.transpose(1, 2)), 2)
+            weights = scores.softmax(-1)
+            out[:, head] = weights[..., : self.prefix] @ shared_v + weights[..., self.prefix :] @ own_v
+        return (out.view(self.requests, self.qo_heads, self.head_dim),)
+
+
+class CascadeLibrary:
+    """A library's cascade of two levels."""
+
+    def __init__(self, module, case):
+        self.case, self.stream = case, None
+        workspace = torch.empty(WORKSPACE_BYTES, dtype=torch.uint8, device=DEVICE)
+        self.wrapper = module.MultiLevelCascadeAttentionWrapper(2, workspace, "NHD")
+
+    def __call__(self, t):
+        stream = torch.cuda.current_stream().cuda_stream
+        if not torch.cuda.is_current_stream_capturing() and stream != self.stream:
+            case = self.case
+            self.wrapper.plan(*case.levels(), case.qo_heads, case.kv_heads, case.head_dim, case.page_size,
+                              q_data_type=torch.bfloat16)
+            self.stream = stream
+        return (self.wrapper.run(t["q"], (t["k"], t["v"])),)
 
 
 class Library:
@@ -101,7 +178,8 @@ def torch_attention(backend):
 
 def contenders_of(case, libraries):
     """{name: function of the case's tensors that returns its outputs}. Torch reads K and V without pages."""
-    contenders = {name: Library(module, case) for name, module in libraries.items()}
+    library = CascadeLibrary if getattr(case, "cascade", False) else Library
+    contenders = {name: library(module, case) for name, module in libraries.items()}
     if case.is_dense():
         contenders["cudnn"] = torch_attention(SDPBackend.CUDNN_ATTENTION)
         contenders["flash"] = torch_attention(SDPBackend.FLASH_ATTENTION)
@@ -124,6 +202,12 @@ def all_cases():
         Decode("decode 1x65536 + 63x1024 p16", (65536,) + (1024,) * 63),
         Decode("decode 64 random lengths p16", tuple(lengths)),
         Decode("decode head_dim 64 B64 kv4096 p16", (4096,) * 64, head_dim=64),
+        Decode("decode head_dim 96 B64 kv4096 p16", (4096,) * 64, head_dim=96),
+        Decode("decode head_dim 192 B64 kv4096 p16", (4096,) * 64, head_dim=192),
         Decode("decode head_dim 256 B64 kv4096 p16", (4096,) * 64, head_dim=256),
+        Decode("decode head_dim 512 B64 kv4096 p16", (4096,) * 64, head_dim=512),
         Decode("decode e4m3 B128 kv4096 p64", (4096,) * 128, page_size=64, kv_dtype=e4m3),
+        Decode("decode e4m3 B128 kv4096 p64 64/8 heads", (4096,) * 128, qo_heads=64, page_size=64, kv_dtype=e4m3),
+        SharedPrefix("shared prefix 32768, B256 + 256 each, cascade", (32768 + 256,) * 256),
+        SharedPrefix("shared prefix 32768, B256 + 256 each, plain", (32768 + 256,) * 256, cascade=False),
     ]

@@ -6,10 +6,11 @@ import os
 import statistics
 
 
-def row(name, samples, bytes_moved, copy_rate, error, tolerance):
-    """One contender's row. Samples are seconds of a call; bytes are read plus written; rates are bytes a second."""
+def row(name, samples, bytes_moved, copy_rate, error, tolerance, flops=None):
+    """One contender's row. Samples are seconds of a call; bytes are read plus written; rates are bytes a second. `flops` of
+    a call where they bound it."""
     median = statistics.median(samples)
-    return {
+    result = {
         "contender": name,
         "median_us": median * 1e6,
         "min_us": min(samples) * 1e6,
@@ -19,6 +20,11 @@ def row(name, samples, bytes_moved, copy_rate, error, tolerance):
         "correct": error <= tolerance,  # false for NaN
         "samples_us": [sample * 1e6 for sample in samples],
     }
+    return result if flops is None else result | {"tflop_s": flops / median * 1e-12}
+
+
+def rate_of_flops(row):
+    return f"  {row['tflop_s']:6.1f} TFLOP/s" if "tflop_s" in row else ""
 
 
 def heading(facts):
@@ -38,7 +44,8 @@ def table(result):
         ratio = f"{row['median_us'] / own[0]:9.2f}" if own else f"{'':9}"
         lines.append(
             f"  {row['contender']:12} {row['median_us']:10.2f} {row['min_us']:10.2f} {row['tb_s']:7.3f} "
-            f"{row['of_copy']:8.3f} {ratio} {row['error']:9.1e}{'' if row['correct'] else '  WRONG'}"
+            f"{row['of_copy']:8.3f} {ratio} {row['error']:9.1e}"
+            f"{rate_of_flops(row)}{'' if row['correct'] else '  WRONG'}"
         )
     return "\n".join(lines)
 

@@ -10,7 +10,8 @@ from . import report
 CACHES_BETWEEN = 4  # L2 caches of other memory that calls touch before they use a copy of the tensors again
 REPLAY_SECONDS = 4e-3  # about what one replay takes: events and graphs cost microseconds
 COPY_BYTES = 512 << 20
-GUESSED_RATE, GUESSED_LAUNCH = 4e12, 2e-6  # bytes a second, seconds: for the number of calls in a graph
+# Bytes and operations a second, seconds: for the number of calls in a graph.
+GUESSED_RATE, GUESSED_FLOPS, GUESSED_LAUNCH = 4e12, 5e14, 2e-6
 
 
 class Graph:
@@ -85,7 +86,8 @@ def measure(case, contenders, repetitions, warm):
     """Times the contenders {name: function of the tensors} in turns; returns the case's part of the results."""
     errors = {name: check(case, function) for name, function in contenders.items()}
     instances = instances_of(case, warm)
-    rounds = math.ceil(REPLAY_SECONDS / (case.bytes / GUESSED_RATE + GUESSED_LAUNCH) / len(instances))
+    seconds = case.bytes / GUESSED_RATE + getattr(case, "flops", 0) / GUESSED_FLOPS + GUESSED_LAUNCH
+    rounds = math.ceil(REPLAY_SECONDS / seconds / len(instances))
     calls = rounds * len(instances)
     timed_ones = {name: Graph(function, instances, calls) for name, function in contenders.items()}
     timed_ones["copy"] = Copy()
@@ -106,6 +108,7 @@ def measure(case, contenders, repetitions, warm):
         "instances": len(instances),
         "calls": calls,
         "copy_tb_s": copy_rate * 1e-12,
-        "rows": [report.row(name, times, case.bytes, copy_rate, errors[name], case.tolerance)
+        "rows": [report.row(name, times, case.bytes, copy_rate, errors[name], case.tolerance,
+                            getattr(case, "flops", None))
                  for name, times in samples.items()],
     }

@@ -23,6 +23,7 @@
 #include <memory>
 #include <vector>
 
+#include "strobe/attention_variant.h"
 #include "strobe/device.h"
 #include "strobe/export.h"
 #include "strobe/kv_layout.h"
@@ -133,6 +134,9 @@ struct AttentionPlanArgs {
   Dtype q_dtype = Dtype::kBf16;
   Dtype kv_dtype = Dtype::kBf16;
   AttentionOptions options;
+  // A user's hooks (attention_variant.h); with them there is no soft cap, position encoding, ALiBi slope or
+  // sink: a text says these itself. `plan` compiles it where nothing has yet.
+  AttentionVariant variant;
 
   Device device;  // where the tensors of `run` will be; custom_mask and alibi_slopes are there
   // GPU only.
@@ -147,9 +151,15 @@ struct AttentionRunArgs {
                  // num_kv_heads, page_size, head_dim_qk]; ragged: [nnz_kv, num_kv_heads, head_dim_qk], HND:
                  // [num_kv_heads, nnz_kv, head_dim_qk]. Any strides but the innermost
   TensorView v;  // like k, with head_dim_vo
-  TensorView sinks;  // f32 [num_qo_heads]; optional
-  TensorView out;    // [nnz_qo, num_qo_heads, head_dim_vo]; f32, f16, bf16
-  TensorView lse;    // f32 [nnz_qo, num_qo_heads]; optional
+  TensorView sinks;              // f32 [num_qo_heads]; optional
+  TensorView out;                // [nnz_qo, num_qo_heads, head_dim_vo]; f32, f16, bf16
+  TensorView lse;                // f32 [nnz_qo, num_qo_heads]; optional
+  TensorView variant_arguments;  // VariantArguments::view() of the planned variant, if it has parameters
+  // Factors of quantised q, k and v in this run, times those of the plan: the layers under one plan may have
+  // scales of their own.
+  float q_scale = 1;
+  float k_scale = 1;
+  float v_scale = 1;
 };
 
 // Attention of a batch of requests: decode (one query token each), prefill, append and any mixture.
@@ -162,10 +172,11 @@ struct AttentionRunArgs {
 // and again and keeps its memory. `run` allocates nothing, takes no lock and may be called any number of
 // times after one plan. One object serves one thread at a time; different objects are independent.
 //
-// On a GPU (`device`), plan enqueues one copy on its stream, and run launches on the same stream; neither
-// waits for the GPU. `run` may be captured in a CUDA graph: with a declared capacity, later plans change what
-// its replays do; without one, they are errors. A replay reads what the last plan has copied: order the two
-// by their stream.
+// On a GPU (`device`), plan enqueues one copy on its stream, and run launches on its own; neither waits for
+// the GPU. Where a call's stream is another than that of the call before it, it first waits, on the GPU, for
+// what that one has been given; it must still exist. `run` may be captured in a CUDA graph: with a declared
+// capacity, later plans change what its replays do; without one, they are errors. A replay reads what the
+// last plan has copied: order the two by their stream.
 //
 // Errors (Error, kInvalidArgument): anything that contradicts the shapes above; num_qo_heads not a multiple
 // of num_kv_heads; head dimensions other than multiples of 8 up to 512; indptr that does not start at 0 or
@@ -179,6 +190,15 @@ class STROBE_API BatchAttention {
   BatchAttention& operator=(BatchAttention&&) noexcept;
 
   void plan(const AttentionPlanArgs& args, const Launch& launch = {});
+  // The same from index arrays that are on the GPU `args.device`, without a look at them from the host: a
+  // kernel makes the list that `plan` would make of them. It reads them when the stream comes to it, and may
+  // be captured itself (but for the first call), so that replays follow the lengths of the moment. kv_indices
+  // is not copied: it is read by every run. What the host cannot know is declared: `capacity`; `q` of the
+  // runs has max_query_tokens rows at least. For what the decode kernel serves (kUnsupported says so
+  // otherwise): few query tokens of f16 or bf16, no custom mask, ALiBi only with slopes. A request whose
+  // numbers contradict each other or the capacity gets no work, and its rows of `out` stay as they are; page
+  // numbers are not checked. STROBE_CHECK_INDICES=1 finds both.
+  void plan_on_device(const AttentionPlanArgs& args, const Launch& launch = {});
   void run(const AttentionRunArgs& args, const Launch& launch = {});
 
   // Bytes of workspace that `run` uses for the current plan: partial results and every worker's scratch.

@@ -24,7 +24,7 @@ struct alignas(16) AttentionItem {
   int32_t request;
   int32_t q_begin;  // the first query token's number in its request
   int32_t kv_len;
-  int32_t unused;
+  int32_t merge;  // decode, where slot is not -1: that of the first of the item's KV heads
 };
 
 // Further items of a block, after items[block]: items[begin] … items[end - 1].
@@ -37,7 +37,8 @@ struct AttentionRun {
 struct alignas(16) AttentionMerge {
   int32_t kv_head, q_row, q_tokens;
   int32_t first_slot, slot_stride, parts;
-  int32_t unused[2];
+  int32_t item;  // one of those with these rows; not of lists for the decode kernel
+  int32_t unused;
 };
 
 // Of the grid's blocks those below are used, where the grid was sized for a plan's capacity.
@@ -87,6 +88,7 @@ struct AttentionParams {
   const AttentionRun* runs;    // by block; null: every block has one item
   int32_t heads_together;      // KV heads of an item; 0: those of the grid's y axis, one a block
   const AttentionMerge* merges;
+  uint32_t* arrivals;  // decode, by AttentionItem::merge: pieces that are there; 0 between launches
   const AttentionCounts* counts;  // null: the whole grid is used
 
   // Normalised over the partial's KV range, without the sink and v_scale: [slot][partial_rows][head_dim_vo]

@@ -38,13 +38,14 @@
 // block); bool kRowPages (a tile's rows may lie in different pages), kGeneral (masks, ALiBi, soft cap); int
 // kWarps, kStages, kTileRows.
 #include "attention/decode_attend.cuh"
-#include "attention/decode_result.cuh"
+#include "attention/decode_merge.cuh"
 #include "attention/decode_ring.cuh"
 
 namespace strobe::kernel {
 
 struct DecodeShared {
   WarpResults results;
+  CutRow cut;
 };
 
 constexpr int kRingBytes = kWarps * kWarpRingBytes;
@@ -66,7 +67,7 @@ STROBE_DEVICE AttentionItem load_item(const AttentionItem* item) {
           .request = number(request.word[0]),
           .q_begin = number(request.word[1]),
           .kv_len = number(request.word[2]),
-          .unused = 0};
+          .merge = number(request.word[3])};
 }
 
 STROBE_DEVICE void decode_run(const AttentionParams& p, char* shared) {
@@ -120,6 +121,7 @@ STROBE_DEVICE void decode_run(const AttentionParams& p, char* shared) {
         slot = slot + 1 == kStages ? 0 : slot + 1;
       }
     }
+    if (item.slot >= 0) merge_when_last(p, block.cut, item.merge);
     if (next >= run.end) return;
     item = following;
   }

@@ -88,8 +88,8 @@ struct Row {
 };
 
 // The row's result for four elements: the sink takes part of the weight.
-STROBE_DEVICE void store_result(const AttentionParams& p, const AttentionItem& item, int token, int head,
-                                int element, Row row) {
+STROBE_DEVICE void store_result(const AttentionParams& p, int first_q_row, int token, int head, int element,
+                                Row row) {
   if (p.sinks != nullptr) {
     const float sink = p.sinks[head] * kLog2E, reference = fmaxf(row.reference, sink);
     const float shrink = exp2_approx(row.reference - reference);
@@ -101,7 +101,7 @@ STROBE_DEVICE void store_result(const AttentionParams& p, const AttentionItem& i
   const float normalise = row.sum == 0 ? 0 : p.v_scale / row.sum;
 #pragma unroll
   for (float& x : row.o.x) x *= normalise;
-  const int64_t q_row = item.q_row + token;
+  const int64_t q_row = first_q_row + token;
   char* out = p.out + q_row * p.out_stride_token + head * p.out_stride_head;
   if (p.out_dtype == static_cast<int>(Dtype::kBf16))
     store_elements<Dtype::kBf16>(out + element * 2, row.o);
@@ -162,7 +162,7 @@ STROBE_DEVICE void combine_parts(const AttentionParams& p, const WarpResults& re
     const Row joined = joined_parts(results, row, element);
     const int head = (item.kv_head + warp_head()) * p.group.value + remainder(row_of_item, token, p.group);
     if (item.slot < 0)
-      store_result(p, item, token, head, element, joined);
+      store_result(p, item.q_row, token, head, element, joined);
     else
       store_partial(p, item, row_of_item, element, joined);
   }

@@ -3,18 +3,21 @@
 // kRowThreads threads share a row; thread i of them holds the vectors i, i + kRowThreads, … of kVector
 // elements, kItems of them in a chunk of the row. A row of one chunk is read once and stays in registers
 // until it is written. A longer row (kLong) is read once for each sum and once more to be written; the later
-// reads come from L2.
+// reads come from L1, or from L2.
 //
-// A block does one row (or as many short ones as it has room for) and ends. That moves 4.10 to 4.14 TB/s of
-// 16384 x 8192 bf16 on an H200 (benchmarks/cuda_memory_ops), a copy 4.13 to 4.18 beside it; the version
-// before, with blocks that stayed and fetched rows ahead by cp.async, 3.70. Two loads of 16 bytes a thread
-// are the best there: with one, the barrier of the sum finds too little under way (1.99), with four it
-// is 4.07.
+// A block does one row (or as many short ones as it has room for) and ends: of 16384 x 8192 bf16 on an H200,
+// where a copy of as many bytes takes 128 us, the version before, with blocks that stayed and fetched rows
+// ahead by cp.async, took 145. Two loads of 16 bytes a thread are the best where the row stays in registers
+// (130; with one, the barrier of the sum finds too little under way). From rows of 16 KiB on, reading twice
+// is better, since more threads are there that hold nothing over the barrier: 127, and with an addition 257
+// against 264, where a copy takes 254. At 8 KiB it is worse (4096 x 4096: 18.2 against 17.2). Rows fetched by
+// bulk copies: 131 and more; other hints for loads and stores: the same or worse.
 //
 // Constants: NormForm kForm; Dtype kInput, kOutput; int kVector, kItems, kRowThreads; bool kLong.
 #include "norm/norm_params.h"
 #include "ptx/dependency.h"
 #include "tile/row_sum.h"
+#include "tile/sm.h"
 #include "tile/vector.h"
 
 namespace strobe::kernel {
@@ -28,8 +31,14 @@ constexpr int kOperands = kAdd ? 2 : 1;
 constexpr Dtype kWeight = kLayer ? Dtype::kF32 : kInput;
 // Whether the weights are loaded beside the row, not after its sum: where registers allow it.
 constexpr bool kWeightsAhead = !kLong && kItems * (kLayer ? 2 : 1) <= 2;
-// Threads of an SM that there are registers for: 40 for each where a thread holds little, else 64.
-constexpr int kSmThreads = !kLong && kItems <= 2 ? 1536 : 1024;
+// Threads of an SM that there are registers for: 64 for each of 1024, 48 of 1280, 40 of 1536, 32 of 2048.
+STROBE_DEVICE constexpr int sm_threads() {
+  constexpr bool kNarrows = size_of(kOutput) == 1;
+  if (kLong) return kForm == NormForm::kRms || (kAdd && kOutput == Dtype::kBf16) ? 1536 : 1280;
+  if (kItems > 2 || (kNarrows && (kLayer || kItems == 2))) return 1024;
+  return kAdd && kNarrows ? kMostSmThreads : 1536;
+}
+constexpr int kSmThreads = sm_threads();
 static_assert(kBlockRows == 1 || kRowThreads <= kWarpThreads,
               "a sum over several warps takes the whole block");
 static_assert(!kLong || kBlockRows == 1);
@@ -75,6 +84,15 @@ STROBE_DEVICE void load_chunk(const NormParams& params, uint32_t row, int index,
   chunk = {};
   for_each_vector(params, row, index, [&](int operand, int item, const char* address) {
     load(chunk.vector[operand][item], address);
+  });
+}
+
+// Of a row that is read more than once.
+template <Turn kTurn>
+STROBE_DEVICE void load_chunk_in_turn(const NormParams& params, uint32_t row, int index, Chunk& chunk) {
+  chunk = {};
+  for_each_vector(params, row, index, [&](int operand, int item, const char* address) {
+    load_in_turn<kTurn>(chunk.vector[operand][item], address);
   });
 }
 
@@ -199,20 +217,20 @@ STROBE_DEVICE void norm_long_row(const NormParams& params, uint32_t row, RowSum<
   Deviations deviations;
   if constexpr (kLayer) {
     for (int index = 0; index < chunks; ++index) {
-      load_chunk(params, row, index, chunk);
+      load_chunk_in_turn<Turn::kFirst>(params, row, index, chunk);
       mean += sum(chunk);
     }
     mean = row_sum(mean) * params.inverse_hidden;
   }
   for (int index = 0; index < chunks; ++index) {
-    load_chunk(params, row, index, chunk);
+    load_chunk_in_turn<Turn::kFirst>(params, row, index, chunk);
     add_deviations(params, index, chunk, mean, deviations);
   }
   const float scale = scale_of(params, deviations, row_sum, mean);
   let_next_kernel_begin();
   Weights weights;
   for (int index = 0; index < chunks; ++index) {
-    load_chunk(params, row, index, chunk);
+    load_chunk_in_turn<Turn::kLast>(params, row, index, chunk);
     if constexpr (kAdd) store_residual(params, row, index, chunk);
     store_chunk(params, row, index, chunk, weights, mean, scale);
   }

@@ -14,7 +14,7 @@ struct AppendRows {
   float factor;         // 1 / scale of a converted row
   Divisor row_vectors;  // vectors of one head
   uint32_t vectors;     // of a token
-  Divisor threads;      // of a token; each does kItems vectors, so many apart
+  Divisor threads;      // of a token
 };
 
 struct AppendParams {
@@ -23,7 +23,7 @@ struct AppendParams {
   uint32_t tokens;
   int32_t batch_size, num_pages, num_kv_indices;
   Divisor page_size;
-  uint32_t first_blocks;  // that do rows[0]; the others do rows[1]
+  uint32_t first_blocks;  // that do rows[0], where threads do not do both; the others do rows[1]
 };
 
 struct PositionsParams {

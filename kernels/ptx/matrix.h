@@ -23,6 +23,13 @@ STROBE_DEVICE void load_matrices_transposed(uint32_t (&matrix)[4], SharedAddress
                : "memory");
 }
 
+// Four matrices to shared memory, as load_matrices takes them from there.
+STROBE_DEVICE void store_matrices(SharedAddress row, const uint32_t (&matrix)[4]) {
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(row), "r"(matrix[0]),
+               "r"(matrix[1]), "r"(matrix[2]), "r"(matrix[3])
+               : "memory");
+}
+
 // The word of the transposed matrix.
 STROBE_DEVICE uint32_t transpose_matrix(uint32_t word) {
   uint32_t transposed;

@@ -10,8 +10,11 @@
 // Not interleaved, low[i] and high[i] are pair c * kVector + i. Interleaved, neighbours in low and in high
 // are pairs; vectors of one element are then 2 c and 2 c + 1 instead.
 //
-// Constants: Dtype kType; RopePositions kPositions; bool kTable (cosines and sines from a table),
-// kInterleave; int kVector, kItems, kPairs.
+// 32k tokens of 32 + 8 heads of bf16 on an H200, where a copy of as many bytes takes 158.8 us: 161.4 with two
+// heads a thread and six blocks on an SM; 162.3 with four and four.
+//
+// Constants: Dtype kType; bool kTable (cosines and sines from a table), kInterleave; int kVector, kItems,
+// kPairs.
 #include "ptx/dependency.h"
 #include "rope/cos_sin.h"
 #include "rope/rope_params.h"
@@ -20,6 +23,7 @@
 namespace strobe::kernel {
 
 constexpr int kThreads = 256;
+constexpr int kSmBlocks = kTable ? 5 : 6;  // that there are registers for
 using Params = RopeParams<kPairs>;
 
 // A head's vectors of one thread.
@@ -77,35 +81,30 @@ STROBE_DEVICE float2 cos_sin_of(const Params& params, uint32_t token, int pair) 
 // those of neighbouring threads together: pair p at (p % kRun) * runs + p / kRun, where runs = pairs / kRun.
 constexpr int kRun = kInterleave && kVector > 1 ? kVector / 2 : kVector;
 
-// Turns the vectors; by[i * runs + r] is pair i of run r of the token.
+// Turns the vectors, two elements of each at a time; by[i * runs + r] is pair i of run r of the token.
 STROBE_DEVICE void turn(const Params& params, int column, const float2* by, Pair& pair) {
-  float low[kVector], high[kVector];
-  unpack(pair.low, low);
-  unpack(pair.high, high);
+  constexpr int kStep = kVector < 2 ? 1 : 2;
   const int runs = static_cast<int>(params.pairs.value) / kRun;
-  if constexpr (kRun == kVector) {
+  const auto turn_by = [](const float2& cs, float& a, float& b) {
+    const float x = a, y = b;
+    a = x * cs.x - y * cs.y;
+    b = y * cs.x + x * cs.y;
+  };
 #pragma unroll
-    for (int i = 0; i < kVector; ++i) {
-      const float2 cs = by[i * runs + column];
-      const float a = low[i], b = high[i];
-      low[i] = a * cs.x - b * cs.y;
-      high[i] = b * cs.x + a * cs.y;
+  for (int at = 0; at < kVector; at += kStep) {
+    float low[kStep], high[kStep];
+    unpack(part_of<kStep>(pair.low, at), low);
+    unpack(part_of<kStep>(pair.high, at), high);
+    if constexpr (kRun == kVector) {
+#pragma unroll
+      for (int i = 0; i < kStep; ++i) turn_by(by[(at + i) * runs + column], low[i], high[i]);
+    } else {  // neighbours
+      turn_by(by[at / 2 * runs + column], low[0], low[1]);
+      turn_by(by[at / 2 * runs + params.rotary_columns + column], high[0], high[1]);
     }
-  } else {
-    const auto turn_neighbours = [&](float(&x)[kVector], int run) {
-#pragma unroll
-      for (int i = 0; i < kRun; ++i) {
-        const float2 cs = by[i * runs + run];
-        const float a = x[2 * i], b = x[2 * i + 1];
-        x[2 * i] = a * cs.x - b * cs.y;
-        x[2 * i + 1] = b * cs.x + a * cs.y;
-      }
-    };
-    turn_neighbours(low, column);
-    turn_neighbours(high, params.rotary_columns + column);
+    set_part(pair.low, at, pack<kType>(low));
+    set_part(pair.high, at, pack<kType>(high));
   }
-  pair.low = pack<kType>(low);
-  pair.high = pack<kType>(high);
 }
 
 // What one thread does of one token.
@@ -143,7 +142,7 @@ STROBE_DEVICE void for_each_head(const Params& params, const Slot& slot, F f) {
 
 }  // namespace strobe::kernel
 
-extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads, 4)
+extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads, strobe::kernel::kSmBlocks)
     strobe_rope(const __grid_constant__ strobe::kernel::RopeParams<kPairs> params) {
   using namespace strobe::kernel;
   // Of the block's tokens in turn. A thread's column has at least one pair of each of its elements: no more

@@ -33,6 +33,18 @@ STROBE_DEVICE void load(Vector<kDtype, kCount>& x, const char* address) {
   }
 }
 
+// Of what the block reads twice (ptx/memory.h).
+template <Turn kTurn, Dtype kDtype, int kCount>
+STROBE_DEVICE void load_in_turn(Vector<kDtype, kCount>& x, const char* address) {
+  if constexpr (Vector<kDtype, kCount>::kBytes == 16) {
+    const Access<16> access = load_in_turn<kTurn>(address);
+#pragma unroll
+    for (int w = 0; w < 4; ++w) x.word[w] = access.word[w];
+  } else {
+    load(x, address);
+  }
+}
+
 template <Dtype kDtype, int kCount>
 STROBE_DEVICE void store(char* address, const Vector<kDtype, kCount>& x) {
   using V = Vector<kDtype, kCount>;
@@ -86,6 +98,23 @@ STROBE_DEVICE Vector<kDtype, kCount> pack(const float (&values)[kCount]) {
     }
   }
   return x;
+}
+
+// kStep consecutive elements, whole words or all there are, from element `at` on. Kernels that are short of
+// registers convert and compute part by part.
+template <int kStep, Dtype kDtype, int kCount>
+STROBE_DEVICE Vector<kDtype, kStep> part_of(const Vector<kDtype, kCount>& x, int at) {
+  static_assert(kStep == kCount || kStep * size_of(kDtype) % 4 == 0);
+  Vector<kDtype, kStep> part;
+#pragma unroll
+  for (int w = 0; w < part.kWords; ++w) part.word[w] = x.word[at * size_of(kDtype) / 4 + w];
+  return part;
+}
+
+template <int kStep, Dtype kDtype, int kCount>
+STROBE_DEVICE void set_part(Vector<kDtype, kCount>& x, int at, const Vector<kDtype, kStep>& part) {
+#pragma unroll
+  for (int w = 0; w < part.kWords; ++w) x.word[at * size_of(kDtype) / 4 + w] = part.word[w];
 }
 
 }  // namespace strobe::kernel

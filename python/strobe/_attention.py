@@ -6,7 +6,8 @@ from typing import Any, Optional, Sequence, Union
 
 from ._dtypes import dtype_name
 from ._errors import Unsupported
-from ._frameworks import Framework, framework_of
+from ._frameworks import Framework, find_framework, framework_of
+from ._kv import check_layout
 from ._native import bind_plan, declaration
 
 Tensor = Any
@@ -65,43 +66,62 @@ def pack_mask(mask: Tensor) -> Tensor:
 
 
 class Planned:
-    """The plan and run of an operator, bound once, called by the names of the declaration.
+    """The plan and runs of an operator, bound once; the plan is called by the names of the declaration.
 
-    Keeps what the native plan points to but does not copy.
+    A run may ask for other attributes than the plan has, a window for instance: then the batch is planned again, from
+    copies of its index arrays, and once more when a run asks for the plan's own.
     """
 
-    RUN = ("q", "k", "v", "out", "lse", "sinks")
-    RUN_OF_ONE_CACHE = ("q", "k[1=0]", "v[1=1]", "out", "lse", "sinks")  # [num_pages, 2, …]
+    RUN = ("q", "k", "v", "out", "lse", "sinks", "run_q_scale", "run_k_scale", "run_v_scale")
+    RUN_OF_ONE_CACHE = ("q", "k[1=0]", "v[1=1]", *RUN[3:])  # [num_pages, 2, …]
+    INDEX_ARRAYS = ("qo_indptr", "kv_indptr", "kv_indices", "last_page_len", "kv_len", "custom_mask_indptr")
 
-    def __init__(self, operator: str, backend: str, framework: Framework) -> None:
-        self._framework = framework
+    def __init__(
+        self, operator: str, backend: str, framework: Framework, given: Sequence[str], extra: tuple[str, ...] = ()
+    ) -> None:
+        """Runs take `extra` at their end. `given` are the arguments that plans usually bring, in their order."""
+        self.framework = framework
         declared = declaration(operator)
-        arguments = [a["name"] for kind in ("operands", "attributes") for a in declared[kind] if a["phase"] == "plan"]
-        self._arguments = {name: None for name in arguments}
+        known = [a["name"] for kind in ("operands", "attributes") for a in declared[kind] if a["phase"] == "plan"]
+        self.takes_device = "device_type" in known
+        self._usual = tuple(given) + (("device_type", "device_index") if self.takes_device else ())
+        self._rest = [name for name in known if name not in self._usual]
         self._plan, self.run, self.run_of_one_cache = bind_plan(
-            operator, arguments, self.RUN, self.RUN_OF_ONE_CACHE, backend=backend
+            operator, [*self._usual, *self._rest], (*self.RUN, *extra), (*self.RUN_OF_ONE_CACHE, *extra), backend=backend
         )
         self._given: dict[str, Any] = {}
-        self._planned_for: Optional[dict[str, Any]] = None  # what the last run asked for, found to be the plan's
+        self.changed: dict[str, Any] = {}  # what the last run asked for that is not the plan's
 
-    def plan(self, **given: Any) -> int:
-        """Plans, on the caller's current stream; returns the bytes of workspace."""
-        self._given = {}
+    def _call(self, given: dict[str, Any]) -> int:
         stream = None
         if given.get("device_type") == "cuda":
-            stream = self._framework.current_stream(given["device_index"])
-        workspace_bytes = self._plan(*{**self._arguments, **given}.values(), stream)
+            stream = self.framework.current_stream(given["device_index"])
+        values = given.values()
+        if tuple(given) != self._usual:
+            values = [given.get(name) for name in self._usual]  # type: ignore[assignment]
+        return int(self._plan(*values, *[given.get(name) for name in self._rest], stream))
+
+    def plan(self, given: dict[str, Any]) -> int:
+        """Plans, on the caller's current stream; returns the bytes of workspace. Keeps `given`."""
+        self._given = {}
+        self.changed = {}
+        workspace_bytes = self._call(given)
         self._given = given
-        self._planned_for = None
         return workspace_bytes
 
-    def replan(self, **changed: Any) -> None:
-        """Plans again where one of the arguments is another than last time."""
-        if changed == self._planned_for:
-            return
-        if any(self._given.get(name) != value for name, value in changed.items()):
-            self.plan(**{**self._given, **changed})
-        self._planned_for = changed
+    def replan(self, **attributes: Any) -> None:
+        """Gives the plan other attributes."""
+        given = {**self._given, **attributes}
+        if self.changed or given != self._given:
+            self.plan(given)
+
+    def change(self, attributes: dict[str, Any]) -> None:
+        """Plans again for a run with other attributes than those of the plan and of the run before."""
+        changed = {name: value for name, value in attributes.items() if self._given[name] != value}
+        if changed != self.changed:
+            given, self._given = self._given, {}
+            self._call({**given, **changed})
+            self._given, self.changed = given, changed
 
     def given(self, name: str) -> Any:
         """What the last plan was given."""
@@ -112,16 +132,13 @@ class Planned:
         """Whether the last plan succeeded."""
         return bool(self._given)
 
-    def takes(self, name: str) -> bool:
-        """Whether the plan has an argument of this name."""
-        return name in self._arguments
-
 
 class BatchWrapper:
     """A plan over paged or ragged KV behind FlashInfer's wrappers."""
 
     _operator = "batch_attention_paged"
     _paged = True
+    _private: tuple[str, ...] = ()  # index arrays in host memory that are the wrapper's own
 
     def __init__(
         self,
@@ -130,9 +147,11 @@ class BatchWrapper:
         backend: str,
         jit_args: Optional[Sequence[Any]] = None,
     ) -> None:
-        from ._kv import check_layout
+        self._variant = None
+        if jit_args is not None:
+            from .variants import VariantRuns
 
-        refuse(type(self).__name__, jit_args=jit_args)
+            self._variant = VariantRuns(jit_args, backend)
         self._kv_layout = check_layout(kv_layout)
         self._backend = backend
         self._native_backend = backend_name(backend)
@@ -147,8 +166,10 @@ class BatchWrapper:
         self._float_workspace_buffer = float_workspace_buffer
         self._int_workspace_buffer = int_workspace_buffer
         self._pin_memory_int_workspace_buffer = None
+        self._on = self._device()
 
     def _device(self) -> tuple[str, int]:
+        """Where the tensors of runs will be."""
         buffer = self._float_workspace_buffer
         if buffer is None:
             return "cpu", 0
@@ -157,28 +178,31 @@ class BatchWrapper:
 
     def _make_plan(self, **given: Any) -> int:
         """Plans; arrays may be on a device, from where they are read, which waits for it."""
-        planned = self._native_plan(given["kv_indptr"])
-        for name in ("qo_indptr", "kv_indptr", "kv_indices", "last_page_len", "kv_len", "custom_mask_indptr"):
+        given["kv_layout"] = self._kv_layout
+        if self._variant is not None:
+            self._variant.plan(given)
+        planned = self._planned
+        if planned is None:
+            planned = self._planned = self._native_plan(given)
+        for name in Planned.INDEX_ARRAYS:
             array = given.get(name)
-            if array is not None:
-                framework = framework_of(array, f"{self._operator}: {name}")
-                host = framework.to_host(array)
-                # A run with other scales plans again; the caller may have changed the arrays by then.
-                given[name] = framework.copy(host) if host is array else host
-        if planned.takes("device_type"):
-            given["device_type"], given["device_index"] = self._device()
-        return planned.plan(kv_layout=self._kv_layout, **given)
+            if array is not None and name not in self._private:
+                # Planning again for a run must not see what the caller has made of the arrays by then.
+                framework = find_framework(array) or framework_of(array, f"{self._operator}: {name}")
+                given[name] = framework.snapshot(array)
+        if planned.takes_device:
+            given["device_type"], given["device_index"] = self._on
+        return planned.plan(given)
 
-    def _native_plan(self, indptr: Tensor) -> Planned:
-        if self._planned is None:
-            buffer = indptr if self._float_workspace_buffer is None else self._float_workspace_buffer
-            framework = framework_of(buffer, f"{self._operator}: kv_indptr")
-            self._planned = Planned(self._operator, self._native_backend, framework)
-        return self._planned
+    def _native_plan(self, given: dict[str, Any]) -> Planned:
+        buffer = given["kv_indptr"] if self._float_workspace_buffer is None else self._float_workspace_buffer
+        framework = framework_of(buffer, f"{self._operator}: kv_indptr")
+        extra = () if self._variant is None else ("variant_arguments",)
+        return Planned(self._operator, self._native_backend, framework, tuple(given), extra)
 
     def _graph_capacity(self, batch_size: int, query_tokens: int, qo_len: int, kv_tokens: int) -> dict[str, int]:
         """What plans after a CUDA graph's capture may bring at the most."""
-        if self._device()[0] == "cpu":
+        if self._on[0] == "cpu":
             return {}
         return {
             "max_batch_size": batch_size,
@@ -201,18 +225,35 @@ class BatchWrapper:
         lse: Optional[Tensor],
         return_lse: bool,
         sinks: Optional[Tensor],
-        **changed: Any,
+        q_scale: Optional[float] = None,
+        k_scale: Optional[float] = None,
+        v_scale: Optional[float] = None,
+        extra: Sequence[Any] = (),
+        **attributes: Any,
     ) -> Union[Tensor, tuple[Tensor, Tensor]]:
-        """Runs with `k` and `v`, which are one tensor when it holds both; `changed` may differ from the plan."""
+        """Runs with `k` and `v`, which are one tensor when it holds both; `attributes` take the place of the plan's."""
         planned = self._check_planned()
-        planned.replan(**changed)
+        if attributes or planned.changed:
+            planned.change(attributes)
+        call = planned.run_of_one_cache if k is v and self._paged else planned.run
+        if out is not None and not (return_lse and lse is None):
+            call(q, k, v, out, lse, sinks, q_scale, k_scale, v_scale, *extra)
+            return (out, lse) if return_lse else out
         framework = framework_of(q, f"{self._operator}: q")
         if out is None:
             out = framework.empty((*q.shape[:-1], v.shape[-1]), q, self._out_dtype)
         if return_lse and lse is None:
             lse = framework.empty(q.shape[:-1], q, "f32")
-        (planned.run_of_one_cache if k is v and self._paged else planned.run)(q, k, v, out, lse, sinks)
+        call(q, k, v, out, lse, sinks, q_scale, k_scale, v_scale, *extra)
         return (framework.result(out), framework.result(lse)) if return_lse else framework.result(out)
+
+    def _extra(self, args: Sequence[Any], q: Tensor) -> Sequence[Any]:
+        """A run's further positional arguments, which only a variant has."""
+        if self._variant is not None:
+            return (self._variant.arguments(args, q),)
+        if args:
+            refuse(type(self).__name__, args=args)
+        return ()
 
     _out_dtype: Optional[str] = None  # None: that of q
 
@@ -220,17 +261,29 @@ class BatchWrapper:
         """Nothing to do; FlashInfer's old name."""
 
 
-def scale(value: Any) -> float:
-    """A scale given as a number or a tensor of one; None is 1."""
-    if value is None:
-        return 1.0
+def scale(value: Any) -> Optional[float]:
+    """A scale given as a number or a tensor of one, which is read to the host."""
+    if value is None or type(value) is float:
+        return value
     return float(value.item() if hasattr(value, "item") else value)
+
+
+def product(*scales: Any) -> Optional[float]:
+    """Scales as one; None when there is none."""
+    result = None
+    for value in map(scale, scales):
+        if value is not None:
+            result = value if result is None else result * value
+    return result
 
 
 def dtypes(q_data_type: Any, kv_data_type: Any, data_type: Any = None) -> tuple[str, str]:
     """The dtypes of q and of k and v, by FlashInfer's defaults."""
-    q = dtype_name(next(d for d in (q_data_type, data_type, "float16") if d is not None))
-    return q, dtype_name(next(d for d in (kv_data_type, data_type, q) if d is not None))
+    if q_data_type is None:
+        q_data_type = "float16" if data_type is None else data_type
+    if kv_data_type is None:
+        kv_data_type = q_data_type if data_type is None else data_type
+    return dtype_name(q_data_type), dtype_name(kv_data_type)
 
 
 def out_dtype(o_data_type: Any, q_dtype: str) -> Optional[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import lru_cache
 from typing import Any
 
 # Frameworks' names (torch's and numpy's agree) -> Strobe's.
@@ -39,6 +40,7 @@ _FULL_NAMES = {
 ML_DTYPES = {"bfloat16": (4, 16), "float8_e4m3fn": (10, 8), "float8_e5m2": (12, 8)}
 
 
+@lru_cache(maxsize=None)
 def dtype_name(dtype: Any) -> str:
     """Strobe's name ("bf16") of a dtype of any framework, or of its name.
 

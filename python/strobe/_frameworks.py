@@ -18,6 +18,7 @@ class Framework:
     """Any tensor that speaks DLPack. It can be read and written; outputs must be given."""
 
     name = "DLPack"
+    can_write = True  # whether a tensor can be changed once it is made
 
     def argument(self, tensor: Any, written: bool, who: str) -> Any:
         """What the native call takes for `tensor`; `who` names operator and argument in errors."""
@@ -42,6 +43,14 @@ class Framework:
         """Whole numbers as int32, on the device of `like`."""
         raise TypeError(f"expected a tensor of numpy, torch, jax or cupy, got {type(like).__name__}")
 
+    def from_bytes(self, values: bytes, like: Any) -> Any:
+        """Bytes as uint8, on the device of `like`."""
+        raise TypeError(f"expected a tensor of numpy, torch, jax or cupy, got {type(like).__name__}")
+
+    def multiples(self, step: int, count: int, like: Any) -> Any:
+        """0, step, 2 * step, … as int32 in host memory."""
+        return self.to_host(self.from_list(list(range(0, step * count, step)), like))
+
     def result(self, tensor: Any) -> Any:
         """The caller's own kind of tensor from what `empty` gave."""
         return tensor
@@ -50,19 +59,40 @@ class Framework:
         """The same values in host memory, waiting for the device if that is where they are."""
         return tensor
 
-    def copy(self, tensor: Any) -> Any:
-        """The same values in memory that nobody else changes."""
-        return tensor
+    def snapshot(self, tensor: Any) -> Any:
+        """The same values in host memory that nobody else changes."""
+        return self.to_host(tensor)
+
+    def convert(self, tensor: Any, dtype: str, who: str) -> Any:
+        """The values as i32 or f32, where they are numbers of another width; the tensor itself otherwise.
+
+        Raises ValueError where whole numbers in host memory do not fit i32; those on a device are not looked at.
+        """
+        if self.name == "DLPack" or not _is_convertible(tensor, dtype):
+            return tensor
+        converted = self.astype(tensor, full_name(dtype))
+        if dtype == "i32" and not self.on_cuda(tensor) and not bool((converted == tensor).all()):
+            raise ValueError(f"{who}: expected whole numbers of 32 bits, got larger ones")
+        return converted
+
+    def astype(self, tensor: Any, dtype: str) -> Any:
+        return tensor.astype(dtype)
 
     def on_cuda(self, tensor: Any) -> bool:
-        return tensor.__dlpack_device__()[0] == 2
+        return bool(tensor.__dlpack_device__()[0] == 2)
+
+
+def _is_convertible(tensor: Any, dtype: str) -> bool:
+    kind = str(getattr(tensor, "dtype", "")).rpartition(".")[2]
+    whole = kind.startswith(("int", "uint"))
+    return kind != full_name(dtype) and (whole or (dtype == "f32" and "float" in kind))
 
 
 class Torch(Framework):
     name = "torch"
 
     def current_stream(self, device_index: int) -> int:
-        return sys.modules["torch"]._C._cuda_getCurrentRawStream(device_index)
+        return int(sys.modules["torch"]._C._cuda_getCurrentRawStream(device_index))
 
     def argument(self, tensor: Any, written: bool, who: str) -> Any:
         if tensor.requires_grad and sys.modules["torch"].is_grad_enabled():
@@ -85,14 +115,25 @@ class Torch(Framework):
         torch = sys.modules["torch"]
         return torch.tensor(values, dtype=torch.int32, device=like.device)
 
+    def from_bytes(self, values: bytes, like: Any) -> Any:
+        torch = sys.modules["torch"]
+        return torch.frombuffer(bytearray(values), dtype=torch.uint8).to(like.device)
+
+    def multiples(self, step: int, count: int, like: Any) -> Any:
+        torch = sys.modules["torch"]
+        return torch.arange(0, step * count, step, dtype=torch.int32, device="cpu")
+
     def to_host(self, tensor: Any) -> Any:
         return tensor.cpu()
 
-    def copy(self, tensor: Any) -> Any:
-        return tensor.clone()
+    def snapshot(self, tensor: Any) -> Any:
+        return tensor.cpu() if tensor.is_cuda else tensor.clone()
+
+    def astype(self, tensor: Any, dtype: str) -> Any:
+        return tensor.to(getattr(sys.modules["torch"], dtype))
 
     def on_cuda(self, tensor: Any) -> bool:
-        return tensor.is_cuda
+        return bool(tensor.is_cuda)
 
 
 class _Writable:
@@ -139,7 +180,10 @@ class Numpy(Framework):
     def from_list(self, values: Sequence[int], like: Any) -> Any:
         return sys.modules["numpy"].array(values, dtype="int32")
 
-    def copy(self, tensor: Any) -> Any:
+    def from_bytes(self, values: bytes, like: Any) -> Any:
+        return sys.modules["numpy"].frombuffer(bytearray(values), dtype="uint8")
+
+    def snapshot(self, tensor: Any) -> Any:
         return tensor.copy()
 
     def on_cuda(self, tensor: Any) -> bool:
@@ -150,6 +194,7 @@ class Jax(Framework):
     """jax arrays never change: outputs are written as numpy arrays and handed over."""
 
     name = "jax"
+    can_write = False
 
     def argument(self, tensor: Any, written: bool, who: str) -> Any:
         if _framework_name(type(tensor)) == "numpy":  # what `empty` gave
@@ -168,6 +213,9 @@ class Jax(Framework):
     def from_list(self, values: Sequence[int], like: Any) -> Any:
         return _NUMPY.from_list(values, like)
 
+    def from_bytes(self, values: bytes, like: Any) -> Any:
+        return _NUMPY.from_bytes(values, like)
+
     def result(self, tensor: Any) -> Any:
         return sys.modules["jax"].numpy.asarray(tensor)
 
@@ -176,13 +224,16 @@ class Cupy(Framework):
     name = "cupy"
 
     def stream(self) -> Optional[int]:
-        return sys.modules["cupy"].cuda.get_current_stream().ptr
+        return int(sys.modules["cupy"].cuda.get_current_stream().ptr)
 
     def empty(self, shape: Sequence[int], like: Any, dtype: Optional[str] = None) -> Any:
         return sys.modules["cupy"].empty(shape, like.dtype if dtype is None else numpy_dtype(dtype))
 
     def from_list(self, values: Sequence[int], like: Any) -> Any:
         return sys.modules["cupy"].array(values, dtype="int32")
+
+    def from_bytes(self, values: bytes, like: Any) -> Any:
+        return sys.modules["cupy"].array(bytearray(values), dtype="uint8")
 
     def to_host(self, tensor: Any) -> Any:
         return tensor.get()

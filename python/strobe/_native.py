@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, Callable, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Optional, Sequence
 
 from ._errors import Unsupported
 from ._frameworks import Torch, find_framework
@@ -61,7 +61,7 @@ def _no_grad_mode() -> bool:
 _is_grad_enabled: Callable[[], bool] = _no_grad_mode
 
 
-def _prepare(operator: str, arguments: Sequence[str], written: frozenset[str], values: tuple) -> list:
+def _prepare(operator: str, arguments: Sequence[str], written: frozenset[str], values: tuple[Any, ...]) -> list[Any]:
     """The values as tvm-ffi takes them, and at the end the stream if it is given or tvm-ffi would not find it."""
     global _is_grad_enabled
     prepared = []
@@ -89,36 +89,53 @@ class _Binding:
         self.operator = operator
         # "k[1=0]", index 0 of axis 1 of the tensor given, is the operand k.
         self.arguments = tuple(argument.partition("[")[0] for argument in arguments)
-        operands = declaration(operator)["operands"]
-        self.written = frozenset(o["name"] for o in operands if o["role"] != "input")
-        tensors = {o["name"] for o in operands}
-        self.tensor_positions = tuple(i for i, name in enumerate(self.arguments) if name in tensors)
+        operands = {o["name"]: o for o in declaration(operator)["operands"]}
+        self.written = frozenset(name for name, o in operands.items() if o["role"] != "input")
+        self.tensor_positions = tuple(i for i, name in enumerate(self.arguments) if name in operands)
+        # Inputs of one dtype, such as index arrays: FlashInfer's callers bring others, which it converts.
+        self.single_dtypes = {
+            i: operands[self.arguments[i]]["dtypes"][0]
+            for i in self.tensor_positions
+            if operands[self.arguments[i]]["role"] == "input" and operands[self.arguments[i]]["dtypes"] in (["i32"], ["f32"])
+        }
         self.native = module()["strobe_function"](handle)
 
     def call(self) -> Callable[..., Any]:
         """The function as Python calls it: positional arguments, all of them; one more is the stream."""
-        native, positions, direct = self.native, self.tensor_positions, _direct
-        operator, arguments, written = self.operator, self.arguments, self.written
+        native, positions, direct, careful = self.native, self.tensor_positions, _direct, self._careful_call
         first = positions[0] if positions else 0
 
         def call(*values: Any) -> Any:
-            if type(values[first]) in direct:
-                if not _is_grad_enabled():
+            if type(values[first]) in direct and not (
+                _is_grad_enabled() and any(getattr(values[p], "requires_grad", False) for p in positions)
+            ):
+                try:
                     return native(*values)
-                for position in positions:
-                    if getattr(values[position], "requires_grad", False):
-                        break
-                else:
-                    try:
-                        return native(*values)
-                    except BufferError:  # not all of them are torch's
-                        pass
-            try:
-                return native(*_prepare(operator, arguments, written, values))
-            except BufferError as error:
-                raise ValueError(f"{operator}: {error}") from None
+                except (BufferError, ValueError):
+                    pass  # not all of them are torch's, or not all are as the operator takes them
+            return careful(values)
 
         return call
+
+    def _careful_call(self, values: tuple[Any, ...]) -> Any:
+        try:
+            return self.native(*_prepare(self.operator, self.arguments, self.written, values))
+        except BufferError as error:
+            raise ValueError(f"{self.operator}: {error}") from None
+        except ValueError:
+            converted = self._convert(values)
+            if all(new is old for new, old in zip(converted, values)):
+                raise
+            return self.native(*_prepare(self.operator, self.arguments, self.written, tuple(converted)))
+
+    def _convert(self, values: tuple[Any, ...]) -> list[Any]:
+        """The values, with those inputs of another dtype converted that are taken in one dtype alone."""
+        converted = list(values)
+        for position, dtype in self.single_dtypes.items():
+            if position < len(values) and (framework := find_framework(values[position])) is not None:
+                who = f"{self.operator}: {self.arguments[position]}"
+                converted[position] = framework.convert(values[position], dtype, who)
+        return converted
 
 
 def bind(operator: str, arguments: Sequence[str], backend: str = "auto") -> Callable[..., Any]:
@@ -144,12 +161,15 @@ class Calls:
     """
 
     def __init__(self, **signatures: str) -> None:
-        self._signatures = signatures
+        for name, signature in signatures.items():
+            setattr(self, name, partial(self._first_call, name, signature))
 
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        if name not in self._signatures:
-            raise AttributeError(name)
-        operator, _, arguments = self._signatures[name].rstrip(")").partition("(")
+    def _first_call(self, name: str, signature: str, *values: Any) -> Any:
+        operator, _, arguments = signature.rstrip(")").partition("(")
         bound = bind(operator, [argument.strip() for argument in arguments.split(",")])
         setattr(self, name, bound)
-        return bound
+        return bound(*values)
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Callable[..., Any]: ...

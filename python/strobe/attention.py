@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Optional, Union
 
-from ._attention import BatchWrapper, dtypes, options, refuse, scale
+from ._attention import BatchWrapper, dtypes, options, product, refuse, scale
 from ._kv import both_of_cache
 from .prefill import BatchPrefillWithPagedKVCacheWrapper
 
@@ -28,8 +28,8 @@ class BatchAttention(BatchWrapper):
     """
 
     def __init__(self, kv_layout: str = "NHD", device: Any = "cuda") -> None:
-        super().__init__(None, kv_layout, "auto")
         self._device_name = str(device)
+        super().__init__(None, kv_layout, "auto")
 
     def _device(self) -> tuple[str, int]:
         kind, _, index = self._device_name.partition(":")
@@ -70,8 +70,6 @@ class BatchAttention(BatchWrapper):
             q_dtype=q_dtype,
             kv_dtype=kv_dtype,
             mask="causal" if causal else "none",
-            k_scale=1.0,
-            v_scale=1.0,
             **options(logits_soft_cap=logits_soft_cap, sm_scale=sm_scale),
         )
 
@@ -91,7 +89,7 @@ class BatchAttention(BatchWrapper):
         refuse(type(self).__name__, profiler_buffer=profiler_buffer, kv_cache_sf=kv_cache_sf)
         changed = {"logits_soft_cap": logits_soft_cap} if logits_soft_cap else {}
         k, v = both_of_cache(kv_cache)
-        return self._run(q, k, v, out, lse, True, None, k_scale=scale(k_scale), v_scale=scale(v_scale), **changed)
+        return self._run(q, k, v, out, lse, True, None, None, scale(k_scale), scale(v_scale), **changed)
 
 
 class BatchAttentionWithAttentionSinkWrapper(BatchPrefillWithPagedKVCacheWrapper):
@@ -123,9 +121,17 @@ class BatchAttentionWithAttentionSinkWrapper(BatchPrefillWithPagedKVCacheWrapper
         )  # fmt: skip
 
     def run(  # type: ignore[override]
-        self, q: Tensor, paged_kv_cache: Any, sinks: Tensor, sm_scale: Optional[float] = None, **kwargs: Any
+        self,
+        q: Tensor,
+        paged_kv_cache: Any,
+        sinks: Tensor,
+        sm_scale: Optional[float] = None,
+        q_scale: Any = None,
+        **kwargs: Any,
     ) -> Result:
         """`sinks` is f32 [num_qo_heads]; `sm_scale` takes the place of the plan's."""
         if sm_scale is not None:
-            self._check_planned().replan(sm_scale=sm_scale)
-        return super().run(q, paged_kv_cache, sinks=sinks, **kwargs)
+            planned = self._check_planned()
+            of_plan = planned.given("sm_scale") or planned.given("head_dim_qk") ** -0.5
+            q_scale = product(q_scale, sm_scale / of_plan)
+        return super().run(q, paged_kv_cache, sinks=sinks, q_scale=q_scale, **kwargs)

@@ -8,7 +8,8 @@ the state over all their keys:
 
 from __future__ import annotations
 
-from typing import Any, Optional, Sequence
+from functools import partial
+from typing import Any, Callable, Optional, Sequence
 
 from ._attention import refuse
 from ._frameworks import framework_of
@@ -26,12 +27,21 @@ _calls = Calls(
 )
 
 
-def merge_state(v_a: Tensor, s_a: Tensor, v_b: Tensor, s_b: Tensor) -> tuple[Tensor, Tensor]:
+def merge_state(
+    v_a: Tensor,
+    s_a: Tensor,
+    v_b: Tensor,
+    s_b: Tensor,
+    *,
+    out: Optional[Tensor] = None,
+    lse: Optional[Tensor] = None,
+) -> tuple[Tensor, Tensor]:
     """The merge of two states.
 
     Args:
         v_a, v_b: [num_tokens, num_heads, head_dim], f32, f16 or bf16.
         s_a, s_b: [num_tokens, num_heads], f32, base 2. A state of -inf is empty.
+        out, lse: receive v and s; made when they are left away.
 
     Returns:
         v and s of both.
@@ -43,8 +53,8 @@ def merge_state(v_a: Tensor, s_a: Tensor, v_b: Tensor, s_b: Tensor) -> tuple[Ten
     ([[[2.0, 2.0]]], [[1.0]])
     """
     framework = framework_of(v_a, "merge_state: v_a")
-    v = framework.empty(v_a.shape, v_a)
-    s = framework.empty(v_a.shape[:2], v_a, "f32")
+    v = framework.empty(v_a.shape, v_a) if out is None else out
+    s = framework.empty(v_a.shape[:2], v_a, "f32") if lse is None else lse
     _calls.merge_state(v_a, s_a, v_b, s_b, v, s)
     return framework.result(v), framework.result(s)
 
@@ -56,7 +66,9 @@ def merge_state_in_place(
     _calls.merge_state_in_place(v, s, v_other, s_other, mask)
 
 
-def merge_states(v: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
+def merge_states(
+    v: Tensor, s: Tensor, *, out: Optional[Tensor] = None, lse: Optional[Tensor] = None
+) -> tuple[Tensor, Tensor]:
     """The merge of num_states states: `v` [num_tokens, num_states, num_heads, head_dim], `s` without head_dim.
 
     >>> import numpy as np
@@ -67,8 +79,8 @@ def merge_states(v: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
     """
     framework = framework_of(v, "merge_states: v")
     tokens, _, heads, head_dim = v.shape
-    v_merged = framework.empty((tokens, heads, head_dim), v)
-    s_merged = framework.empty((tokens, heads), v, "f32")
+    v_merged = framework.empty((tokens, heads, head_dim), v) if out is None else out
+    s_merged = framework.empty((tokens, heads), v, "f32") if lse is None else lse
     _calls.merge_states(v, s, v_merged, s_merged)
     return framework.result(v_merged), framework.result(s_merged)
 
@@ -159,16 +171,20 @@ class MultiLevelCascadeAttentionWrapper:
             raise ValueError(
                 f"{where}: expected index arrays of {len(self._levels)} levels, got {[len(array) for array in arrays]}"
             )
-        for number, (level, *indices) in enumerate(zip(self._levels, *arrays)):
+        for number, (level, qo_indptr, kv_indptr, kv_indices, last) in enumerate(zip(self._levels, *arrays)):
             level.plan(
-                *indices, num_qo_heads, num_kv_heads, head_dim, page_size, sm_scale=sm_scale,
-                causal=causal and number == len(self._levels) - 1, logits_soft_cap=logits_soft_cap,
+                qo_indptr, kv_indptr, kv_indices, last, num_qo_heads, num_kv_heads, head_dim, page_size,
+                causal=causal and number == len(self._levels) - 1, sm_scale=sm_scale, logits_soft_cap=logits_soft_cap,
                 q_data_type=q_data_type, kv_data_type=kv_data_type,
             )  # fmt: skip
 
-    def run(self, q: Tensor, paged_kv_cache: Any) -> Tensor:
-        """Attends as planned: `q` is [nnz_qo, num_qo_heads, head_dim]; the cache as for the other wrappers."""
-        out, lse = self._levels[-1].run(q, paged_kv_cache, return_lse=True)
+    def run(self, q: Tensor, paged_kv_cache: Any, *, out: Optional[Tensor] = None) -> Tensor:
+        """Attends as planned: `q` is [nnz_qo, num_qo_heads, head_dim]; the cache and `out` as for the other wrappers."""
+        out, lse = self._levels[-1].run(q, paged_kv_cache, out=out, return_lse=True)
+        if framework_of(out, "run: out").can_write:
+            for level in self._levels[:-1]:
+                merge_state_in_place(out, lse, *level.run(q, paged_kv_cache, return_lse=True))
+            return out
         for level in self._levels[:-1]:
             out, lse = merge_state(out, lse, *level.run(q, paged_kv_cache, return_lse=True))
         return out
@@ -223,7 +239,7 @@ class BatchPrefillWithSharedPrefixPagedKVCacheWrapper:
     def __init__(self, float_workspace_buffer: Optional[Tensor], kv_layout: str = "NHD") -> None:
         self._unique = BatchPrefillWithPagedKVCacheWrapper(float_workspace_buffer, kv_layout)
         self._kv_layout = kv_layout
-        self._arguments: tuple[Any, ...] = ()
+        self._begun: Optional[Callable[..., None]] = None
 
     def begin_forward(
         self,
@@ -236,9 +252,9 @@ class BatchPrefillWithSharedPrefixPagedKVCacheWrapper:
         head_dim: int,
         page_size: int,
     ) -> None:
-        self._arguments = (
-            qo_indptr, paged_kv_indptr, paged_kv_indices, paged_kv_last_page_len, num_qo_heads, num_kv_heads, head_dim,
-            page_size,
+        self._begun = partial(
+            self._unique.plan, qo_indptr, paged_kv_indptr, paged_kv_indices, paged_kv_last_page_len, num_qo_heads,
+            num_kv_heads, head_dim, page_size,
         )  # fmt: skip
 
     def forward(
@@ -254,12 +270,10 @@ class BatchPrefillWithSharedPrefixPagedKVCacheWrapper:
         rope_theta: Optional[float] = None,
     ) -> Tensor:
         """`causal` holds among what a request has for itself; all its queries see the prefix."""
-        if not self._arguments:
+        if self._begun is None:
             raise ValueError(f"{type(self).__name__}: forward: expected begin_forward to be called before it")
         k, _ = both_of_cache(unique_kv_cache)
-        self._unique.plan(
-            *self._arguments, causal=causal, sm_scale=sm_scale, q_data_type=q.dtype, kv_data_type=k.dtype
-        )
+        self._begun(causal=causal, sm_scale=sm_scale, q_data_type=q.dtype, kv_data_type=k.dtype)
         shared = single_prefill_with_kv_cache_return_lse(
             q, k_shared, v_shared, causal=False, kv_layout=self._kv_layout, sm_scale=sm_scale
         )

@@ -44,6 +44,9 @@ def single_decode_with_kv_cache(
     rope_scale: Optional[float] = None,
     rope_theta: Optional[float] = None,
     return_lse: bool = False,
+    *,
+    out: Optional[Tensor] = None,
+    lse: Optional[Tensor] = None,
 ) -> Result:
     """One query token attends to the KV of one request.
 
@@ -53,6 +56,7 @@ def single_decode_with_kv_cache(
         pos_encoding_mode: NONE, ROPE_LLAMA (turns q and k on the fly) or ALIBI.
         use_tensor_cores: taken for FlashInfer's sake; Strobe chooses by itself.
         sm_scale: 1 / sqrt(head_dim) when it is left away.
+        out, lse: receive the results; made when they are left away.
 
     Returns:
         out [num_qo_heads, head_dim]; with return_lse also lse [num_qo_heads], f32.
@@ -65,8 +69,10 @@ def single_decode_with_kv_cache(
     [3. 3. 3. 3.] [1.585 1.585 1.585 1.585]
     """
     framework = framework_of(q, "single_decode: q")
-    out = framework.empty((q.shape[0], v.shape[-1]), q)
-    lse = framework.empty((q.shape[0],), q, "f32") if return_lse else None
+    if out is None:
+        out = framework.empty((q.shape[0], v.shape[-1]), q)
+    if return_lse and lse is None:
+        lse = framework.empty((q.shape[0],), q, "f32")
     o = options(pos_encoding_mode, window_left, logits_soft_cap, sm_scale, rope_scale, rope_theta)
     _calls.single_decode(
         q, k, v, out, lse, check_layout(kv_layout), o["pos_encoding"], o["window_left"], o["logits_soft_cap"],
@@ -120,12 +126,14 @@ class BatchDecodeWithPagedKVCacheWrapper(BatchWrapper):
             ):
                 if buffer is None:
                     raise ValueError(f"{type(self).__name__}: {name}: expected one with use_cuda_graph, got nothing")
-            self._fixed_batch_size = int(paged_kv_last_page_len_buffer.shape[0])
-            self._max_pages = int(paged_kv_indices_buffer.shape[0])
+            self._fixed_batch_size = int(paged_kv_last_page_len_buffer.shape[0])  # type: ignore[union-attr]
+            self._max_pages = int(paged_kv_indices_buffer.shape[0])  # type: ignore[union-attr]
         self._paged_kv_indptr_buf = paged_kv_indptr_buffer
         self._paged_kv_indices_buf = paged_kv_indices_buffer
         self._paged_kv_last_page_len_buf = paged_kv_last_page_len_buffer
-        self._qo_indptr: Any = None
+        self._qo_indptr: Any = None  # of batches of the last size, and that size
+
+    _private = ("qo_indptr",)
 
     @property
     def use_tensor_cores(self) -> bool:
@@ -203,8 +211,7 @@ class BatchDecodeWithPagedKVCacheWrapper(BatchWrapper):
         self._out_dtype = out_dtype(o_data_type, q_dtype)
         if self._qo_indptr is None or self._qo_indptr[0] != (batch_size, q_len_per_req, type(indptr)):
             framework = framework_of(indptr, "batch_attention_paged: kv_indptr")
-            starts = list(range(0, (batch_size + 1) * q_len_per_req, q_len_per_req))
-            made = framework.to_host(framework.from_list(starts, indptr))
+            made = framework.multiples(q_len_per_req, batch_size + 1, indptr)
             self._qo_indptr = ((batch_size, q_len_per_req, type(indptr)), made)
         return self._make_plan(
             qo_indptr=self._qo_indptr[1],
@@ -219,9 +226,6 @@ class BatchDecodeWithPagedKVCacheWrapper(BatchWrapper):
             kv_dtype=kv_dtype,
             mask="causal" if q_len_per_req > 1 else "none",
             deterministic=fixed_split_size is not None or disable_split_kv,
-            q_scale=1.0,
-            k_scale=1.0,
-            v_scale=1.0,
             **attributes,
             **self._capacity,
         )
@@ -272,24 +276,26 @@ class BatchDecodeWithPagedKVCacheWrapper(BatchWrapper):
             q: [batch_size * q_len_per_req, num_qo_heads, head_dim].
             paged_kv_cache: [num_pages, 2, page_size, num_kv_heads, head_dim] (HND: heads before tokens), or the pair
                 of k and v without the 2.
-            q_scale, k_scale, v_scale: factors of quantised q, k and v. Others than in the run before cost a plan.
+            q_scale, k_scale, v_scale: factors of quantised q, k and v: numbers, or tensors of one, which are read to the
+                host.
+            window_left: instead of the plan's, at the cost of planning again.
             out, lse: receive the results; made when they are left away.
             sinks: f32 [num_qo_heads], one more logit of each head, without a value.
 
         Returns:
             out like q; with return_lse also lse, f32 [batch_size * q_len_per_req, num_qo_heads], base 2.
         """
-        if args or kv_cache_sf is not None or skip_softmax_threshold_scale_factor is not None:
+        if kv_cache_sf is not None or skip_softmax_threshold_scale_factor is not None:
             refuse(
-                type(self).__name__, args=args or None, kv_cache_sf=kv_cache_sf,
+                type(self).__name__, kv_cache_sf=kv_cache_sf,
                 skip_softmax_threshold_scale_factor=skip_softmax_threshold_scale_factor,
             )  # fmt: skip
         k, v = both_of_cache(paged_kv_cache)
-        changed = {} if window_left is None else {"window_left": window_left}
-        return self._run(
-            q, k, v, out, lse, return_lse, sinks, q_scale=scale(q_scale), k_scale=scale(k_scale),
-            v_scale=scale(v_scale), **changed,
-        )  # fmt: skip
+        scales = scale(q_scale), scale(k_scale), scale(v_scale)
+        extra = self._extra(args, q) if args or self._variant is not None else ()
+        if window_left is None:
+            return self._run(q, k, v, out, lse, return_lse, sinks, *scales, extra)
+        return self._run(q, k, v, out, lse, return_lse, sinks, *scales, extra, window_left=window_left)
 
     def run_return_lse(self, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """`run` with return_lse=True."""
@@ -344,19 +350,47 @@ def fast_decode_plan(
     num_kv_heads: int,
     head_dim: int,
     page_size: int,
-    *args: Any,
+    pos_encoding_mode: str = "NONE",
+    window_left: int = -1,
+    logits_soft_cap: Optional[float] = None,
+    q_data_type: Any = None,
+    kv_data_type: Any = None,
+    data_type: Any = None,
+    sm_scale: Optional[float] = None,
+    rope_scale: Optional[float] = None,
+    rope_theta: Optional[float] = None,
+    non_blocking: bool = True,
+    fixed_split_size: Optional[int] = None,
+    disable_split_kv: bool = False,
+    q_len_per_req: int = 1,
     global_override_indptr_cpu: Optional[Tensor] = None,
-    **kwargs: Any,
 ) -> None:
     """`plan` for engines that put it onto a wrapper; `global_override_indptr_cpu` is `indptr` in host memory."""
     host = indptr if global_override_indptr_cpu is None else global_override_indptr_cpu
-    BatchDecodeWithPagedKVCacheWrapper.plan(
-        self, host, indices, last_page_len, num_qo_heads, num_kv_heads, head_dim, page_size, *args, **kwargs
-    )
+    self._plan_bytes = self._plan_batch(
+        host, indices, last_page_len, num_qo_heads, num_kv_heads, head_dim, page_size, q_len_per_req,
+        *dtypes(q_data_type, kv_data_type, data_type), None, fixed_split_size, disable_split_kv,
+        options(pos_encoding_mode, window_left, logits_soft_cap, sm_scale, rope_scale, rope_theta),
+    )  # fmt: skip
+
+
+def single_decode_with_kv_cache_with_jit_module(
+    jit_module: Any,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *args: Any,
+    kv_layout: str = "NHD",
+    window_left: int = -1,
+    return_lse: bool = False,
+) -> Result:
+    """One query token with a variant (strobe.variants): `jit_module` is gen_customize_single_decode_module(…)'s, `args`
+    are the variant's tensors and then its scalars."""
+    result = jit_module.attend(q[None], k, v, args, kv_layout, 0, window_left, return_lse)
+    return (result[0][0], result[1][0]) if return_lse else result[0]
 
 
 BatchDecodeMlaWithPagedKVCacheWrapper = unsupported_class("strobe.decode.BatchDecodeMlaWithPagedKVCacheWrapper")
 cudnn_batch_decode_with_kv_cache = unsupported("strobe.decode.cudnn_batch_decode_with_kv_cache")
-single_decode_with_kv_cache_with_jit_module = unsupported("strobe.decode.single_decode_with_kv_cache_with_jit_module")
 trtllm_batch_decode_with_kv_cache = unsupported("strobe.decode.trtllm_batch_decode_with_kv_cache")
 xqa_batch_decode_with_kv_cache = unsupported("strobe.decode.xqa_batch_decode_with_kv_cache")

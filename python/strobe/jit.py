@@ -30,6 +30,15 @@ GENERATORS = (
 )
 
 
+# Those that take a variant's text (strobe.variants).
+CUSTOMIZERS = (
+    "gen_customize_batch_decode_module",
+    "gen_customize_batch_prefill_module",
+    "gen_customize_single_decode_module",
+    "gen_customize_single_prefill_module",
+)
+
+
 class MissingJITCacheError(RuntimeError):
     """FlashInfer's error of a module that is not compiled and must not be."""
 
@@ -82,11 +91,15 @@ def clear_cache_dir() -> None:
     _command("cache", "clear")
 
 
-def __getattr__(name: str) -> Callable[..., JitSpec]:
+def __getattr__(name: str) -> Callable[..., Any]:
     if not name.startswith("gen_"):
         raise AttributeError(f"module 'strobe.jit' has no attribute '{name}'")
 
-    def generate(*args: Any, **kwargs: Any) -> JitSpec:
+    def generate(*args: Any, **kwargs: Any) -> Any:
+        if name in CUSTOMIZERS:
+            from .variants import customized
+
+            return customized(name, *args, **kwargs)
         if name not in GENERATORS:
             raise Unsupported(f"strobe.jit.{name}: Strobe has no such kernels yet")
         return JitSpec(name[len("gen_") :])

@@ -136,7 +136,9 @@ def fused_add_rmsnorm_quant(
     _calls.fused_add_rmsnorm_quant(input, residual, weight, out, _number(scale), eps)
 
 
-def layernorm(input: Tensor, gemma: Tensor, beta: Tensor, eps: float = 1e-6) -> Tensor:
+def layernorm(
+    input: Tensor, gemma: Tensor, beta: Tensor, eps: float = 1e-6, *, out: Optional[Tensor] = None
+) -> Tensor:
     """Layer normalisation of rows (Ba, Kiros and Hinton, 2016), with the variance divided by hidden.
 
     out[i, j] = (input[i, j] - mean_j(input)) / sqrt(var_j(input) + eps) * gamma[j] + beta[j]
@@ -148,7 +150,8 @@ def layernorm(input: Tensor, gemma: Tensor, beta: Tensor, eps: float = 1e-6) -> 
     [[-1.0, 2.0]]
     """
     framework = framework_of(input, "layernorm: input")
-    out = framework.empty_like(input)
+    if out is None:
+        out = framework.empty_like(input)
     _calls.layernorm(input, gemma, beta, out, eps)
     return framework.result(out)
 

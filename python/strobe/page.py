@@ -110,7 +110,9 @@ def get_batch_indices_positions(
     return framework.result(batch_indices), framework.result(positions)
 
 
-def get_seq_lens(kv_indptr: Tensor, kv_last_page_len: Tensor, page_size: int) -> Tensor:
+def get_seq_lens(
+    kv_indptr: Tensor, kv_last_page_len: Tensor, page_size: int, *, out: Optional[Tensor] = None
+) -> Tensor:
     """Tokens of each request: max(pages - 1, 0) * page_size + kv_last_page_len[r].
 
     >>> import numpy as np
@@ -118,7 +120,7 @@ def get_seq_lens(kv_indptr: Tensor, kv_last_page_len: Tensor, page_size: int) ->
     [23, 16]
     """
     framework = framework_of(kv_indptr, "get_seq_lens: kv_indptr")
-    seq_lens = framework.empty((kv_last_page_len.shape[0],), kv_indptr, "i32")
+    seq_lens = framework.empty((kv_last_page_len.shape[0],), kv_indptr, "i32") if out is None else out
     _calls.seq_lens(kv_indptr, kv_last_page_len, seq_lens, page_size)
     return framework.result(seq_lens)
 

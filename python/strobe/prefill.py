@@ -13,6 +13,7 @@ e5m2. Head dimensions are multiples of 8 up to 512; those of q and k may differ 
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import Any, Optional, Union
 
 from ._attention import BatchWrapper, backend_name, dtypes, options, out_dtype, pack_mask, refuse, scale
@@ -21,6 +22,7 @@ from ._errors import unsupported
 from ._frameworks import framework_of
 from ._kv import both_of_cache, check_layout
 from ._native import bind
+from ._scoring import scoring_mask
 
 Tensor = Any
 Result = Union[Tensor, tuple[Tensor, Tensor]]
@@ -56,6 +58,9 @@ def single_prefill_with_kv_cache(
     kv_cache_sf: Any = None,
     k_scale: Optional[float] = None,
     v_scale: Optional[float] = None,
+    *,
+    out: Optional[Tensor] = None,
+    lse: Optional[Tensor] = None,
 ) -> Result:
     """The query tokens of one request attend to its KV.
 
@@ -67,6 +72,7 @@ def single_prefill_with_kv_cache(
         packed_custom_mask: the same as `packbits(mask, bitorder="little")`.
         use_fp16_qk_reduction: taken for FlashInfer's sake; Strobe sums in f32.
         backend: auto, fa2 (cuda/sm80), fa3 (cuda/sm90), or Strobe's own names.
+        out, lse: receive the results; made when they are left away.
 
     Returns:
         out [qo_len, num_qo_heads, head_dim_vo]; with return_lse also lse [qo_len, num_qo_heads], f32.
@@ -85,8 +91,10 @@ def single_prefill_with_kv_cache(
     if packed_custom_mask is None and custom_mask is not None:
         packed_custom_mask = pack_mask(custom_mask)
     mask = "custom" if packed_custom_mask is not None else "causal" if causal else "none"
-    out = framework.empty((*q.shape[:2], v.shape[-1]), q, o_dtype and dtype_name(o_dtype))
-    lse = framework.empty(q.shape[:2], q, "f32") if return_lse else None
+    if out is None:
+        out = framework.empty((*q.shape[:2], v.shape[-1]), q, o_dtype and dtype_name(o_dtype))
+    if return_lse and lse is None:
+        lse = framework.empty(q.shape[:2], q, "f32")
     if backend not in _single_calls:
         _single_calls[backend] = bind("single_prefill", _SINGLE, backend_name(backend))
     o = options(pos_encoding_mode, window_left, logits_soft_cap, sm_scale, rope_scale, rope_theta)
@@ -115,11 +123,23 @@ class _BatchPrefill(BatchWrapper):
         return self._use_cuda_graph
 
     def _mask(
-        self, custom_mask: Optional[Tensor], packed_custom_mask: Optional[Tensor], causal: bool, bits: list[int]
+        self,
+        custom_mask: Optional[Tensor],
+        packed_custom_mask: Optional[Tensor],
+        causal: bool,
+        qo_lens: list[int],
+        kv_lens: list[int],
+        scoring: tuple[Optional[Tensor], Optional[Tensor], Any, Optional[Tensor]],
     ) -> dict[str, Any]:
-        """The mask's arguments; `bits` are those of each request."""
+        """The mask's arguments; the lengths are needed for all masks but the causal one and none."""
+        prefix_len_ptr, token_pos_in_items_ptr, stride, _ = scoring
         if custom_mask is None and packed_custom_mask is None:
-            return {"mask": "causal" if causal else "none"}
+            if prefix_len_ptr is None and token_pos_in_items_ptr is None:
+                return {"mask": "causal" if causal else "none"}
+            if prefix_len_ptr is None or token_pos_in_items_ptr is None:
+                raise ValueError("prefix_len_ptr, token_pos_in_items_ptr: expected both or neither, got one of them")
+            return self._scoring_mask(qo_lens, kv_lens, prefix_len_ptr, token_pos_in_items_ptr, int(stride))
+        bits = [qo_len * kv_len for qo_len, kv_len in zip(qo_lens, kv_lens)]
         if packed_custom_mask is None:
             from .quantization import segment_packbits
 
@@ -135,6 +155,26 @@ class _BatchPrefill(BatchWrapper):
             starts.append(starts[-1] + (n + 7) // 8)
         indptr = framework.from_list(starts, packed_custom_mask)
         return {"mask": "custom", "custom_mask": packed_custom_mask, "custom_mask_indptr": indptr}
+
+    def _scoring_mask(
+        self, qo_lens: list[int], kv_lens: list[int], prefix_len_ptr: Tensor, token_pos_in_items_ptr: Tensor, stride: int
+    ) -> dict[str, Any]:
+        """The arguments of multi-item scoring as those of a custom mask. Reads them to the host."""
+        framework = framework_of(token_pos_in_items_ptr, f"{self._operator}: token_pos_in_items_ptr")
+        prefixes = framework_of(prefix_len_ptr, f"{self._operator}: prefix_len_ptr").to_host(prefix_len_ptr).tolist()
+        positions = framework.to_host(token_pos_in_items_ptr).reshape(-1).tolist()
+        if len(prefixes) != len(qo_lens):
+            raise ValueError(f"prefix_len_ptr: expected shape [batch_size = {len(qo_lens)}], got [{len(prefixes)}]")
+        masks = [
+            scoring_mask(qo_len, kv_len, prefix, positions[r * stride : (r + 1) * stride])
+            for r, (qo_len, kv_len, prefix) in enumerate(zip(qo_lens, kv_lens, prefixes))
+        ]
+        starts = [0, *accumulate(map(len, masks))]
+        return {
+            "mask": "custom",
+            "custom_mask": framework.from_bytes(b"".join(masks), token_pos_in_items_ptr),
+            "custom_mask_indptr": framework.from_list(starts, token_pos_in_items_ptr),
+        }
 
     def _fix_sizes(self, **buffers: Optional[Tensor]) -> None:
         for name, buffer in buffers.items():
@@ -164,7 +204,7 @@ class _BatchPrefill(BatchWrapper):
 
     def run_return_lse(self, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """`run` with return_lse=True."""
-        return self.run(*args, **{**kwargs, "return_lse": True})  # type: ignore[attr-defined]
+        return self.run(*args, **{**kwargs, "return_lse": True})  # type: ignore[attr-defined,no-any-return]
 
     forward_return_lse = run_return_lse
 
@@ -261,12 +301,11 @@ class BatchPrefillWithPagedKVCacheWrapper(_BatchPrefill):
             paged_kv_indptr, paged_kv_indices, paged_kv_last_page_len: the pages of each request, as for decode.
             custom_mask: bool, the masks [qo_len, kv_len] of all requests one after another, flattened.
             packed_custom_mask: the same as `segment_packbits(..., bitorder="little")` packs it.
+            prefix_len_ptr, token_pos_in_items_ptr, token_pos_in_items_len: multi-item scoring: behind a prefix of
+                prefix_len_ptr[r] tokens a request has items that see the prefix and themselves, causally; token t behind it
+                is the token_pos_in_items_ptr[r * token_pos_in_items_len + t]-th of its item, a delimiter is the 0-th.
             fixed_split_size, disable_split_kv: deterministic plans, as for decode.
         """
-        refuse(
-            type(self).__name__, prefix_len_ptr=prefix_len_ptr, token_pos_in_items_ptr=token_pos_in_items_ptr,
-            max_item_len_ptr=max_item_len_ptr,
-        )  # fmt: skip
         q_dtype, kv_dtype = dtypes(q_data_type, kv_data_type)
         self._out_dtype = out_dtype(o_data_type, q_dtype)
         framework = framework_of(qo_indptr, "batch_attention_paged: qo_indptr")
@@ -274,11 +313,12 @@ class BatchPrefillWithPagedKVCacheWrapper(_BatchPrefill):
             framework.to_host(array)
             for array in (qo_indptr, paged_kv_indptr, paged_kv_indices, paged_kv_last_page_len)
         ]
-        bits: list[int] = []
-        if custom_mask is not None or packed_custom_mask is not None:
+        qo_lens, kv_lens = [], []
+        if custom_mask is not None or packed_custom_mask is not None or prefix_len_ptr is not None:
             pages, last = _lengths(host[1]), host[3].tolist()
             kv_lens = [(n - 1) * page_size + tail if n else 0 for n, tail in zip(pages, last)]
-            bits = [qo_len * kv_len for qo_len, kv_len in zip(_lengths(host[0]), kv_lens)]
+            qo_lens = _lengths(host[0])
+        scoring = (prefix_len_ptr, token_pos_in_items_ptr, token_pos_in_items_len, max_item_len_ptr)
         self._plan_bytes = self._make_plan(
             qo_indptr=host[0],
             kv_indptr=host[1],
@@ -292,10 +332,7 @@ class BatchPrefillWithPagedKVCacheWrapper(_BatchPrefill):
             q_dtype=q_dtype,
             kv_dtype=kv_dtype,
             deterministic=fixed_split_size is not None or disable_split_kv,
-            q_scale=1.0,
-            k_scale=1.0,
-            v_scale=1.0,
-            **self._mask(custom_mask, packed_custom_mask, causal, bits),
+            **self._mask(custom_mask, packed_custom_mask, causal, qo_lens, kv_lens, scoring),
             **options(pos_encoding_mode, window_left, logits_soft_cap, sm_scale, rope_scale, rope_theta),
             **self._capacity(host[0], self._max_kv * page_size),
         )
@@ -326,17 +363,17 @@ class BatchPrefillWithPagedKVCacheWrapper(_BatchPrefill):
         uses_spcompress: Optional[bool] = None,
     ) -> Result:
         """Attends as planned: `q` is [nnz_qo, num_qo_heads, head_dim_qk]; the rest as for decode."""
-        if args or kv_cache_sf is not None or skip_softmax_threshold_scale_factor is not None or uses_spcompress:
+        if kv_cache_sf is not None or skip_softmax_threshold_scale_factor is not None or uses_spcompress:
             refuse(
-                type(self).__name__, args=args or None, kv_cache_sf=kv_cache_sf, uses_spcompress=uses_spcompress,
+                type(self).__name__, kv_cache_sf=kv_cache_sf, uses_spcompress=uses_spcompress,
                 skip_softmax_threshold_scale_factor=skip_softmax_threshold_scale_factor,
             )  # fmt: skip
         k, v = both_of_cache(paged_kv_cache)
-        changed = {} if window_left is None else {"window_left": window_left}
-        return self._run(
-            q, k, v, out, lse, return_lse, sinks, q_scale=scale(q_scale), k_scale=scale(k_scale),
-            v_scale=scale(v_scale), **changed,
-        )  # fmt: skip
+        scales = scale(q_scale), scale(k_scale), scale(v_scale)
+        extra = self._extra(args, q) if args or self._variant is not None else ()
+        if window_left is None:
+            return self._run(q, k, v, out, lse, return_lse, sinks, *scales, extra)
+        return self._run(q, k, v, out, lse, return_lse, sinks, *scales, extra, window_left=window_left)
 
     begin_forward = plan
 
@@ -434,18 +471,16 @@ class BatchPrefillWithRaggedKVCacheWrapper(_BatchPrefill):
     ) -> None:
         """Says who attends to what: request r has the query rows [qo_indptr[r], qo_indptr[r + 1]) and the KV rows
         [kv_indptr[r], kv_indptr[r + 1]). Masks and the rest as for the paged wrapper."""
-        refuse(
-            type(self).__name__, prefix_len_ptr=prefix_len_ptr, token_pos_in_items_ptr=token_pos_in_items_ptr,
-            max_item_len_ptr=max_item_len_ptr, v_indptr=v_indptr, o_indptr=o_indptr,
-        )  # fmt: skip
+        refuse(type(self).__name__, v_indptr=v_indptr, o_indptr=o_indptr)
         q_dtype, kv_dtype = dtypes(q_data_type, kv_data_type)
         self._out_dtype = out_dtype(o_data_type, q_dtype)
         framework = framework_of(qo_indptr, "batch_attention_ragged: qo_indptr")
         qo_indptr, kv_indptr = framework.to_host(qo_indptr), framework.to_host(kv_indptr)
         self._max_kv = self._max_kv or int(kv_indptr[-1])
-        bits: list[int] = []
-        if custom_mask is not None or packed_custom_mask is not None:
-            bits = [qo_len * kv_len for qo_len, kv_len in zip(_lengths(qo_indptr), _lengths(kv_indptr))]
+        qo_lens, kv_lens = [], []
+        if custom_mask is not None or packed_custom_mask is not None or prefix_len_ptr is not None:
+            qo_lens, kv_lens = _lengths(qo_indptr), _lengths(kv_indptr)
+        scoring = (prefix_len_ptr, token_pos_in_items_ptr, token_pos_in_items_len, max_item_len_ptr)
         self._make_plan(
             qo_indptr=qo_indptr,
             kv_indptr=kv_indptr,
@@ -456,10 +491,7 @@ class BatchPrefillWithRaggedKVCacheWrapper(_BatchPrefill):
             q_dtype=q_dtype,
             kv_dtype=kv_dtype,
             deterministic=fixed_split_size is not None or disable_split_kv,
-            q_scale=1.0,
-            k_scale=1.0,
-            v_scale=1.0,
-            **self._mask(custom_mask, packed_custom_mask, causal, bits),
+            **self._mask(custom_mask, packed_custom_mask, causal, qo_lens, kv_lens, scoring),
             **options(pos_encoding_mode, window_left, logits_soft_cap, sm_scale, rope_scale, rope_theta),
             **self._capacity(qo_indptr, self._max_kv),
         )
@@ -482,9 +514,11 @@ class BatchPrefillWithRaggedKVCacheWrapper(_BatchPrefill):
     ) -> Result:
         """Attends as planned: `q` is [nnz_qo, num_qo_heads, head_dim_qk], `k` and `v` are [nnz_kv, num_kv_heads,
         head_dim] (HND: [num_kv_heads, nnz_kv, head_dim])."""
-        refuse(type(self).__name__, args=args or None, o_scale=o_scale, kv_cache_sf=kv_cache_sf)
-        scales = {"q_scale": scale(q_scale), "k_scale": scale(k_scale), "v_scale": scale(v_scale)}
-        return self._run(q, k, v, out, lse, return_lse, None, **scales)
+        if o_scale is not None or kv_cache_sf is not None:
+            refuse(type(self).__name__, o_scale=o_scale, kv_cache_sf=kv_cache_sf)
+        scales = scale(q_scale), scale(k_scale), scale(v_scale)
+        extra = self._extra(args, q) if args or self._variant is not None else ()
+        return self._run(q, k, v, out, lse, return_lse, None, *scales, extra)
 
     begin_forward = plan
 
@@ -511,9 +545,24 @@ class BatchPrefillWithRaggedKVCacheWrapper(_BatchPrefill):
         return self.run(q, k, v)
 
 
+def single_prefill_with_kv_cache_with_jit_module(
+    jit_module: Any,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *args: Any,
+    kv_layout: str = "NHD",
+    mask_mode: int = 0,
+    window_left: int = -1,
+    return_lse: bool = False,
+) -> Result:
+    """One request with a variant (strobe.variants): `jit_module` is gen_customize_single_prefill_module(…)'s, `args` are
+    the variant's tensors and then its scalars; mask_mode 0 none, 1 causal, 2 the variant's own."""
+    return jit_module.attend(q, k, v, args, kv_layout, mask_mode, window_left, return_lse)
+
+
 cudnn_batch_prefill_with_kv_cache = unsupported("strobe.prefill.cudnn_batch_prefill_with_kv_cache")
 fmha_v2_prefill_deepseek = unsupported("strobe.prefill.fmha_v2_prefill_deepseek")
-single_prefill_with_kv_cache_with_jit_module = unsupported("strobe.prefill.single_prefill_with_kv_cache_with_jit_module")
 trtllm_batch_context_with_kv_cache = unsupported("strobe.prefill.trtllm_batch_context_with_kv_cache")
 trtllm_fmha_v2_prefill = unsupported("strobe.prefill.trtllm_fmha_v2_prefill")
 trtllm_ragged_attention_deepseek = unsupported("strobe.prefill.trtllm_ragged_attention_deepseek")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Optional
 
 from ._errors import unsupported
 from ._frameworks import framework_of
@@ -16,10 +16,10 @@ _calls = Calls(
 )
 
 
-def packbits(x: Tensor, bitorder: str = "big") -> Tensor:
+def packbits(x: Tensor, bitorder: str = "big", *, out: Optional[Tensor] = None) -> Tensor:
     """The bits of `x` (bool or uint8, [num_elements]; set where it is not 0), eight to a byte.
 
-    The first of eight goes into the highest bit ("big") or the lowest ("little"); bits beyond the last element are 0.
+    `out`, uint8 [ceil(num_elements / 8)], receives the result. The first of eight goes into the highest bit ("big") or the lowest ("little"); bits beyond the last element are 0.
     Attention masks are little.
 
     >>> import numpy as np
@@ -30,7 +30,7 @@ def packbits(x: Tensor, bitorder: str = "big") -> Tensor:
     """
     framework = framework_of(x, "packbits: x")
     x = x.reshape(-1)
-    y = framework.empty(((x.shape[0] + 7) // 8,), x, "u8")
+    y = framework.empty(((x.shape[0] + 7) // 8,), x, "u8") if out is None else out
     _calls.packbits(x, y, bitorder)
     return framework.result(y)
 

@@ -222,7 +222,7 @@ def apply_llama31_rope_pos_ids_inplace(
 
 def _heads(name: str, tensor: Tensor, head_size: int) -> Tensor:
     """[nnz, heads * head_size] seen as [nnz, heads, head_size]."""
-    shape = getattr(tensor, "shape", ())
+    shape: Any = getattr(tensor, "shape", ())
     if len(shape) != 2 or head_size < 1 or shape[1] % head_size != 0:
         raise ValueError(
             f"apply_rope_with_cos_sin_cache: {name}: expected shape [nnz, heads * head_size = heads * {head_size}], "

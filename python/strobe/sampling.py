@@ -86,7 +86,7 @@ def _sample(
         values, samples, valid, indices, seeds, offsets, seed, offset, *_tensor_or_number(top_k),
         *_tensor_or_number(top_p), *_tensor_or_number(min_p), joint,
     )  # fmt: skip
-    if check_nan and not bool(valid.all()):  # waits for the device
+    if check_nan and valid is not None and not bool(valid.all()):  # waits for the device
         raise ValueError(f"{name}: expected rows of finite values that are not negative, got rows that are not (NaN?)")
     return (framework.result(samples), framework.result(valid)) if return_valid else framework.result(samples)
 

@@ -116,7 +116,10 @@ append_paged_kv_cache.register_fake(lambda *args, **kwargs: None)
 def _prefill(
     q: Tensor, k: Tensor, v: Tensor, causal: bool = False, kv_layout: str = "NHD", sm_scale: Optional[float] = None
 ) -> Tensor:
-    return prefill.single_prefill_with_kv_cache(q, k, v, causal=causal, kv_layout=kv_layout, sm_scale=sm_scale)
+    out: Tensor = prefill.single_prefill_with_kv_cache(
+        q, k, v, causal=causal, kv_layout=kv_layout, sm_scale=sm_scale
+    )  # type: ignore[assignment]
+    return out
 
 
 single_prefill_with_kv_cache = _operator(
@@ -132,7 +135,8 @@ single_prefill_with_kv_cache.register_fake(
 def _decode_one(
     q: Tensor, k: Tensor, v: Tensor, kv_layout: str = "NHD", sm_scale: Optional[float] = None
 ) -> Tensor:
-    return _decode.single_decode_with_kv_cache(q, k, v, kv_layout, sm_scale=sm_scale)
+    out: Tensor = _decode.single_decode_with_kv_cache(q, k, v, kv_layout, sm_scale=sm_scale)  # type: ignore[assignment]
+    return out
 
 
 single_decode_with_kv_cache = _operator(

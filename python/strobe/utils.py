@@ -56,6 +56,17 @@ def is_sm120a_supported(device: Any) -> bool:
     return get_compute_capability(device)[0] == 12
 
 
+def is_sm110a_supported(device: Any) -> bool:
+    return get_compute_capability(device)[0] == 11
+
+
+def get_device_sm_count(device: Any) -> int:
+    """Streaming multiprocessors of a CUDA device, by torch."""
+    import torch
+
+    return int(torch.cuda.get_device_properties(device).multi_processor_count)
+
+
 def device_support_pdl(device: Any) -> bool:
     """Whether a kernel may begin before the one before it has ended."""
     return get_compute_capability(device)[0] >= 9
@@ -103,15 +114,47 @@ def canonicalize_torch_dtype(dtype: Any) -> Any:
     return getattr(torch, full_name(dtype_name(dtype)))
 
 
+def _is_fp8(dtype: Any) -> bool:
+    return dtype is not None and dtype_name(dtype) in ("e4m3", "e5m2")
+
+
+def is_fa3_backend_supported(
+    pos_encoding_mode: int,
+    use_fp16_qk_reductions: bool,
+    use_custom_mask: bool,
+    dtype_q: Any,
+    dtype_kv: Any,
+) -> bool:
+    """Whether FlashInfer would give such attention to fa3 on Hopper.
+
+    >>> is_fa3_backend_supported(0, False, False, "bfloat16", "bfloat16")
+    True
+    >>> is_fa3_backend_supported(0, False, False, "bfloat16", "float8_e4m3fn")
+    False
+    """
+    plain = pos_encoding_mode == 0 and not use_fp16_qk_reductions and not use_custom_mask
+    return plain and not (_is_fp8(dtype_kv) and not _is_fp8(dtype_q)) and "uint8" not in str(dtype_kv)
+
+
+def is_fa3_prefill_head_dim_supported(head_dim_qk: int, head_dim_vo: int) -> bool:
+    return (head_dim_qk, head_dim_vo) in ((64, 64), (128, 128), (256, 256), (192, 128))
+
+
 def determine_attention_backend(
     device: Any,
-    pos_encoding_mode: int = 0,
-    use_fp16_qk_reductions: bool = False,
-    use_custom_mask: bool = False,
-    dtype_q: Any = None,
-    dtype_kv: Any = None,
-    head_dim: Optional[int] = None,
+    pos_encoding_mode: int,
+    use_fp16_qk_reductions: bool,
+    use_custom_mask: bool,
+    dtype_q: Any,
+    dtype_kv: Any,
+    head_dim_qk: Optional[int] = None,
+    head_dim_vo: Optional[int] = None,
 ) -> str:
     """fa3 (cuda/sm90) or fa2 (cuda/sm80), by the rule that FlashInfer documents."""
-    plain = pos_encoding_mode == 0 and not use_fp16_qk_reductions and not use_custom_mask
-    return "fa3" if plain and is_sm90a_supported(device) else "fa2"
+    qk = 128 if head_dim_qk is None else head_dim_qk
+    fa3 = (
+        is_sm90a_supported(device)
+        and is_fa3_backend_supported(pos_encoding_mode, use_fp16_qk_reductions, use_custom_mask, dtype_q, dtype_kv)
+        and is_fa3_prefill_head_dim_supported(qk, qk if head_dim_vo is None else head_dim_vo)
+    )
+    return "fa3" if fa3 else "fa2"

@@ -57,6 +57,7 @@ const char* resolve(void* library, DriverApi& api) {
   find(api.cuEventCreate, "cuEventCreate");
   find(api.cuEventDestroy_v2, "cuEventDestroy_v2");
   find(api.cuEventRecord, "cuEventRecord");
+  find(api.cuStreamWaitEvent, "cuStreamWaitEvent");
   find(api.cuEventQuery, "cuEventQuery");
   find(api.cuEventSynchronize, "cuEventSynchronize");
   find(api.cuEventElapsedTime, "cuEventElapsedTime");

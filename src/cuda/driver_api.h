@@ -137,6 +137,7 @@ struct DriverApi {
   Result (*cuEventCreate)(EventHandle* event, unsigned flags);
   Result (*cuEventDestroy_v2)(EventHandle event);
   Result (*cuEventRecord)(EventHandle event, StreamHandle stream);
+  Result (*cuStreamWaitEvent)(StreamHandle stream, EventHandle event, unsigned flags);
   Result (*cuEventQuery)(EventHandle event);
   Result (*cuEventSynchronize)(EventHandle event);
   Result (*cuEventElapsedTime)(float* milliseconds, EventHandle start, EventHandle end);

@@ -27,6 +27,11 @@ bool Event::done() const {
 
 void Event::wait() const { check(driver().cuEventSynchronize(handle_), "cuEventSynchronize"); }
 
+void Event::hold(Stream stream) const {
+  const ContextGuard context(ordinal_);
+  check(driver().cuStreamWaitEvent(handle_of(stream), handle_, 0), "cuStreamWaitEvent");
+}
+
 double milliseconds_between(const Event& start, const Event& end) {
   const ContextGuard context(start.ordinal_);
   float milliseconds = 0;

@@ -16,6 +16,8 @@ class Event {
   void record(Stream stream);
   bool done() const;
   void wait() const;  // blocks the calling thread
+  // What is enqueued on the stream from now on begins after this point.
+  void hold(Stream stream) const;
 
  private:
   friend double milliseconds_between(const Event& start, const Event& end);

@@ -66,14 +66,40 @@ std::string foreign_dtype(const StrobeTensor& tensor) {
                      tensor.dtype_lanes == 1 ? "" : fmt::format("x{}", tensor.dtype_lanes));
 }
 
-Device device_of_tensor(const Operator& op, const Operand& operand, const StrobeTensor& tensor) {
-  if (tensor.device_type == kDlCpu || tensor.device_type == kDlCudaHost) return {};
+// Null where it is neither host memory nor a CUDA device.
+std::optional<Device> device_of_tensor(const StrobeTensor& tensor) {
+  if (tensor.device_type == kDlCpu || tensor.device_type == kDlCudaHost) return Device{};
   if (tensor.device_type != kDlCuda || tensor.device_index < 0 || tensor.device_index > 127)
+    return std::nullopt;
+  return Device{DeviceType::kCuda, static_cast<std::int8_t>(tensor.device_index)};
+}
+
+// Of a tensor that Strobe has none like, `who` says the argument's name and `dtypes` what it may be.
+template <class Dtypes, class Who>
+void set_view(const StrobeTensor& tensor, TensorView& view, Dtypes dtypes, Who who) {
+  const auto reject = [&](const std::string& expectation) {
+    throw Error(ErrorKind::kInvalidArgument, fmt::format("{}: {}", who(), expectation));
+  };
+  if (tensor.rank < 0 || tensor.rank > kMaxRank)
+    reject(fmt::format("expected at most {} axes, got {}", kMaxRank, tensor.rank));
+  const std::optional<Dtype> dtype = dtype_of_tensor(tensor);
+  if (!dtype) reject(fmt::format("expected dtype {}, got {}", dtypes(), foreign_dtype(tensor)));
+  const std::optional<Device> device = device_of_tensor(tensor);
+  if (!device)
     throw Error(
         ErrorKind::kUnsupported,
-        fmt::format("{}: {}: expected a tensor on the CPU or a CUDA device, got one on DLPack device {}:{}",
-                    op.name, operand.name, tensor.device_type, tensor.device_index));
-  return {DeviceType::kCuda, static_cast<std::int8_t>(tensor.device_index)};
+        fmt::format("{}: expected a tensor on the CPU or a CUDA device, got one on DLPack device {}:{}",
+                    who(), tensor.device_type, tensor.device_index));
+  view.data = static_cast<char*>(tensor.data) + tensor.byte_offset;
+  view.dtype = *dtype;
+  view.device = *device;
+  view.rank = tensor.rank;
+  std::int64_t dense = 1;
+  for (auto axis = static_cast<std::size_t>(tensor.rank); axis-- > 0;) {
+    view.shape[axis] = tensor.shape[axis];
+    view.strides[axis] = tensor.strides != nullptr ? tensor.strides[axis] : dense;
+    dense *= tensor.shape[axis];
+  }
 }
 
 double number_of(const Operator& op, const Attribute& attribute, const StrobeValue& value) {
@@ -147,22 +173,17 @@ void set_operand(const Operator& op, const Operand& operand, const StrobeValue& 
   if (value.kind == STROBE_NONE) return;
   const StrobeTensor* tensor = tensor_of(value);
   if (tensor == nullptr) reject_type(op, operand.name, "expected a tensor, got {}", kind_name(value));
-  if (tensor->rank < 0 || tensor->rank > kMaxRank)
-    reject(op, operand.name, "expected at most {} axes, got {}", kMaxRank, tensor->rank);
-  const std::optional<Dtype> dtype = dtype_of_tensor(*tensor);
-  if (!dtype)
-    reject(op, operand.name, "expected dtype {}, got {}", to_string(operand.dtypes), foreign_dtype(*tensor));
-  TensorView& view = operand.view(args);
-  view.data = static_cast<char*>(tensor->data) + tensor->byte_offset;
-  view.dtype = *dtype;
-  view.device = device_of_tensor(op, operand, *tensor);
-  view.rank = tensor->rank;
-  std::int64_t dense = 1;
-  for (auto axis = static_cast<std::size_t>(tensor->rank); axis-- > 0;) {
-    view.shape[axis] = tensor->shape[axis];
-    view.strides[axis] = tensor->strides != nullptr ? tensor->strides[axis] : dense;
-    dense *= tensor->shape[axis];
-  }
+  set_view(
+      *tensor, operand.view(args), [&] { return to_string(operand.dtypes); },
+      [&] { return fmt::format("{}: {}", op.name, operand.name); });
+}
+
+TensorView view_of(const StrobeTensor& tensor, std::string_view who) {
+  TensorView view;
+  set_view(
+      tensor, view, [] { return fmt::format("{}", fmt::join(op::dtype_names(), ", ")); },
+      [&] { return who; });
+  return view;
 }
 
 void set_attribute(const Operator& op, const Attribute& attribute, const StrobeValue& value, void* args) {

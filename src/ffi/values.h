@@ -26,6 +26,9 @@ std::optional<std::string_view> text_of(const StrobeValue& value);
 // "a string", "nothing", …
 std::string_view kind_name(const StrobeValue& value);
 
+// A tensor as the library sees one. Throws Error that names `who`.
+TensorView view_of(const StrobeTensor& tensor, std::string_view who);
+
 // Write a value into an operator's arguments. Throw Error that names operator and argument.
 void set_operand(const op::Operator& op, const op::Operand& operand, const StrobeValue& value, void* args);
 void set_attribute(const op::Operator& op, const op::Attribute& attribute, const StrobeValue& value,

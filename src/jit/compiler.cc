@@ -18,9 +18,10 @@ std::string digest_of(std::span<const Header> headers) {
   return hash.hex();
 }
 
-std::vector<std::string> options_for(cuda::Architecture architecture, DebugLevel debug) {
-  std::vector<std::string> options = {fmt::format("--gpu-architecture={}", cuda::name(architecture)),
+std::vector<std::string> options_for(const Variant& variant, DebugLevel debug) {
+  std::vector<std::string> options = {fmt::format("--gpu-architecture={}", cuda::name(variant.architecture)),
                                       "--std=c++20", "--ptxas-options=-v"};
+  options.insert(options.end(), variant.source->options.begin(), variant.source->options.end());
   if (debug == DebugLevel::kLines) options.push_back("--generate-line-info");
   if (debug == DebugLevel::kDevice) options.push_back("--device-debug");
   return options;
@@ -54,13 +55,12 @@ Compiler::Compiler(CompilerSettings settings)
 std::string Compiler::source_key(const Variant& variant) const {
   Sha256 hash;
   hash.add_field(headers_digest_).add_field(translation_unit(variant));
-  for (const std::string& option : options_for(variant.architecture, settings_.debug)) hash.add_field(option);
+  for (const std::string& option : options_for(variant, settings_.debug)) hash.add_field(option);
   return hash.hex().substr(0, kSourceKeyDigits);
 }
 
 std::shared_ptr<const Binary> Compiler::obtain(const Variant& variant, const Demand& demand) {
-  Job job{variant, translation_unit(variant), options_for(variant.architecture, settings_.debug),
-          source_key(variant), ""};
+  Job job{variant, translation_unit(variant), options_for(variant, settings_.debug), source_key(variant), ""};
   job.share =
       fmt::format("{} {} {} {}", job.key, demand.this_nvrtc, demand.newest_nvrtc, demand.no_compile.empty());
   return running_.run(job.share, [&] { return find_or_compile(job, demand); });

@@ -63,9 +63,10 @@ bool exists(const Variant& variant) {
 
 std::string describe(const Variant& variant) {
   std::string constants;
+  if (!variant.source->label.empty()) constants = variant.source->label;
   for (std::size_t i = 0; i < variant.source->constants.size(); ++i) {
     const Constant& constant = variant.source->constants[i];
-    constants += fmt::format("{}{} = {}", i == 0 ? "" : ", ", constant.name,
+    constants += fmt::format("{}{} = {}", constants.empty() ? "" : ", ", constant.name,
                              unqualified(print(constant, variant.values[i])));
   }
   return fmt::format("{}({}) for {}", variant.source->name, constants, cuda::name(variant.architecture));
@@ -80,6 +81,7 @@ std::string translation_unit(const Variant& variant) {
     text += fmt::format("constexpr {} {} = {};\n", constant.type, constant.name,
                         print(constant, variant.values[i]));
   }
+  text += source.text;
   return text + fmt::format("#include \"{}\"\n", source.header);
 }
 

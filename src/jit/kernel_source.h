@@ -52,6 +52,11 @@ struct KernelSource {
   std::string_view name;    // the entry is strobe_<name>
   std::string_view header;  // relative to kernels/
   std::string_view types;   // header that declares the types of the constants; may be empty
+  // Of sources made at run time from a user's text: what tells them apart in messages, the text itself, which
+  // comes before the header, and options of the compiler.
+  std::string_view label = {};
+  std::string_view text = {};
+  std::span<const std::string_view> options = {};
   std::span<const Constant> constants;
   cuda::Architecture least_architecture = cuda::Architecture::kSm80;
   // Whether there is such a kernel; without one, every combination of values is a kernel.

@@ -15,6 +15,7 @@
 #include "ops/attention_cpu.h"
 #include "ops/attention_declare.h"
 #include "ops/attention_gpu.h"
+#include "ops/attention_variant_cpu.h"
 #include "reference/attention.h"
 
 namespace strobe {
@@ -54,7 +55,8 @@ enum {
   kHeadDimVo,
   kPageSize,
   kNumKv,
-  kWorkspaceBytes
+  kWorkspaceBytes,
+  kNumVariantArguments
 };
 
 constexpr std::int64_t kMostTokens = 1 << 30;  // of one request; positions are 32-bit
@@ -120,6 +122,17 @@ void check_custom_mask_indptr(const Operator& op, const AttentionPlanArgs& plan,
   }
 }
 
+void check_variant(const Operator& op, const AttentionPlanArgs& plan) {
+  if (find_variant(plan.variant) == nullptr)
+    reject(op, "variant", "expected 0 or a variant that this process has defined, got {}", plan.variant.id);
+  const AttentionOptions& options = plan.options;
+  const char* const taken = options.logits_soft_cap != 0                 ? "logits_soft_cap"
+                            : options.pos_encoding != PosEncoding::kNone ? "pos_encoding"
+                            : plan.alibi_slopes.given()                  ? "alibi_slopes"
+                                                                         : nullptr;
+  if (taken != nullptr) reject(op, taken, "expected none beside a variant, whose text says it, got one");
+}
+
 void check_plan(const Operator& op, const AttentionPlanArgs& plan, const Axes& axes) {
   check_group(op, plan.num_qo_heads, plan.num_kv_heads);
   check_head_dim(op, "head_dim_qk", plan.head_dim_qk);
@@ -139,6 +152,7 @@ void check_plan(const Operator& op, const AttentionPlanArgs& plan, const Axes& a
   if (plan.alibi_slopes.given() && plan.alibi_slopes.shape[0] != plan.num_qo_heads)
     reject(op, "alibi_slopes", "expected shape [num_qo_heads = {}], got {}", plan.num_qo_heads,
            describe(plan.alibi_slopes));
+  if (plan.variant) check_variant(op, plan);
 }
 
 void check_run(const Operator& op, const Args& args) {
@@ -149,6 +163,10 @@ void check_run(const Operator& op, const Args& args) {
   expect_dtype("q", args.run.q, args.plan.q_dtype);
   expect_dtype("k", args.run.k, args.plan.kv_dtype);
   expect_dtype("v", args.run.v, args.plan.kv_dtype);
+  if (args.plan.variant && args.run.sinks.given())
+    reject(op, "sinks", "expected none beside a variant, whose text says it, got some");
+  if (!args.plan.variant && args.run.variant_arguments.given())
+    reject(op, "variant_arguments", "expected none without a variant in the plan, got some");
 }
 
 std::int32_t longest_kv(const AttentionPlanArgs& plan) {
@@ -187,7 +205,7 @@ Operator declare_batch_attention(bool paged) {
   declare
       .formula(
           "out[i, h] = v_scale * softmax_j(mask(soft_cap(q[i, h] . k[j] * sm_scale * q_scale * k_scale + "
-          "alibi))) v[j]; lse in base 2")
+          "alibi))) v[j], with each scale times that of the run; lse in base 2")
       .source(
           "Vaswani et al., 2017; Milakov and Gimelshein, Online normalizer calculation for softmax, 2018; "
           "Dao et al., FlashAttention, 2022")
@@ -202,7 +220,8 @@ Operator declare_batch_attention(bool paged) {
       .axis("head_dim_vo", 128, "elements of a value or output")
       .axis("page_size", 16, "tokens of a page")
       .axis(paged ? "num_pages" : "nnz_kv", 4096, paged ? "pages of the cache" : "KV tokens of all requests")
-      .axis("workspace_bytes", 0, "bytes of the workspace");
+      .axis("workspace_bytes", 0, "bytes of the workspace")
+      .axis("num_variant_arguments", 0, "2, and one for each argument of the variant");
   const std::string kv_nhd = paged ? "num_pages, page_size, num_kv_heads, " : "nnz_kv, num_kv_heads, ";
   const std::string kv_hnd = paged ? "num_pages, num_kv_heads, page_size, " : "num_kv_heads, nnz_kv, ";
   const auto index = [&]<auto... Path>(const char* name, const char* axes, const char* doc)->Declare<Args>& {
@@ -262,6 +281,12 @@ Operator declare_batch_attention(bool paged) {
       .output<&Args::run, &AttentionRunArgs::lse>("lse", "nnz_qo, num_qo_heads", Dtype::kF32,
                                                   "log2 of the sum of exponentials")
       .optional()
+      .input<&Args::run, &AttentionRunArgs::variant_arguments>("variant_arguments", "num_variant_arguments",
+                                                               Dtype::kI64,
+                                                               "VariantArguments of the planned variant")
+      .dense()
+      .host()
+      .optional()
       .attribute<&Args::plan, &AttentionPlanArgs::num_qo_heads>("num_qo_heads", 1, 1 << 16, "query heads")
       .planned()
       .attribute<&Args::plan, &AttentionPlanArgs::num_kv_heads>("num_kv_heads", 1, 1 << 16,
@@ -274,6 +299,9 @@ Operator declare_batch_attention(bool paged) {
       .planned()
       .attribute<&Args::plan, &AttentionPlanArgs::page_size>("page_size", 0, 1 << 20,
                                                              "tokens of a page; 0: ragged KV")
+      .planned()
+      .attribute<&Args::plan, &AttentionPlanArgs::variant, &AttentionVariant::id>(
+          "variant", 0, 0x1p31 - 1, "a user's hooks, by the number that defining them gave; 0: none")
       .planned()
       .choice<&Args::plan, &AttentionPlanArgs::kv_layout>("kv_layout", {"NHD", "HND"},
                                                           "order of the axes of k and v")
@@ -301,6 +329,13 @@ Operator declare_batch_attention(bool paged) {
           "max_kv_tokens", 0, 0x1p40, "capacity: KV tokens of all requests, in whole pages")
       .planned();
   declare_options<Args, &Args::plan, &AttentionPlanArgs::options>(declare, true);
+  declare
+      .attribute<&Args::run, &AttentionRunArgs::q_scale>("run_q_scale", -1e30, 1e30,
+                                                         "factor of q in this run, times q_scale")
+      .attribute<&Args::run, &AttentionRunArgs::k_scale>("run_k_scale", -1e30, 1e30,
+                                                         "factor of k in this run, times k_scale")
+      .attribute<&Args::run, &AttentionRunArgs::v_scale>("run_v_scale", -1e30, 1e30,
+                                                         "factor of v in this run, times v_scale");
   declare.rule("num_qo_heads is a multiple of num_kv_heads; head dimensions are multiples of 8 up to 512")
       .rule("k has the dtype of q, e4m3 or e5m2; q, k and v have the planned dtypes")
       .rule("indptr arrays start at 0 and do not decrease; page numbers are below num_pages")
@@ -317,7 +352,8 @@ Operator declare_batch_attention(bool paged) {
       .reference([](const Args& args, const Axes&, op::Expected& expected) {
         reference::attention(args, expected);
       });
-  declare.planned_by<BatchAttention, &Args::plan, &Args::run>({Backend::kCpu, Backend::kCudaSm80});
+  declare.planned_by<BatchAttention, &Args::plan, &Args::run>(
+      {Backend::kCpu, Backend::kCudaSm80, Backend::kCudaSm90});
   for (op::Routine& routine : batch_attention_routines(paged)) declare.routine(std::move(routine));
   return declare.build();
 }
@@ -356,11 +392,14 @@ struct BatchAttention::State {
   std::span<const std::int32_t> kv_indices;  // the CPU's, or what goes to the GPU
   std::vector<std::int64_t> custom_mask_indptr;
   std::int32_t lowest_page = 0, highest_page = -1;
+  std::int64_t least_rows = 0, least_kv = 0;  // of q, and of ragged k, that a run brings
+  bool planned_on_device = false;
+  const ops::VariantRecord* variant = nullptr;
   ops::CpuAttention cpu;
+  ops::CpuVariantAttention cpu_variant;
   ops::GpuAttention gpu;
 
   bool on_gpu() const { return args.plan.device.type == DeviceType::kCuda; }
-  Backend backend() const { return on_gpu() ? Backend::kCudaSm80 : Backend::kCpu; }
   ops::AttentionShape shape() const {
     const AttentionPlanArgs& plan = args.plan;
     return {.qo_indptr = qo_indptr,
@@ -376,10 +415,13 @@ struct BatchAttention::State {
             .kv_dtype = plan.kv_dtype,
             .alibi_slopes = &plan.alibi_slopes,
             .custom_mask = &plan.custom_mask,
-            .custom_mask_indptr = custom_mask_indptr};
+            .custom_mask_indptr = custom_mask_indptr,
+            .variant = variant};
   }
   void plan_cpu();
-  void plan_gpu(Stream stream);
+  void plan_gpu(const Launch& launch);
+  void plan_on_device(const Launch& launch);
+  void set_axes(const op::Axes& given);
 
   // The arguments of a run with plan's own copies of the index arrays, since the caller's may be gone.
   struct PlannedArgs {
@@ -422,22 +464,81 @@ void BatchAttention::State::plan_cpu() {
   (*cpu::copy_indices)(from.as<std::int32_t>(), cpu_kv_indices.data(),
                        static_cast<std::int64_t>(cpu_kv_indices.size()), &lowest_page, &highest_page);
   kv_indices = cpu_kv_indices;
-  cpu.plan(shape(), args.plan.options);
+  variant != nullptr ? cpu_variant.plan(shape(), args.plan.options) : cpu.plan(shape(), args.plan.options);
 }
 
-void BatchAttention::State::plan_gpu(Stream stream) {
+void BatchAttention::State::plan_gpu(const Launch& launch) {
   const AttentionPlanArgs& plan = args.plan;
   const auto count = args.paged() ? static_cast<std::size_t>(kv_indptr.back()) : 0;
   kv_indices = {plan.kv_indices.as<const std::int32_t>(), count};
   gpu.plan(shape(), plan.options,
            {.op_name = ops::batch_attention_operator(args.paged()).name,
             .device = plan.device,
-            .stream = stream,
+            .stream = launch.stream,
             .capacity = plan.capacity,
-            .workspace = plan.workspace});
+            .workspace = plan.workspace,
+            .backend = launch.backend});
   lowest_page = gpu.pages().lowest;
   highest_page = gpu.pages().highest;
   kv_indices = gpu.kv_indices();
+}
+
+void BatchAttention::State::plan_on_device(const Launch& launch) {
+  const AttentionPlanArgs& plan = args.plan;
+  const auto data = [](const TensorView& view) {
+    return view.given() ? view.as<const std::int32_t>() : nullptr;
+  };
+  const op::DeviceIndices indices{.qo_indptr = data(plan.qo_indptr),
+                                  .kv_indptr = data(plan.kv_indptr),
+                                  .last_page_len = data(plan.last_page_len),
+                                  .kv_len = data(plan.kv_len),
+                                  .requests = static_cast<std::int32_t>(plan.qo_indptr.shape[0] - 1),
+                                  .kv_entries = args.paged()
+                                                    ? static_cast<std::int32_t>(plan.kv_indices.shape[0])
+                                                    : static_cast<std::int32_t>(std::min<std::int64_t>(
+                                                          plan.capacity.max_kv_tokens, ops::kMostTokens))};
+  gpu.plan_on_device(shape(), plan.options,
+                     {.op_name = ops::batch_attention_operator(args.paged()).name,
+                      .device = plan.device,
+                      .stream = launch.stream,
+                      .capacity = plan.capacity,
+                      .workspace = plan.workspace,
+                      .backend = launch.backend},
+                     indices, data(plan.kv_indices));
+}
+
+void BatchAttention::State::set_axes(const op::Axes& given) {
+  const AttentionPlanArgs& plan = args.plan;
+  axes = given;
+  axes.size[ops::kNnzQo] = plan.capacity.declared() ? -1 : least_rows;
+  axes.size[ops::kNumQoHeads] = plan.num_qo_heads;
+  axes.size[ops::kNumKvHeads] = plan.num_kv_heads;
+  axes.size[ops::kHeadDimQk] = plan.head_dim_qk;
+  axes.size[ops::kHeadDimVo] = args.head_dim_vo();
+  axes.size[ops::kPageSize] = plan.page_size;
+}
+
+void BatchAttention::plan_on_device(const AttentionPlanArgs& plan, const Launch& launch) {
+  State& state = *state_;
+  const op::Operator& op = ops::batch_attention_operator(plan.page_size > 0);
+  state.op = nullptr;
+  state.args.plan = plan;
+  ops::check_device_plan(op, plan);
+  op::select_backend(op, plan.device, launch.backend);
+  if (log::level() > 0) [[unlikely]]
+    op::log_call(op, &state.args, op::Phase::kPlan, Backend::kCudaSm80, launch.stream);
+  for (auto* indices : {&state.qo_indptr, &state.kv_indptr, &state.kv_len}) indices->clear();
+  state.custom_mask_indptr.clear();
+  state.kv_indices = {};
+  state.lowest_page = 0;
+  state.highest_page = -1;
+  state.least_rows = plan.capacity.max_query_tokens;
+  state.least_kv = plan.page_size > 0 ? 0 : plan.capacity.max_kv_tokens;
+  state.planned_on_device = true;
+  state.variant = nullptr;
+  state.set_axes({});
+  state.plan_on_device(launch);
+  state.op = &op;
 }
 
 void BatchAttention::plan(const AttentionPlanArgs& plan, const Launch& launch) {
@@ -449,11 +550,11 @@ void BatchAttention::plan(const AttentionPlanArgs& plan, const Launch& launch) {
   state.args.plan = plan;
   op::Axes axes;
   op::validate(op, &state.args, op::Phase::kPlan, axes);
-  op::select_backend(op, plan.device, launch.backend);
+  const Backend backend = op::select_backend(op, plan.device, launch.backend);
   std::unique_ptr<op::CallDump> dump;
   if (log::level() > 0) [[unlikely]] {
-    op::log_call(op, &state.args, op::Phase::kPlan, state.backend(), launch.stream);
-    dump = op::CallDump::begin(op, &state.args, op::Phase::kPlan, state.backend());
+    op::log_call(op, &state.args, op::Phase::kPlan, backend, launch.stream);
+    dump = op::CallDump::begin(op, &state.args, op::Phase::kPlan, backend);
   }
 
   copy(plan.qo_indptr, state.qo_indptr);
@@ -461,14 +562,12 @@ void BatchAttention::plan(const AttentionPlanArgs& plan, const Launch& launch) {
   ops::kv_lengths(plan, state.kv_len);
   state.custom_mask_indptr.clear();
   for (std::int32_t bytes : ops::values(plan.custom_mask_indptr)) state.custom_mask_indptr.push_back(bytes);
-  axes.size[ops::kNnzQo] = plan.capacity.declared() ? -1 : state.qo_indptr.back();
-  axes.size[ops::kNumQoHeads] = plan.num_qo_heads;
-  axes.size[ops::kNumKvHeads] = plan.num_kv_heads;
-  axes.size[ops::kHeadDimQk] = plan.head_dim_qk;
-  axes.size[ops::kHeadDimVo] = state.args.head_dim_vo();
-  axes.size[ops::kPageSize] = plan.page_size;
-  state.axes = axes;
-  state.on_gpu() ? state.plan_gpu(launch.stream) : state.plan_cpu();
+  state.least_rows = state.qo_indptr.back();
+  state.least_kv = plan.page_size > 0 ? 0 : state.kv_indptr.back();
+  state.planned_on_device = false;
+  state.set_axes(axes);
+  state.variant = ops::find_variant(plan.variant);
+  state.on_gpu() ? state.plan_gpu(launch) : state.plan_cpu();
   state.op = &op;
   if (dump != nullptr) [[unlikely]]
     dump->complete();
@@ -486,40 +585,52 @@ void BatchAttention::run(const AttentionRunArgs& run, const Launch& launch) {
   if (paged && (state.lowest_page < 0 || state.highest_page >= axes[ops::kNumKv]))
     op::reject(op, "kv_indices", "expected page numbers in [0, num_pages = {}), got {}", axes[ops::kNumKv],
                state.lowest_page < 0 ? state.lowest_page : state.highest_page);
-  if (!paged && state.kv_indptr.back() > axes[ops::kNumKv])
-    op::reject(op, "k", "expected at least {} KV rows as planned, got nnz_kv = {}", state.kv_indptr.back(),
+  if (state.least_kv > axes[ops::kNumKv] && !paged)
+    op::reject(op, "k", "expected at least {} KV rows as planned, got nnz_kv = {}", state.least_kv,
                axes[ops::kNumKv]);
   if (run.q.device != state.args.plan.device)
     op::reject(op, "q", "expected device {} as planned, got {}", to_string(state.args.plan.device),
                to_string(run.q.device));
   op::select_backend(op, run.q.device, launch.backend);
-  if (axes[ops::kNnzQo] < state.qo_indptr.back())
-    op::reject(op, "q", "expected at least the {} query rows planned, got {}", state.qo_indptr.back(),
+  if (axes[ops::kNnzQo] < state.least_rows)
+    op::reject(op, "q", "expected at least the {} query rows planned, got {}", state.least_rows,
                describe(run.q));
   // Axes of k and v: [page,] token, head or [page,] head, token.
   const std::size_t page_axes = paged ? 1 : 0;
   const bool hnd = state.args.plan.kv_layout == KvLayout::kHnd;
   const std::size_t token = page_axes + (hnd ? 1 : 0), head = page_axes + (hnd ? 0 : 1);
+  const ops::AttentionTensors tensors{.q = &run.q,
+                                      .k = &run.k,
+                                      .v = &run.v,
+                                      .sinks = &run.sinks,
+                                      .out = &run.out,
+                                      .lse = &run.lse,
+                                      .variant_arguments = &run.variant_arguments,
+                                      .k_stride_page = paged ? run.k.strides[0] : 0,
+                                      .k_stride_token = run.k.strides[token],
+                                      .k_stride_head = run.k.strides[head],
+                                      .v_stride_page = paged ? run.v.strides[0] : 0,
+                                      .v_stride_token = run.v.strides[token],
+                                      .v_stride_head = run.v.strides[head],
+                                      .num_kv = axes[ops::kNumKv],
+                                      .qk_scale = run.q_scale * run.k_scale,
+                                      .v_scale = run.v_scale};
   const auto run_backend = [&] {
-    const ops::AttentionTensors tensors{.q = &run.q,
-                                        .k = &run.k,
-                                        .v = &run.v,
-                                        .sinks = &run.sinks,
-                                        .out = &run.out,
-                                        .lse = &run.lse,
-                                        .k_stride_page = paged ? run.k.strides[0] : 0,
-                                        .k_stride_token = run.k.strides[token],
-                                        .k_stride_head = run.k.strides[head],
-                                        .v_stride_page = paged ? run.v.strides[0] : 0,
-                                        .v_stride_token = run.v.strides[token],
-                                        .v_stride_head = run.v.strides[head]};
-    state.on_gpu() ? state.gpu.run(tensors, launch) : state.cpu.run(tensors);
+    if (state.on_gpu())
+      state.gpu.run(tensors, launch);
+    else if (state.variant != nullptr)
+      state.cpu_variant.run(op.name, tensors);
+    else
+      state.cpu.run(tensors);
   };
   if (log::level() == 0) [[likely]]
     return run_backend();
-  const std::uint64_t number = op::log_call(op, &state.args, op::Phase::kRun, state.backend(), launch.stream);
+  const Backend backend = state.on_gpu() ? state.gpu.backend_for(tensors) : Backend::kCpu;
+  const std::uint64_t number = op::log_call(op, &state.args, op::Phase::kRun, backend, launch.stream);
   const State::PlannedArgs planned(state);
-  const auto dump = op::CallDump::begin(op, &planned.args, op::Phase::kRun, state.backend(), launch.stream);
+  std::unique_ptr<op::CallDump> dump;  // of what replay can plan again
+  if (!state.planned_on_device)
+    dump = op::CallDump::begin(op, &planned.args, op::Phase::kRun, backend, launch.stream);
   run_backend();
   op::log_result(op, &state.args, op::Phase::kRun, number, launch.stream);
   if (dump != nullptr) dump->complete();
@@ -527,7 +638,8 @@ void BatchAttention::run(const AttentionRunArgs& run, const Launch& launch) {
 
 std::size_t BatchAttention::workspace_bytes() const {
   if (state_->op == nullptr) return 0;
-  return state_->on_gpu() ? state_->gpu.workspace_bytes() : state_->cpu.workspace_bytes();
+  if (state_->on_gpu()) return state_->gpu.workspace_bytes();
+  return state_->variant != nullptr ? state_->cpu_variant.workspace_bytes() : state_->cpu.workspace_bytes();
 }
 
 namespace op {

@@ -18,6 +18,10 @@ const op::Operator& single_prefill_operator();
 const op::Operator& single_decode_operator();
 const op::Operator& batch_attention_operator(bool paged);
 
+// What can be said of a plan whose index arrays are on its device without reading them
+// (attention_device_plan.cc). Sets the axes that they give.
+void check_device_plan(const op::Operator& op, const AttentionPlanArgs& plan);
+
 // Benchmark routines (attention_routines.cc).
 std::vector<op::Routine> single_prefill_routines();
 std::vector<op::Routine> single_decode_routines();

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <span>
 
+#include "ops/attention_variant.h"
 #include "strobe/attention.h"
 
 namespace strobe::ops {
@@ -16,13 +17,16 @@ struct AttentionShape {
   const TensorView* alibi_slopes;  // not given: none, or the default slopes when the options ask for ALiBi
   const TensorView* custom_mask;
   std::span<const std::int64_t> custom_mask_indptr;
+  const VariantRecord* variant = nullptr;  // null: none
 };
 
-// k and v with their axes told apart.
+// k and v with their axes told apart; the run's scales, which multiply those of the plan.
 struct AttentionTensors {
-  const TensorView *q, *k, *v, *sinks, *out, *lse;
+  const TensorView *q, *k, *v, *sinks, *out, *lse, *variant_arguments;
   std::int64_t k_stride_page, k_stride_token, k_stride_head;
   std::int64_t v_stride_page, v_stride_token, v_stride_head;
+  std::int64_t num_kv;  // rows or, paged, pages of k and v
+  float qk_scale = 1, v_scale = 1;
 };
 
 }  // namespace strobe::ops

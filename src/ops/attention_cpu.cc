@@ -66,8 +66,8 @@ void CpuAttention::plan(const AttentionShape& shape, const AttentionOptions& opt
   problem_.head_dim_vo = shape.head_dim_vo;
   const float sm_scale =
       options.sm_scale != 0 ? options.sm_scale : 1 / std::sqrt(static_cast<float>(shape.head_dim_qk));
-  problem_.sm_scale = sm_scale * options.q_scale * options.k_scale;
-  problem_.v_scale = options.v_scale;
+  qk_scale_ = sm_scale * options.q_scale * options.k_scale;
+  v_scale_ = options.v_scale;
   problem_.logits_soft_cap = options.logits_soft_cap;
   problem_.window_left = options.window_left;
   problem_.mask = kernel_mask(options.mask);
@@ -120,6 +120,8 @@ std::size_t CpuAttention::workspace_bytes() const {
 }
 
 void CpuAttention::run(const AttentionTensors& tensors) {
+  problem_.sm_scale = qk_scale_ * tensors.qk_scale;
+  problem_.v_scale = v_scale_ * tensors.v_scale;
   problem_.q = tensors.q->data;
   problem_.q_stride_token = tensors.q->strides[0];
   problem_.q_stride_head = tensors.q->strides[1];

@@ -32,6 +32,7 @@ class CpuAttention {
   static Buffer allocate(std::size_t bytes);
 
   cpu::AttentionProblem problem_{};
+  float qk_scale_ = 1, v_scale_ = 1;  // the plan's
   plan::WorkList work_;
   std::vector<cpu::AttentionItem> parts_;  // of work_.parts, as the kernel takes them
   std::vector<float> alibi_slopes_, rope_inv_freq_;

@@ -5,18 +5,10 @@
 #include <iterator>
 
 #include "attention/prefill_form.h"
+#include "ops/attention_f32_form.h"
 
 namespace strobe::op {
 namespace {
-
-// Of kernels/attention/attention_f32.cuh.
-constexpr int kF32Threads = 128, kF32Rows = 16, kF32Tokens = 32, kMostHeadDim = 512;
-
-constexpr int f32_shared_bytes(int head_dim_qk, int head_dim_vo) {
-  const int stride = std::max(head_dim_qk, head_dim_vo) | 1;
-  return (kF32Rows * head_dim_qk + kF32Rows * kF32Tokens + kF32Tokens * stride) *
-         static_cast<int>(sizeof(float));
-}
 
 constexpr jit::KernelSource kF32 = {.name = "attention_f32",
                                     .header = "attention/attention_f32.cuh",
@@ -125,7 +117,8 @@ bool on_tensor_cores(const AttentionCudaShape& shape) {
     return is_fp8(shape.kv_dtype) && shape.head_dim_qk % 16 == 0 && shape.head_dim_vo % 16 == 0 &&
            shape.head_dim_qk <= kMostFp8Dims;
   };
-  return shape.q_dtype != Dtype::kF32 && (shape.kv_dtype == shape.q_dtype || converts()) && !shape.rope;
+  return shape.variant == 0 && shape.q_dtype != Dtype::kF32 &&
+         (shape.kv_dtype == shape.q_dtype || converts()) && !shape.rope;
 }
 
 bool is_general(const AttentionCudaShape& shape) {
@@ -189,10 +182,12 @@ void launch_attention(const AttentionCudaShape& shape, const kernel::AttentionPa
 }
 
 void launch_attention(const AttentionCudaShape& shape, const DecodeChoice& decode,
-                      const kernel::AttentionParams& params, const Gpu& gpu, const Launch& launch) {
+                      const kernel::AttentionParams& params, std::int64_t merges, const Gpu& gpu,
+                      const Launch& launch) {
   if (is_aligned(params)) return launch_decode(decode, params, gpu, launch);
   launch_grid(kF32, {}, {.x = static_cast<std::uint32_t>(decode.blocks)},
               f32_shared_bytes(shape.head_dim_qk, shape.head_dim_vo), params, gpu, launch);
+  launch_attention_merge(params, merges, 1, gpu, launch);
 }
 
 void launch_attention_merge(const kernel::AttentionParams& params, std::int64_t merges, int heads,

@@ -16,9 +16,11 @@ plan::WorkListOptions list_options(const AttentionCudaShape& shape, const Gpu& g
 void launch_attention(const AttentionCudaShape& shape, const kernel::AttentionParams& params,
                       std::int64_t items, const Gpu& gpu, const Launch& launch);
 
-// The decode kernel, or where the operands are not aligned for it the one that takes them.
+// The decode kernel, which merges what it has cut, or where the operands are not aligned for it the one that
+// takes them and a merge of its own.
 void launch_attention(const AttentionCudaShape& shape, const DecodeChoice& decode,
-                      const kernel::AttentionParams& params, const Gpu& gpu, const Launch& launch);
+                      const kernel::AttentionParams& params, std::int64_t merges, const Gpu& gpu,
+                      const Launch& launch);
 
 // A grid of (merges, `heads`, rows): the KV heads of a merge.
 void launch_attention_merge(const kernel::AttentionParams& params, std::int64_t merges, int heads,

@@ -17,6 +17,9 @@ struct AttentionCudaShape {
   int window_left;  // -1: off
   bool soft_cap, alibi, rope;
   bool deterministic;
+  int variant;      // AttentionVariant::id; 0: none
+  Backend backend;  // kCudaSm90: Hopper's kernel wherever it serves; kAuto: where it is faster; kCudaSm80:
+                    // nowhere
 
   bool fixed;            // the three below are what any plan may have; else what this one has
   int max_batch_size;    // requests

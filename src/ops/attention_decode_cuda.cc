@@ -25,7 +25,7 @@ enum {
 constexpr int kQueryTypes[] = {static_cast<int>(Dtype::kF16), static_cast<int>(Dtype::kBf16)};
 constexpr int kKvTypes[] = {static_cast<int>(Dtype::kF16), static_cast<int>(Dtype::kBf16),
                             static_cast<int>(Dtype::kE4m3), static_cast<int>(Dtype::kE5m2)};
-constexpr int kHeadDims[] = {64, 96, 128, 192, 256};
+constexpr int kHeadDims[] = {64, 96, 128, 192, 256, 512};
 constexpr int kHeadTileCounts[] = {1, 2};
 constexpr int kHeadCounts[] = {1, 2, 4, 8};
 constexpr int kWarpCounts[] = {4, 8};
@@ -64,6 +64,9 @@ bool is_served(Dtype q, Dtype kv) {
   return half && (kv == q || kv == Dtype::kE4m3 || kv == Dtype::kE5m2);
 }
 
+// Beside the output of so large heads the registers hold neither masks nor conversions.
+bool is_plain_only(int head_dim) { return head_dim > 256; }
+
 // The output of so many rows has to stay in a warp's registers.
 int most_head_tiles(int head_dim) { return head_dim <= 128 ? 2 : 1; }
 
@@ -82,7 +85,11 @@ bool is_general(const AttentionCudaShape& shape, int qo_len) {
          (shape.mask == MaskMode::kCausal && qo_len > 1);
 }
 
-int result_bytes(int warps) { return warps * (kRowsOfTile * 2 * 4 + 8); }
+// Of the warps, and of a cut row (decode_merge.cuh).
+int result_bytes(int warps) {
+  constexpr int kAlignment = 16;
+  return warps * (kRowsOfTile * 2 * 4 + 8) + static_cast<int>(sizeof(kernel::AttentionMerge)) + kAlignment;
+}
 
 DecodeTilingShape tiling_shape(jit::Values values) {
   return {.kv_bytes = static_cast<int>(size_of(static_cast<Dtype>(values[kKv]))),
@@ -97,6 +104,7 @@ bool valid(jit::Values values, cuda::Architecture architecture) {
   if (!is_served(values[kDimQk], values[kDimVo])) return false;
   if (!is_served(static_cast<Dtype>(values[kQuery]), static_cast<Dtype>(values[kKv]))) return false;
   if (values[kHeadTiles] > most_head_tiles(values[kDimQk])) return false;
+  if (is_plain_only(values[kDimQk]) && (values[kGeneral] != 0 || values[kKv] != values[kQuery])) return false;
   const DecodeTiling tiling = choose_decode_tiling(tiling_shape(values), architecture);
   return tiling.warps == values[kWarps] && tiling.stages == values[kStages] &&
          tiling.tile_rows == values[kTileRows] && values[kHeads] <= tiling.warps;
@@ -170,6 +178,8 @@ bool serves_decode(const AttentionCudaShape& shape, int qo_len, cuda::Architectu
     return false;
   const std::int64_t rows = std::int64_t{qo_len} * shape.group();
   if (shape.rope || rows > most_head_tiles(shape.head_dim_qk) * kRowsOfTile) return false;
+  const bool plain = shape.kv_dtype == shape.q_dtype && !is_general(shape, qo_len);
+  if (is_plain_only(shape.head_dim_qk) && !plain) return false;
   const DecodeTilingShape tiling{.kv_bytes = static_cast<int>(size_of(shape.kv_dtype)),
                                  .head_dim_qk = shape.head_dim_qk,
                                  .head_dim_vo = shape.head_dim_vo,
@@ -218,7 +228,11 @@ DecodeChoice choose_decode(const AttentionCudaShape& shape, std::span<const plan
 
 void plan_decode(const DecodeChoice& choice, const AttentionCudaShape& shape,
                  std::span<const plan::AttentionRequest> requests, plan::DeviceWorkList& list) {
-  plan::make_decode_list(requests, list_options(shape, choice.heads_together, choice.blocks), list);
+  plan::make_decode_list(requests, decode_list_options(choice, shape), list);
+}
+
+kernel::DecodeListOptions decode_list_options(const DecodeChoice& choice, const AttentionCudaShape& shape) {
+  return list_options(shape, choice.heads_together, choice.blocks);
 }
 
 // A cut row has two pieces on a block's border, or one on each of its blocks.

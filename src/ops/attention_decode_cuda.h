@@ -48,6 +48,8 @@ DecodeChoice choose_decode(const AttentionCudaShape& shape, std::span<const plan
 void plan_decode(const DecodeChoice& choice, const AttentionCudaShape& shape,
                  std::span<const plan::AttentionRequest> requests, plan::DeviceWorkList& list);
 
+kernel::DecodeListOptions decode_list_options(const DecodeChoice& choice, const AttentionCudaShape& shape);
+
 // The most that a plan of a fixed shape gives.
 std::int32_t most_items(const DecodeChoice& choice, const AttentionCudaShape& shape);
 std::int32_t most_slots(const DecodeChoice& choice, const AttentionCudaShape& shape);

@@ -1,16 +1,18 @@
 #include "ops/attention_gpu.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
-#include <numbers>
+#include <utility>
 
 #include "core/message.h"
 #include "cpu/index_kernel.h"
 #include "cpu/rope_turns.h"
 #include "cuda/capture.h"
+#include "cuda/device.h"
 #include "cuda/rehearsal.h"
 #include "ops/attention_cuda.h"
+#include "ops/attention_params.h"
+#include "ops/attention_variant_cuda.h"
 
 namespace strobe::ops {
 namespace {
@@ -30,8 +32,13 @@ std::int64_t longest(std::span<const std::int32_t> indptr) {
   return most;
 }
 
+Backend backend_of(const GpuAttention::Target& target) {
+  return cuda::serves_sm90(target.device) ? target.backend : Backend::kCudaSm80;
+}
+
 op::AttentionCudaShape cuda_shape(const AttentionShape& shape, const AttentionOptions& options,
-                                  const AttentionCapacity& capacity) {
+                                  const GpuAttention::Target& target) {
+  const AttentionCapacity& capacity = target.capacity;
   const bool fixed = capacity.declared();
   return {.q_dtype = shape.q_dtype,
           .kv_dtype = shape.kv_dtype,
@@ -46,6 +53,8 @@ op::AttentionCudaShape cuda_shape(const AttentionShape& shape, const AttentionOp
           .alibi = shape.alibi_slopes->given() || options.pos_encoding == PosEncoding::kAlibi,
           .rope = options.pos_encoding == PosEncoding::kRope,
           .deterministic = options.deterministic,
+          .variant = shape.variant == nullptr ? 0 : shape.variant->id,
+          .backend = backend_of(target),
           .fixed = fixed,
           .max_batch_size = fixed ? capacity.max_batch_size : static_cast<int>(shape.kv_len.size()),
           .max_qo_len = !fixed                    ? static_cast<int>(longest(shape.qo_indptr))
@@ -57,11 +66,6 @@ op::AttentionCudaShape cuda_shape(const AttentionShape& shape, const AttentionOp
 }  // namespace
 
 void GpuAttention::check_target(const Target& target) const {
-  if (cuda::rehearsal() == nullptr && cuda::is_capturing(target.device, target.stream))
-    fail(ErrorKind::kInvalidArgument,
-         "{}: plan: expected a stream that is not being captured, since a graph would replay this plan's "
-         "lengths; plan before the capture, and again before each replay",
-         op_name_);
   const TensorView& workspace = target.workspace;
   if (!workspace.given()) return;
   if (workspace.device != target.device || workspace.rank != 1 || workspace.dtype != Dtype::kU8 ||
@@ -92,14 +96,35 @@ void GpuAttention::check_capacity(const AttentionShape& shape, const AttentionCa
 
 void GpuAttention::plan(const AttentionShape& shape, const AttentionOptions& options, const Target& target) {
   op_name_ = target.op_name;
+  if (cuda::rehearsal() == nullptr && cuda::is_capturing(target.device, target.stream))
+    fail(ErrorKind::kInvalidArgument,
+         "{}: plan: expected a stream that is not being captured, since a graph would replay this plan's "
+         "lengths; plan before the capture, and again before each replay",
+         op_name_);
+  fix(shape, options, target, false);
+  check_capacity(shape, target.capacity);
+  move_to(target);
+  variant_ = shape.variant;
+  if (variant_ != nullptr) (void)jit::get(variant_->cuda, {}, target.device, target.stream);
+  make_lists(shape);
+  follow_on(target.stream);
+  upload(shape, target);
+  scales_ = set_planned(shape, options, params_);
+  plan_workspace(target);
+}
+
+// What a captured run does not let change.
+void GpuAttention::fix(const AttentionShape& shape, const AttentionOptions& options, const Target& target,
+                       bool on_device) {
   check_target(target);
-  const Fixed now{.shape = cuda_shape(shape, options, target.capacity),
+  const Fixed now{.shape = cuda_shape(shape, options, target),
                   .options = options,
                   .device = target.device,
                   .capacity = target.capacity,
                   .workspace = target.workspace.data,
                   .custom_mask = shape.custom_mask->data,
-                  .alibi_slopes = shape.alibi_slopes->data};
+                  .alibi_slopes = shape.alibi_slopes->data,
+                  .planned_on_device = on_device};
   if (captured_ && !(now == fixed_ && now.shape.fixed))
     fail(ErrorKind::kInvalidArgument,
          "{}: plan: a CUDA graph holds a run of this object, so that plans may only change lengths and "
@@ -108,19 +133,73 @@ void GpuAttention::plan(const AttentionShape& shape, const AttentionOptions& opt
          fixed_.shape.fixed ? "the options, shapes and tensors of the captured run"
                             : "a capacity before the capture");
   fixed_ = now;
-  check_capacity(shape, target.capacity);
+}
+
+void GpuAttention::move_to(const Target& target) {
+  if (target.device != gpu_.device) {
+    stream_.reset();
+    handed_over_.reset();
+  }
   gpu_ = op::gpu_of(target.device);
-  stream_ = target.stream;
-  make_lists(shape);
-  upload(shape, target);
-  set_scalars(shape, options);
+}
+
+void GpuAttention::plan_on_device(const AttentionShape& shape, const AttentionOptions& options,
+                                  const Target& target, const op::DeviceIndices& indices,
+                                  const std::int32_t* kv_indices) {
+  op_name_ = target.op_name;
+  fix(shape, options, target, true);
+  move_to(target);
+  variant_ = nullptr;
+  if (!op::serves_decode(fixed_.shape, fixed_.shape.max_qo_len, gpu_.architecture))
+    fail(ErrorKind::kUnsupported,
+         "{}: plan_on_device: expected what the decode kernel serves, since no other kernel's lists are made "
+         "there; got {} query heads of a KV head x max_qo_len = {} query tokens, head_dim {}, {} and {}",
+         op_name_, fixed_.shape.group(), fixed_.shape.max_qo_len, shape.head_dim_qk, name(shape.q_dtype),
+         name(shape.kv_dtype));
+  for (Part* part : {&decode_, &sm90_, &other_}) {
+    part->list.clear();
+    part->extents = {};
+    part->wanted = part == &decode_;
+  }
+  decode_choice_ = op::choose_decode(fixed_.shape, {}, gpu_);
+  set_decode_extents();
+  decode_.partial_rows = fixed_.shape.max_qo_len * fixed_.shape.group();
+  const bool capturing = cuda::rehearsal() == nullptr && cuda::is_capturing(target.device, target.stream);
+  if (!device_plan_.holds(decode_choice_, fixed_.shape, target.device)) {
+    if (captured_ || capturing)
+      fail(ErrorKind::kInvalidArgument,
+           "{}: plan_on_device: expected a first call outside of a capture, which allocates", op_name_);
+    device_plan_.reserve(decode_choice_, fixed_.shape, target.device);
+  }
+  if (!capturing) follow_on(target.stream);
+  params_ = {};
+  params_.kv_indices = kv_indices;
+  if (fixed_.shape.alibi) params_.alibi_slopes = shape.alibi_slopes->as<const float>();
+  scales_ = set_planned(shape, options, params_);
   plan_workspace(target);
+  kv_indices_ = {};
+  pages_ = {};
+  Launch launch;
+  launch.stream = target.stream;
+  device_plan_.make(decode_choice_, fixed_.shape, indices, gpu_, launch);
 }
 
 // Each request goes to the kernel that serves it, by its own query length.
+GpuAttention::Part& GpuAttention::part_for(std::int32_t qo_len) {
+  if (variant_ != nullptr) return other_;
+  const op::AttentionCudaShape& shape = fixed_.shape;
+  const bool sm90 = shape.backend != Backend::kCudaSm80 && op::serves_sm90(shape);
+  if (sm90 && (shape.backend == Backend::kCudaSm90 || op::prefers_sm90(shape, qo_len))) return sm90_;
+  return op::serves_decode(shape, qo_len, gpu_.architecture) ? decode_ : other_;
+}
+
 void GpuAttention::make_lists(const AttentionShape& shape) {
-  decode_.requests.clear();
-  other_.requests.clear();
+  for (Part* part : {&decode_, &sm90_, &other_}) {
+    part->requests.clear();
+    part->list.clear();
+    part->extents = {};
+    part->wanted = false;
+  }
   for (std::size_t r = 0; r < shape.kv_len.size(); ++r) {
     const plan::AttentionRequest request{.request = static_cast<std::int32_t>(r),
                                          .q_row = shape.qo_indptr[r],
@@ -128,52 +207,58 @@ void GpuAttention::make_lists(const AttentionShape& shape) {
                                          .kv_base = shape.kv_indptr[r],
                                          .kv_len = shape.kv_len[r]};
     if (request.qo_len == 0) continue;
-    const bool decodes = op::serves_decode(fixed_.shape, request.qo_len, gpu_.architecture);
-    (decodes ? decode_ : other_).requests.push_back(request);
+    Part& part = part_for(request.qo_len);
+    part.requests.push_back(request);
+    part.wanted = true;
   }
-  make_decode_list();
-  make_other_list();
+  // Any plan of a fixed shape takes the same kernels. Beyond a thousand tokens a request's length changes
+  // nothing.
+  if (fixed_.shape.fixed)
+    for (int qo_len = 1; qo_len <= std::min(fixed_.shape.max_qo_len, 1024); ++qo_len)
+      part_for(qo_len).wanted = true;
+  if (decode_.wanted) make_decode_list();
+  if (sm90_.wanted) make_sm90_list();
+  if (other_.wanted) make_list(other_, op::list_options(fixed_.shape, gpu_));
 }
 
 void GpuAttention::make_decode_list() {
   const op::AttentionCudaShape& shape = fixed_.shape;
-  decode_.list.clear();
-  decode_.extents = {};
-  const bool wanted =
-      shape.fixed ? op::serves_decode(shape, 1, gpu_.architecture) : !decode_.requests.empty();
-  if (!wanted) return;
   decode_choice_ = op::choose_decode(shape, decode_.requests, gpu_);
   op::plan_decode(decode_choice_, shape, decode_.requests, decode_.list);
   decode_.extents = {.items = static_cast<std::int64_t>(decode_.list.items.size()),
                      .merges = static_cast<std::int64_t>(decode_.list.merges.size()),
                      .slots = decode_.list.slots};
   decode_.partial_rows = decode_.list.partial_rows;
-  if (!shape.fixed) return;
+  if (shape.fixed) set_decode_extents();
+}
+
+// Of any plan within the capacity.
+void GpuAttention::set_decode_extents() {
+  const op::AttentionCudaShape& shape = fixed_.shape;
   decode_.extents = {.items = op::most_items(decode_choice_, shape),
                      .merges = op::most_merges(decode_choice_, shape),
                      .slots = op::most_slots(decode_choice_, shape)};
 }
 
-void GpuAttention::make_other_list() {
+void GpuAttention::make_sm90_list() {
+  make_list(sm90_, op::sm90_list_options(fixed_.shape, gpu_));
+  sm90_list_ = op::order_sm90_list(fixed_.shape, sm90_.list, scratch_);
+}
+
+void GpuAttention::make_list(Part& part, const plan::WorkListOptions& options) {
   const op::AttentionCudaShape& shape = fixed_.shape;
-  other_.list.clear();
-  other_.extents = {};
-  const bool wanted =
-      shape.fixed ? !op::serves_decode(shape, shape.max_qo_len, gpu_.architecture) : !other_.requests.empty();
-  if (!wanted) return;
-  const plan::WorkListOptions options = op::list_options(shape, gpu_);
-  maker_.make(other_.requests, options, other_.list);
-  other_.extents = {.items = static_cast<std::int64_t>(other_.list.items.size()),
-                    .merges = static_cast<std::int64_t>(other_.list.merges.size()),
-                    .slots = other_.list.slots};
-  other_.partial_rows = other_.list.partial_rows;
+  maker_.make(part.requests, options, part.list);
+  part.extents = {.items = static_cast<std::int64_t>(part.list.items.size()),
+                  .merges = static_cast<std::int64_t>(part.list.merges.size()),
+                  .slots = part.list.slots};
+  part.partial_rows = part.list.partial_rows;
   if (!shape.fixed) return;
-  other_.extents = plan::list_capacity({.requests = shape.max_batch_size,
-                                        .query_tokens = shape.max_query_tokens,
-                                        .qo_len = shape.max_qo_len,
-                                        .kv_tokens = fixed_.capacity.max_kv_tokens},
-                                       options);
-  other_.partial_rows = std::max(options.item_rows, shape.group());
+  part.extents = plan::list_capacity({.requests = shape.max_batch_size,
+                                      .query_tokens = shape.max_query_tokens,
+                                      .qo_len = shape.max_qo_len,
+                                      .kv_tokens = fixed_.capacity.max_kv_tokens},
+                                     options);
+  part.partial_rows = std::max(options.item_rows, shape.group());
 }
 
 GpuAttention::Layout GpuAttention::layout(const AttentionShape& shape) {
@@ -188,12 +273,14 @@ GpuAttention::Layout GpuAttention::layout(const AttentionShape& shape) {
     offset = end;
     end = aligned(end + count * bytes);
   };
-  for (Part* part : {&decode_, &other_}) {
+  for (Part* part : {&decode_, &sm90_, &other_}) {
     place(part->counts, fixed ? 1 : 0, sizeof(kernel::AttentionCounts));
     place(part->items, static_cast<std::size_t>(part->extents.items), sizeof(kernel::AttentionItem));
     place(part->runs, part->list.runs.size(), sizeof(kernel::AttentionRun));
     place(part->merges, static_cast<std::size_t>(part->extents.merges), sizeof(kernel::AttentionMerge));
+    place(part->sm90_list, part == &sm90_ && part->wanted ? 1 : 0, sizeof(kernel::Sm90List));
   }
+  place(decode_.arrivals, static_cast<std::size_t>(decode_.extents.merges), sizeof(std::uint32_t));
   const bool default_slopes = fixed_.shape.alibi && !shape.alibi_slopes->given();
   place(layout.custom_mask_indptr, shape.custom_mask->given() ? requests + 1 : 0, sizeof(std::int64_t));
   place(layout.alibi_slopes, default_slopes ? static_cast<std::size_t>(shape.num_qo_heads) : 0,
@@ -211,7 +298,7 @@ void GpuAttention::upload(const AttentionShape& shape, const Target& target) {
   if (to == nullptr)
     fail(ErrorKind::kInvalidArgument, "{}: plan: {} bytes do not fit where a captured run reads its plan",
          op_name_, at.bytes);
-  for (const Part* part : {&decode_, &other_}) {
+  for (const Part* part : {&decode_, &sm90_, &other_}) {
     const plan::DeviceWorkList& list = part->list;
     const kernel::AttentionCounts counts{static_cast<std::int32_t>(list.items.size()),
                                          static_cast<std::int32_t>(list.merges.size())};
@@ -220,6 +307,9 @@ void GpuAttention::upload(const AttentionShape& shape, const Target& target) {
     write(to, part->runs, list.runs.data(), list.runs.size());
     write(to, part->merges, list.merges.data(), list.merges.size());
   }
+  std::memset(to + decode_.arrivals, 0,
+              static_cast<std::size_t>(decode_.extents.merges) * sizeof(std::uint32_t));
+  if (sm90_.wanted) write(to, sm90_.sm90_list, &sm90_list_, 1);
   write(to, at.custom_mask_indptr, shape.custom_mask_indptr.data(), shape.custom_mask_indptr.size());
   const bool default_slopes = fixed_.shape.alibi && !shape.alibi_slopes->given();
   if (default_slopes) {
@@ -257,28 +347,9 @@ void GpuAttention::upload(const AttentionShape& shape, const Target& target) {
   if (fixed_.shape.rope) params_.rope_turns = reinterpret_cast<const std::uint64_t*>(device + at.rope_turns);
 }
 
-void GpuAttention::set_scalars(const AttentionShape& shape, const AttentionOptions& options) {
-  params_.page_size = shape.page_size > 0 ? op::divisor(shape.page_size) : kernel::Divisor{0, 0, 0};
-  params_.group = op::divisor(fixed_.shape.group());
-  params_.num_kv_heads = shape.num_kv_heads;
-  params_.head_dim_qk = shape.head_dim_qk;
-  params_.head_dim_vo = shape.head_dim_vo;
-  params_.q_dtype = static_cast<std::int32_t>(shape.q_dtype);
-  params_.kv_dtype = static_cast<std::int32_t>(shape.kv_dtype);
-  const float sm_scale =
-      options.sm_scale != 0 ? options.sm_scale : 1 / std::sqrt(static_cast<float>(shape.head_dim_qk));
-  params_.scale = sm_scale * options.q_scale * options.k_scale;
-  params_.scale_log2 = params_.scale * std::numbers::log2e_v<float>;
-  params_.logits_soft_cap = options.logits_soft_cap;
-  params_.v_scale = options.v_scale;
-  params_.causal = options.mask == MaskMode::kCausal;
-  params_.window_left = options.window_left;
-  params_.rope_interleave = options.rope_interleave;
-}
-
 void GpuAttention::plan_workspace(const Target& target) {
   std::size_t rows = 0;
-  for (Part* part : {&decode_, &other_}) {
+  for (Part* part : {&decode_, &sm90_, &other_}) {
     part->partials = rows;
     rows += static_cast<std::size_t>(part->extents.slots) * static_cast<std::size_t>(part->partial_rows);
   }
@@ -303,25 +374,42 @@ void GpuAttention::plan_workspace(const Target& target) {
 }
 
 kernel::AttentionParams GpuAttention::params_of(const Part& part) const {
-  const char* device = upload_.device_data();
+  char* device = upload_.device_data();
   kernel::AttentionParams params = params_;
+  params.partial_rows = part.partial_rows;
+  params.partial_out += part.partials * static_cast<std::size_t>(params.head_dim_vo);
+  params.partial_lse += part.partials;
+  if (&part == &decode_) params.heads_together = decode_choice_.heads_together;
+  if (fixed_.planned_on_device) {
+    device_plan_.set(params);
+    return params;
+  }
   params.items = reinterpret_cast<const kernel::AttentionItem*>(device + part.items);
   params.merges = reinterpret_cast<const kernel::AttentionMerge*>(device + part.merges);
   if (fixed_.shape.fixed)
     params.counts = reinterpret_cast<const kernel::AttentionCounts*>(device + part.counts);
   if (!part.list.runs.empty()) {
     params.runs = reinterpret_cast<const kernel::AttentionRun*>(device + part.runs);
-    params.heads_together = decode_choice_.heads_together;
+    params.arrivals = reinterpret_cast<std::uint32_t*>(device + part.arrivals);
   }
-  params.partial_rows = part.partial_rows;
-  params.partial_out += part.partials * static_cast<std::size_t>(params.head_dim_vo);
-  params.partial_lse += part.partials;
   return params;
+}
+
+// The copies of plans and the partial results of runs have one place on the device: where another stream than
+// the last one comes, it waits for that one.
+void GpuAttention::follow_on(Stream stream) {
+  const std::optional<Stream> former = std::exchange(stream_, stream);
+  if (!former || former->handle == stream.handle || cuda::rehearsal() != nullptr) return;
+  // A stream that is being captured does what it does at the graph's launches, which the caller orders.
+  if (cuda::is_capturing(gpu_.device, *former)) return;
+  if (handed_over_ == nullptr) handed_over_ = std::make_unique<cuda::Event>(gpu_.device);
+  handed_over_->record(*former);
+  handed_over_->hold(stream);
 }
 
 // The extents that later plans must keep to.
 void GpuAttention::note_capture(const AttentionTensors& tensors) {
-  const std::int64_t rows = tensors.q->shape[0], kv = tensors.k->shape[0];
+  const std::int64_t rows = tensors.q->shape[0], kv = tensors.num_kv;
   captured_rows_ = captured_ ? std::min(captured_rows_, rows) : rows;
   captured_kv_ = captured_ ? std::min(captured_kv_, kv) : kv;
   captured_ = true;
@@ -330,42 +418,45 @@ void GpuAttention::note_capture(const AttentionTensors& tensors) {
 void GpuAttention::run(const AttentionTensors& tensors, const Launch& launch) {
   if (cuda::rehearsal() == nullptr && cuda::is_capturing(gpu_.device, launch.stream))
     note_capture(tensors);
-  else if (launch.stream.handle != stream_.handle)
-    fail(ErrorKind::kInvalidArgument,
-         "{}: run: expected the stream that plan was given, on which its copy to the device goes before",
-         op_name_);
+  else
+    follow_on(launch.stream);
   set_tensors(tensors);
-  const kernel::AttentionParams decode = params_of(decode_), other = params_of(other_);
-  if (decode_.extents.items > 0) op::launch_attention(fixed_.shape, decode_choice_, decode, gpu_, launch);
-  if (other_.extents.items > 0) op::launch_attention(fixed_.shape, other, other_.extents.items, gpu_, launch);
-  op::launch_attention_merge(decode, decode_.extents.merges, 1, gpu_, launch);
-  op::launch_attention_merge(other, other_.extents.merges, fixed_.shape.num_kv_heads, gpu_, launch);
+  if (variant_ != nullptr) return run_variant(tensors, launch);
+  const op::AttentionCudaShape& shape = fixed_.shape;
+  const kernel::AttentionParams decode = params_of(decode_), sm90 = params_of(sm90_),
+                                other = params_of(other_);
+  if (decode_.extents.items > 0)
+    op::launch_attention(shape, decode_choice_, decode, decode_.extents.merges, gpu_, launch);
+  if (sm90_.extents.items > 0) run_sm90(sm90, launch);
+  if (other_.extents.items > 0) op::launch_attention(shape, other, other_.extents.items, gpu_, launch);
+  op::launch_attention_merge(sm90, sm90_.extents.merges, shape.num_kv_heads, gpu_, launch);
+  op::launch_attention_merge(other, other_.extents.merges, shape.num_kv_heads, gpu_, launch);
+}
+
+Backend GpuAttention::backend_for(const AttentionTensors& tensors) {
+  set_tensors(tensors);
+  return sm90_.wanted && op::expresses_sm90(fixed_.shape, params_, extents_) ? Backend::kCudaSm90
+                                                                             : Backend::kCudaSm80;
+}
+
+// The generic kernel takes the same list, for tensors that copies of boxes cannot express.
+void GpuAttention::run_sm90(const kernel::AttentionParams& params, const Launch& launch) {
+  const op::AttentionCudaShape& shape = fixed_.shape;
+  if (!op::expresses_sm90(shape, params, extents_))
+    return op::launch_attention(shape, params, sm90_.extents.items, gpu_, launch);
+  auto* list = reinterpret_cast<kernel::Sm90List*>(upload_.device_data() + sm90_.sm90_list);
+  op::launch_sm90(shape, params, extents_, list, sm90_.extents.items, gpu_, launch);
+}
+
+void GpuAttention::run_variant(const AttentionTensors& tensors, const Launch& launch) {
+  kernel::VariantParams params{.attention = params_of(other_), .arguments = {}, .merges = 0};
+  read_variant_arguments(op_name_, *variant_, gpu_.device, *tensors.variant_arguments, params);
+  op::launch_variant(variant_->cuda, params, other_.extents.items, other_.extents.merges, gpu_, launch);
 }
 
 void GpuAttention::set_tensors(const AttentionTensors& tensors) {
-  kernel::AttentionParams& params = params_;
-  const auto bytes = [](const TensorView& view) { return static_cast<std::int64_t>(size_of(view.dtype)); };
-  const std::int64_t q_bytes = bytes(*tensors.q), kv_bytes = bytes(*tensors.k),
-                     out_bytes = bytes(*tensors.out);
-  params.q = tensors.q->as<const char>();
-  params.q_stride_token = tensors.q->strides[0] * q_bytes;
-  params.q_stride_head = tensors.q->strides[1] * q_bytes;
-  params.k = tensors.k->as<const char>();
-  params.k_stride_page = tensors.k_stride_page * kv_bytes;
-  params.k_stride_token = tensors.k_stride_token * kv_bytes;
-  params.k_stride_head = tensors.k_stride_head * kv_bytes;
-  params.v = tensors.v->as<const char>();
-  params.v_stride_page = tensors.v_stride_page * kv_bytes;
-  params.v_stride_token = tensors.v_stride_token * kv_bytes;
-  params.v_stride_head = tensors.v_stride_head * kv_bytes;
-  params.out = tensors.out->as<char>();
-  params.out_stride_token = tensors.out->strides[0] * out_bytes;
-  params.out_stride_head = tensors.out->strides[1] * out_bytes;
-  params.out_dtype = static_cast<std::int32_t>(tensors.out->dtype);
-  params.lse = tensors.lse->given() ? tensors.lse->as<float>() : nullptr;
-  params.lse_stride_token = tensors.lse->strides[0] * static_cast<std::int64_t>(sizeof(float));
-  params.lse_stride_head = tensors.lse->strides[1] * static_cast<std::int64_t>(sizeof(float));
-  params.sinks = tensors.sinks->given() ? tensors.sinks->as<const float>() : nullptr;
+  extents_ = {.q_rows = tensors.q->shape[0], .kv_rows = tensors.num_kv};
+  ops::set_tensors(tensors, scales_, params_);
 }
 
 }  // namespace strobe::ops

@@ -32,9 +32,9 @@ inline constexpr int kFloatDtypes[] = {static_cast<int>(Dtype::kF32), static_cas
 // consists of whole vectors and every address is a multiple of the access (16 bytes at most).
 class VectorWidth {
  public:
-  explicit VectorWidth(std::int64_t most) : elements_(most) {}
+  explicit VectorWidth(std::int64_t most) : most_(most), elements_(most) {}
   VectorWidth& extent(std::int64_t elements) {
-    while (elements_ > 1 && elements % elements_ != 0) elements_ /= 2;
+    while (elements_ > 1 && !is_multiple(elements, elements_)) elements_ /= 2;
     return *this;
   }
   VectorWidth& address(const void* data, Dtype dtype) {
@@ -50,16 +50,22 @@ class VectorWidth {
     return *this;
   }
   int elements() const { return static_cast<int>(elements_); }
+  // For kernels that have no widths between.
+  int all_or_one() const { return elements_ == most_ ? static_cast<int>(most_) : 1; }
 
  private:
   VectorWidth& bytes(std::int64_t distance, Dtype dtype) {
     const auto access = [&] {
       return std::min<std::int64_t>(16, elements_ * static_cast<std::int64_t>(size_of(dtype)));
     };
-    while (elements_ > 1 && distance % access() != 0) elements_ /= 2;
+    while (elements_ > 1 && !is_multiple(distance, access())) elements_ /= 2;
     return *this;
   }
-  std::int64_t elements_;
+  // Of a power of two, without a division: a launch asks this a dozen times.
+  static constexpr bool is_multiple(std::int64_t value, std::int64_t power) {
+    return (value & (power - 1)) == 0;
+  }
+  std::int64_t most_, elements_;
 };
 
 // Elements of the widest vector of that dtype.

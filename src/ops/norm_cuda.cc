@@ -18,10 +18,10 @@ constexpr int kForms[] = {static_cast<int>(NormForm::kRms), static_cast<int>(Nor
 constexpr int kOutputs[] = {static_cast<int>(Dtype::kF32), static_cast<int>(Dtype::kF16),
                             static_cast<int>(Dtype::kBf16), static_cast<int>(Dtype::kE4m3),
                             static_cast<int>(Dtype::kE5m2)};
-constexpr int kVectors[] = {1, 2, 4, 8};
+constexpr int kVectors[] = {1, 4, 8};
 constexpr int kItemCounts[] = {1, 2, 4};
 constexpr int kRowThreadCounts[] = {16, 32, 128, 192, 256, 384, 512, 768, 1024};
-constexpr int kLongRowThreads = 1024;
+constexpr int kAnyRowThreads[] = {32, 256, 1024};  // of rows that are read element by element
 
 std::string print_form(int value) {
   constexpr std::string_view kNames[] = {"kRms", "kAddRms", "kLayer"};
@@ -41,6 +41,12 @@ constexpr jit::Constant kConstants[] = {
 // Vectors that a thread holds of a row: more would not stay in registers beside their weights.
 constexpr int most_items(NormForm form) { return form == NormForm::kRms ? 4 : 2; }
 
+// Of rows that are read more than once: their vectors in a chunk, and their threads, where there are few rows
+// and where there are many.
+constexpr int long_items(NormForm form) { return form == NormForm::kAddRms ? 2 : 4; }
+constexpr int kFewLongRowThreads = 1024;
+constexpr int long_row_threads(NormForm form) { return kFewLongRowThreads / long_items(form); }
+
 NormForm form_of(jit::Values values) { return static_cast<NormForm>(values[kForm]); }
 
 NormChoice choice_of(jit::Values values) {
@@ -52,12 +58,18 @@ NormChoice choice_of(jit::Values values) {
 
 bool valid(jit::Values values, cuda::Architecture) {
   const NormChoice choice = choice_of(values);
-  const int vector_bytes = choice.vector * static_cast<int>(size_of(static_cast<Dtype>(values[kInput])));
+  const auto input = static_cast<Dtype>(values[kInput]);
   const bool quantises = values[kOutput] >= static_cast<int>(Dtype::kE4m3);
   if (!quantises && values[kOutput] != values[kInput]) return false;
-  const int most = most_items(form_of(values));
-  if (vector_bytes > 16 || choice.items > most) return false;
-  return !choice.long_rows || (choice.row_threads == kLongRowThreads && choice.items == most);
+  if (choice.vector != 1 && choice.vector != widest_vector(input)) return false;
+  const NormForm form = form_of(values);
+  if (choice.long_rows)
+    return choice.items == long_items(form) &&
+           (choice.row_threads == kFewLongRowThreads ||
+            (choice.vector > 1 && choice.row_threads == long_row_threads(form)));
+  if (choice.items > most_items(form)) return false;
+  return choice.vector > 1 ||
+         (choice.items == most_items(form) && std::ranges::count(kAnyRowThreads, choice.row_threads) == 1);
 }
 
 jit::LaunchFacts launch_facts(jit::Values values, cuda::Architecture) {
@@ -72,40 +84,49 @@ constexpr jit::KernelSource kNorm = {.name = "norm",
                                      .launch_facts = launch_facts};
 
 // The fewest threads that hold a row of so many vectors; 0 when none do.
-int threads_for(std::int64_t vectors, int items) {
-  for (int threads : kRowThreadCounts)
+template <std::size_t kCount>
+int threads_for(const int (&thread_counts)[kCount], std::int64_t vectors, int items) {
+  for (int threads : thread_counts)
     if (static_cast<std::int64_t>(threads) * items >= vectors) return threads;
   return 0;
 }
 
+// Vectors that a thread has of a row that stays in registers; 0 when it cannot. Few rows: as few as possible,
+// since the time is that of one load after the other. Many: as the kernel's note says; but where the result
+// is half as long, more loads, or more threads, are under way at a time.
+int items_for(const NormShape& shape, std::int64_t vectors, bool few_rows) {
+  const bool narrows = shape.out_bytes == 1, adds = shape.form == NormForm::kAddRms;
+  const int preferred_threads = few_rows || (adds && narrows) ? kFewLongRowThreads : 512;
+  const int most = most_items(shape.form);
+  const auto threads = [&](int items) { return threads_for(kRowThreadCounts, vectors, items); };
+  if (threads(most) == 0) return 0;
+  int items = few_rows || adds ? 1 : narrows ? most : 2;
+  while (items < most && (threads(items) == 0 || threads(items) > preferred_threads)) items *= 2;
+  while (items > 1 && threads(items / 2) == kRowThreadCounts[0]) items /= 2;
+  return items;
+}
+
 }  // namespace
 
-// Few rows: a thread has as few vectors as possible, since the time is that of one load after the other.
-// Many: two loads, which the kernel's note explains.
 NormChoice choose_norm(const NormShape& shape, int sm_count) {
-  constexpr int kPreferredThreads = 512;
+  constexpr std::int64_t kVectorsReadTwice = 1024;  // 16 KiB
   const std::int64_t vectors = ceil_div(shape.hidden, shape.vector);
-  const int most = most_items(shape.form);
-  NormChoice choice{.vector = shape.vector};
-  if (threads_for(vectors, most) == 0) {
-    choice.items = most;
-    choice.row_threads = kLongRowThreads;
-    choice.long_rows = true;
-    choice.blocks = shape.rows;
-    return choice;
+  NormChoice choice{.vector = shape.vector, .few_rows = shape.rows <= 2 * sm_count};
+  if (shape.vector == 1) {
+    choice.items = most_items(shape.form);
+    choice.row_threads = threads_for(kAnyRowThreads, vectors, choice.items);
+  } else if (choice.few_rows || shape.out_bytes == 1 || vectors < kVectorsReadTwice) {
+    choice.items = items_for(shape, vectors, choice.few_rows);
+    choice.row_threads = choice.items > 0 ? threads_for(kRowThreadCounts, vectors, choice.items) : 0;
+  } else {
+    choice.row_threads = 0;
   }
-  choice.few_rows = shape.rows <= 2 * sm_count;
-  choice.items = 2;
-  if (choice.few_rows || shape.form == NormForm::kAddRms)
-    choice.items = 1;
-  else if (shape.form == NormForm::kRms && shape.out_bytes == 1)
-    choice.items = 4;
-  while (choice.items < most &&
-         (threads_for(vectors, choice.items) == 0 ||
-          (!choice.few_rows && threads_for(vectors, choice.items) > kPreferredThreads)))
-    choice.items *= 2;
-  while (choice.items > 1 && threads_for(vectors, choice.items / 2) == kRowThreadCounts[0]) choice.items /= 2;
-  choice.row_threads = threads_for(vectors, choice.items);
+  if (choice.row_threads == 0) {
+    choice.long_rows = true;
+    choice.items = long_items(shape.form);
+    choice.row_threads =
+        choice.few_rows || shape.vector == 1 ? kFewLongRowThreads : long_row_threads(shape.form);
+  }
   choice.blocks = ceil_div(shape.rows, choice.block_rows());
   return choice;
 }
@@ -134,7 +155,7 @@ void run_norm_cuda(std::string_view op_name, NormForm form, const NormCudaOperan
         const NormChoice choice = choose_norm({.form = form,
                                                .rows = plane.rows,
                                                .hidden = hidden,
-                                               .vector = width.elements(),
+                                               .vector = width.all_or_one(),
                                                .out_bytes = static_cast<int>(size_of(out.dtype))},
                                               gpu.sm_count);
         const kernel::NormParams params{.input = plane.operands[0],

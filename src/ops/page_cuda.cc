@@ -17,12 +17,11 @@ constexpr int kInputs[] = {static_cast<int>(Dtype::kU8), static_cast<int>(Dtype:
 constexpr int kOutputs[] = {static_cast<int>(Dtype::kU8), static_cast<int>(Dtype::kE4m3),
                             static_cast<int>(Dtype::kE5m2)};
 constexpr int kVectors[] = {1, 2, 4, 8, 16};
-constexpr int kItemCounts[] = {1, 2};
 constexpr jit::Constant kConstants[] = {
     {"kInput", kDtypeType, kInputs, print_dtype},
     {"kOutput", kDtypeType, kOutputs, print_dtype},
     {"kVector", "int", kVectors},
-    {"kItems", "int", kItemCounts},
+    {"kPair", "bool", kBools, print_bool},
 };
 
 bool valid(jit::Values values, cuda::Architecture) {
@@ -89,7 +88,7 @@ std::int64_t vectors_of(const AppendCudaRows& rows, int vector) {
   return extents.heads * extents.dim * (converts(rows) ? 1 : bytes_of(rows.tokens.dtype)) / vector;
 }
 
-kernel::AppendRows rows_of(const AppendCudaRows& rows, int vector, int token_threads) {
+kernel::AppendRows rows_of(const AppendCudaRows& rows, int vector, std::int64_t token_threads) {
   const Extents extents = extents_of(rows);
   const std::int64_t in_bytes = bytes_of(rows.tokens.dtype), out_bytes = bytes_of(rows.cache.dtype);
   const std::int64_t unit = converts(rows) ? 1 : in_bytes;
@@ -110,10 +109,17 @@ const std::int32_t* indices(const TensorView& view) { return view.as<const std::
 
 }  // namespace
 
-AppendChoice choose_append(std::int64_t tokens, std::int64_t token_vectors, int items) {
+AppendChoice choose_append(std::int64_t tokens, const std::array<std::int64_t, 2>& token_vectors,
+                           int sm_count) {
+  constexpr int kThreadsThatFillAnSm = 2048;
+  const auto [first, second] = token_vectors;
+  const auto blocks_of = [&](std::int64_t vectors) { return ceil_div(tokens * vectors, kThreads); };
   AppendChoice choice;
-  choice.token_threads = static_cast<int>(std::max<std::int64_t>(1, ceil_div(token_vectors, items)));
-  choice.blocks = token_vectors == 0 ? 0 : ceil_div(tokens * choice.token_threads, kThreads);
+  choice.pair = tokens * (first + second) >= 2LL * sm_count * kThreadsThatFillAnSm;
+  choice.token_threads = {first, second};
+  if (choice.pair) choice.token_threads.fill(std::max(first, second));
+  choice.first_blocks = blocks_of(choice.token_threads[0]);
+  choice.blocks = choice.first_blocks + (choice.pair ? 0 : blocks_of(choice.token_threads[1]));
   return choice;
 }
 
@@ -128,19 +134,15 @@ void run_append_cuda(const AppendCudaRows& a, const AppendCudaRows& b, const ops
   narrow(width, a);
   narrow(width, b);
   const int vector = width.elements();
-  const std::int64_t vectors[] = {vectors_of(a, vector), vectors_of(b, vector)};
+  const std::array vectors = {vectors_of(a, vector), vectors_of(b, vector)};
   const std::int64_t most_vectors = std::max(vectors[0], vectors[1]);
   if (most_vectors == 0) return;
   if (most_vectors > kMaxRows / 2 / tokens)
     fail(ErrorKind::kUnsupported, "append: {} tokens of {} elements on a GPU, that is too many", tokens,
          most_vectors * vector);
-  // Few tokens: as many threads as there are vectors. Many: two loads of each thread under way.
-  constexpr int kThreadsThatFillAnSm = 2048;
-  const int items = tokens * (vectors[0] + vectors[1]) < 2LL * gpu.sm_count * kThreadsThatFillAnSm ? 1 : 2;
-  const AppendChoice choice[] = {choose_append(tokens, vectors[0], items),
-                                 choose_append(tokens, vectors[1], items)};
+  const AppendChoice choice = choose_append(tokens, vectors, gpu.sm_count);
   const kernel::AppendParams params{
-      .rows = {rows_of(a, vector, choice[0].token_threads), rows_of(b, vector, choice[1].token_threads)},
+      .rows = {rows_of(a, vector, choice.token_threads[0]), rows_of(b, vector, choice.token_threads[1])},
       .batch_indices = indices(places.batch_indices),
       .positions = indices(places.positions),
       .kv_indices = indices(places.kv_indices),
@@ -150,9 +152,9 @@ void run_append_cuda(const AppendCudaRows& a, const AppendCudaRows& b, const ops
       .num_pages = static_cast<std::int32_t>(std::min(axes[ops::kNumPages], kMaxRows)),
       .num_kv_indices = static_cast<std::int32_t>(std::min(axes[ops::kNumKvIndices], kMaxRows)),
       .page_size = divisor(axes[ops::kPageSize]),
-      .first_blocks = static_cast<std::uint32_t>(choice[0].blocks)};
-  launch_kernel(kAppend, {static_cast<int>(input), static_cast<int>(output), vector, items}, gpu,
-                choice[0].blocks + choice[1].blocks, params, launch);
+      .first_blocks = static_cast<std::uint32_t>(choice.first_blocks)};
+  launch_kernel(kAppend, {static_cast<int>(input), static_cast<int>(output), vector, choice.pair}, gpu,
+                choice.blocks, params, launch);
 }
 
 void run_positions_cuda(const BatchIndicesPositionsArgs& args, const Launch& launch) {

@@ -1,6 +1,9 @@
 // Appending to paged caches, and their index arrays, on NVIDIA GPUs.
 #pragma once
 
+#include <array>
+#include <cstdint>
+
 #include "ops/page_places.h"
 #include "strobe/page.h"
 
@@ -21,9 +24,11 @@ void run_seq_lens_cuda(const SeqLensArgs& args, const Launch& launch);
 
 // How the vectors of tokens' rows are shared out.
 struct AppendChoice {
-  int token_threads = 1;
-  std::int64_t blocks = 0;
+  bool pair = false;  // whether a thread does both rows of a token
+  std::array<std::int64_t, 2> token_threads{};
+  std::int64_t first_blocks = 0, blocks = 0;  // of the first rows; of all
 };
-AppendChoice choose_append(std::int64_t tokens, std::int64_t token_vectors, int items);
+AppendChoice choose_append(std::int64_t tokens, const std::array<std::int64_t, 2>& token_vectors,
+                           int sm_count);
 
 }  // namespace strobe::op

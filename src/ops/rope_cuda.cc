@@ -20,8 +20,8 @@ constexpr int kThreads = 256;  // of the kernel
 constexpr int kPositionForms[] = {static_cast<int>(RopePositions::kOffsets),
                                   static_cast<int>(RopePositions::kInt32),
                                   static_cast<int>(RopePositions::kInt64)};
-constexpr int kVectors[] = {1, 2, 4, 8};
-constexpr int kItemCounts[] = {1, 2, 4};
+constexpr int kVectors[] = {1, 4, 8};
+constexpr int kItemCounts[] = {1, 2};
 // Pairs that the parameters have room for: heads of up to 128 elements, and kMaxRotaryDim.
 constexpr int kFewPairs = 64, kManyPairs = kMaxRotaryDim / 2;
 constexpr int kPairCounts[] = {kFewPairs, kManyPairs};
@@ -43,7 +43,8 @@ constexpr jit::Constant kConstants[] = {
 
 bool valid(jit::Values values, cuda::Architecture) {
   if (values[kTable] && values[kPositions] == static_cast<int>(RopePositions::kOffsets)) return false;
-  return values[kVector] <= widest_vector(static_cast<Dtype>(values[kType]));
+  if (values[kVector] == 1) return values[kItems] == 1;
+  return values[kVector] == widest_vector(static_cast<Dtype>(values[kType]));
 }
 
 constexpr jit::KernelSource kRope = {
@@ -110,7 +111,7 @@ void launch_rope(const RopeCudaArgs& args, const RopeChoice& choice, const Gpu& 
 
 }  // namespace
 
-// Few tokens: a thread has one head, since the time is that of one load. Many: four, which hide the latency
+// Few tokens: a thread has one head, since the time is that of one load. Many: two, which hide the latency
 // of each other. A block has as many tokens as it has threads for.
 RopeChoice choose_rope(const RopeShape& shape, int sm_count) {
   constexpr int kThreadsThatFillAnSm = 1024;
@@ -118,11 +119,10 @@ RopeChoice choose_rope(const RopeShape& shape, int sm_count) {
   RopeChoice choice{.vector = shape.vector};
   choice.rotary_columns = shape.rotary_dim / 2 / shape.vector;
   choice.columns = choice.rotary_columns + static_cast<int>(ceil_div(rest, 2 * shape.vector));
-  for (int items : {4, 2, 1}) {
-    choice.items = items;
-    if (shape.tokens * shape.heads * choice.columns >= std::int64_t{sm_count} * kThreadsThatFillAnSm * items)
-      break;
-  }
+  constexpr int kMany = 2;
+  const std::int64_t vectors = shape.tokens * shape.heads * choice.columns;
+  const bool are_many = vectors >= std::int64_t{sm_count} * kThreadsThatFillAnSm * kMany;
+  choice.items = shape.vector > 1 && are_many ? kMany : 1;
   choice.head_groups = static_cast<int>(ceil_div(shape.heads, choice.items));
   const int slots = choice.columns * choice.head_groups;
   choice.block_tokens = std::max(1, kThreads / std::max(1, slots));
@@ -142,7 +142,7 @@ void run_rope_cuda(const RopeCudaArgs& args, const Launch& launch) {
                    .heads = heads,
                    .head_dim = static_cast<int>(head_dim),
                    .rotary_dim = args.rotary_dim,
-                   .vector = width.elements(),
+                   .vector = width.all_or_one(),
                    .copy_rest = args.q.data != args.q_out.data || args.k.data != args.k_out.data},
                   gpu.sm_count);
   if (choice.columns == 0) return;  // nothing turns, and all is in place

@@ -15,7 +15,7 @@ using kernel::TokenTask;
 // The constants of kernels/sampling/sampling.cuh, in the order of its source.
 enum { kInput, kSource, kTask, kVector, kCluster };
 
-constexpr int kThreads = kernel::kSamplingThreads, kWarps = kThreads / 32;
+constexpr int kThreads = kernel::kSamplingThreads;
 constexpr int kSources[] = {static_cast<int>(TokenSource::kProbs), static_cast<int>(TokenSource::kLogits)};
 constexpr int kTasks[] = {static_cast<int>(TokenTask::kSample), static_cast<int>(TokenTask::kRenorm),
                           static_cast<int>(TokenTask::kMask)};
@@ -24,8 +24,8 @@ constexpr int kClusters[] = {1, 2, 4, 8};
 constexpr std::int64_t kLeastBlockColumns = 2048;  // with fewer the others' help costs more than it brings
 constexpr int kSmBlocks = 2;                       // of one-block rows, that the kernel is compiled for
 constexpr unsigned kMostListed = 16384;
-constexpr int kTokenBytes = 8;                 // of a token in a list
-constexpr int kLeastShared = 64 * cuda::kKiB;  // an SM of 100 KiB holds one block
+constexpr int kTokenBytes = 8;      // of a token in a list
+constexpr int kLeastListed = 8192;  // rather than two blocks to an SM
 
 std::string print_source(int value) {
   constexpr std::string_view kNames[] = {"kProbs", "kLogits"};
@@ -97,10 +97,6 @@ kernel::SamplingParams params_of(const SamplingCall& call, const SamplingChoice&
   return params;
 }
 
-}  // namespace
-
-namespace {
-
 // A row over `cluster` blocks.
 SamplingChoice cut(const SamplingShape& shape, int cluster, const cuda::ArchitectureFacts& facts) {
   SamplingChoice choice{.vector = shape.vector == widest_vector(shape.dtype) ? shape.vector : 1,
@@ -113,9 +109,10 @@ SamplingChoice cut(const SamplingShape& shape, int cluster, const cuda::Architec
     choice.segment_batches *= 2;
   choice.segment_columns = choice.segment_batches * batch_columns;
   choice.segments = static_cast<int>(ceil_div(shape.vocab_size, choice.segment_columns));
-  const int sm_room = facts.shared_bytes_per_sm / (cluster == 1 ? kSmBlocks : 1) - cuda::kKiB;
-  const int room =
-      std::max(std::min(facts.shared_bytes_per_block, sm_room), kLeastShared) - kernel::kSamplingSharedBytes;
+  const int sm_room =
+      facts.shared_bytes_per_sm / (cluster == 1 ? kSmBlocks : 1) - cuda::kKiB - kernel::kSamplingSharedBytes;
+  const int room = std::min(facts.shared_bytes_per_block - kernel::kSamplingSharedBytes,
+                            std::max(sm_room, kLeastListed * kTokenBytes));
   choice.list_capacity =
       static_cast<int>(std::min(kMostListed, std::bit_floor(static_cast<unsigned>(room / kTokenBytes))));
   choice.shared_bytes = kernel::kSamplingSharedBytes + choice.list_capacity * kTokenBytes;

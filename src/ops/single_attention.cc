@@ -102,7 +102,8 @@ void run_planned(const Operator& op, const Args& args, const TensorView& q, cons
                                  .k_stride_head = args.k.strides[head],
                                  .v_stride_page = 0,
                                  .v_stride_token = args.v.strides[token],
-                                 .v_stride_head = args.v.strides[head]};
+                                 .v_stride_head = args.v.strides[head],
+                                 .num_kv = kv_len};
   if (q.device.type == DeviceType::kCpu) {
     thread_local CpuAttention attention;
     attention.plan(shape, args.options);
@@ -110,9 +111,13 @@ void run_planned(const Operator& op, const Args& args, const TensorView& q, cons
     return;
   }
   GpuAttention& attention = attention_on(q.device, launch.stream);
-  attention.plan(
-      shape, args.options,
-      {.op_name = op.name, .device = q.device, .stream = launch.stream, .capacity = {}, .workspace = {}});
+  attention.plan(shape, args.options,
+                 {.op_name = op.name,
+                  .device = q.device,
+                  .stream = launch.stream,
+                  .capacity = {},
+                  .workspace = {},
+                  .backend = launch.backend});
   attention.run(tensors, launch);
 }
 
@@ -203,7 +208,8 @@ const Operator& single_prefill_operator() {
         })
         .cost([](const Args& args, const Axes& axes) { return cost(args, axes, axes[kQoLen]); })
         .backend(Backend::kCpu, kRun)
-        .backend(Backend::kCudaSm80, kRun);
+        .backend(Backend::kCudaSm80, kRun)
+        .backend(Backend::kCudaSm90, kRun);
     for (op::Routine& routine : single_prefill_routines()) declare.routine(std::move(routine));
     return declare.build();
   }();
@@ -227,7 +233,8 @@ const Operator& single_decode_operator() {
         })
         .cost([](const Args& args, const Axes& axes) { return cost(args, axes, 1); })
         .backend(Backend::kCpu, kRun)
-        .backend(Backend::kCudaSm80, kRun);
+        .backend(Backend::kCudaSm80, kRun)
+        .backend(Backend::kCudaSm90, kRun);
     for (op::Routine& routine : single_decode_routines()) declare.routine(std::move(routine));
     return declare.build();
   }();

@@ -1,15 +1,10 @@
 // A request of an attention batch, as planners for a GPU take it.
 #pragma once
 
-#include <cstdint>
+#include "attention/attention_request.h"
 
 namespace strobe::plan {
 
-struct AttentionRequest {
-  std::int32_t request;        // its number in the batch
-  std::int32_t q_row, qo_len;  // its rows of q and out; query token i is at position kv_len - qo_len + i
-  std::int32_t kv_base;        // paged: where its pages begin in kv_indices; else its first KV row
-  std::int32_t kv_len;
-};
+using kernel::AttentionRequest;
 
 }  // namespace strobe::plan

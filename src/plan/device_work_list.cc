@@ -31,7 +31,7 @@ void DeviceListMaker::make(std::span<const AttentionRequest> requests, const Wor
                           .request = request.request,
                           .q_begin = item.q_begin,
                           .kv_len = request.kv_len,
-                          .unused = 0});
+                          .merge = -1});
   }
   for (const MergeGroup& group : work_.merges) {
     const WorkItem& first = work_.parts[static_cast<std::size_t>(group.first_part)];
@@ -42,8 +42,12 @@ void DeviceListMaker::make(std::span<const AttentionRequest> requests, const Wor
                            .first_slot = first.slot * heads,
                            .slot_stride = heads,
                            .parts = group.part_count,
-                           .unused = {}});
+                           .item = 0,
+                           .unused = 0});
   }
+  for (std::size_t i = 0; i < work_.items.size(); ++i)
+    if (const std::int32_t group = work_.items[i].group; group >= 0)
+      list.merges[static_cast<std::size_t>(group)].item = static_cast<std::int32_t>(i);
 }
 
 ListCapacity list_capacity(const BatchCapacity& batch, const WorkListOptions& options) {

@@ -264,6 +264,9 @@ void attention(const ops::BatchAttentionArgs& args, op::Expected& expected) {
   batch.alibi_slopes = args.plan.alibi_slopes;
   batch.sinks = args.run.sinks;
   batch.options = args.plan.options;
+  batch.options.q_scale *= args.run.q_scale;
+  batch.options.k_scale *= args.run.k_scale;
+  batch.options.v_scale *= args.run.v_scale;
   batch.num_qo_heads = args.plan.num_qo_heads;
   batch.num_kv_heads = args.plan.num_kv_heads;
   batch.head_dim_qk = args.plan.head_dim_qk;

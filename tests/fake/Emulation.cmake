@@ -34,7 +34,8 @@ set(STROBE_EMULATION_CACHE ${STROBE_EMULATION_OUTPUT}/cache-${digest})
 
 add_library(emulated_nvrtc SHARED fake/compiler/nvrtc.cc fake/compiler/front_end.cc fake/compiler/host_compiler.cc)
 add_library(emulated_cuda SHARED fake/driver/code.cc fake/driver/device.cc fake/driver/error.cc fake/driver/fiber.cc
-                                 fake/driver/grid.cc fake/driver/memory.cc fake/driver/stream.cc)
+                                 fake/driver/grid.cc fake/driver/grid_barriers.cc fake/driver/grid_boxes.cc fake/driver/grid_products.cc
+                                 fake/driver/memory.cc fake/driver/stream.cc)
 target_link_libraries(emulated_cuda PRIVATE strobe_static ${CMAKE_DL_LIBS})
 set_target_properties(emulated_nvrtc PROPERTIES OUTPUT_NAME nvrtc SOVERSION 13)
 set_target_properties(emulated_cuda PROPERTIES OUTPUT_NAME cuda SOVERSION 1)

@@ -280,6 +280,7 @@ EXPORT Result cuEventRecord(EventHandle event, StreamHandle) {
   ++event->recorded;
   return kSuccess;
 }
+EXPORT Result cuStreamWaitEvent(StreamHandle, EventHandle, unsigned) { return kSuccess; }
 EXPORT Result cuEventQuery(EventHandle event) { return event->recorded > 0 ? kSuccess : kErrorNotReady; }
 EXPORT Result cuEventSynchronize(EventHandle) { return kSuccess; }
 EXPORT Result cuEventElapsedTime(float* milliseconds, EventHandle, EventHandle) {

@@ -5,6 +5,7 @@ import pytest
 import reference as ref
 
 import strobe
+from strobe import _attention
 
 rng = np.random.default_rng(5)
 HEADS, KV_HEADS, DIM, PAGE = 6, 2, 64, 4
@@ -154,9 +155,70 @@ def test_batch_decode_of_a_quantised_cache():
     batch.indices[:] = 0  # the plan has a copy, also for the second plan that other scales need
     got = wrapper.run(batch.q, batch.cache, q_scale=2.0, k_scale=0.5, v_scale=3.0)
     batch.indices[:] = indices
-    close(got, 3 * batch.want()[0], ref.BF16)
+    close(got.astype(np.float32) / 3, batch.want()[0], ref.BF16)
     close(wrapper.run(batch.q, batch.cache), batch.want()[0], ref.BF16)
     close(wrapper.run(batch.q, batch.cache, k_scale=0.1), batch.want(sm_scale=0.1 / np.sqrt(DIM))[0], ref.BF16)
+
+
+def count_plans(monkeypatch):
+    """A list that grows with every native plan."""
+    plans, call = [], _attention.Planned._call
+    monkeypatch.setattr(_attention.Planned, "_call", lambda self, given: plans.append(1) or call(self, given))
+    return plans
+
+
+def test_scales_of_a_run_cost_no_plan(monkeypatch):
+    batch = Batch(np.float32, [9, 5], [2, 3])
+    plans = count_plans(monkeypatch)
+    wrapper = strobe.BatchPrefillWithPagedKVCacheWrapper(None)
+    arguments = (batch.qo_indptr, batch.indptr, batch.indices, batch.last, HEADS, KV_HEADS, DIM, PAGE)
+    wrapper.plan(*arguments, q_data_type="float32", sm_scale=0.25)
+    for scales in ({}, {"q_scale": 2.0}, {"k_scale": np.float32(0.5), "v_scale": np.float32([3])}, {}):
+        want = batch.want(sm_scale=0.25 * float(scales.get("q_scale", 1) * scales.get("k_scale", 1)))[0]
+        close(wrapper.run(batch.q, batch.cache, **scales) / scales.get("v_scale", 1), want, np.float32)
+    sinks = strobe.BatchAttentionWithAttentionSinkWrapper(None)
+    sinks.plan(*arguments, q_data_type="float32")
+    zero = np.zeros(HEADS, np.float32)
+    close(sinks.run(batch.q, batch.cache, zero, 0.5), batch.want(sm_scale=0.5, sinks=zero)[0], np.float32)
+    assert len(plans) == 2
+
+
+def test_a_window_of_a_run_is_that_run_s(monkeypatch):
+    batch = Batch(np.float32, [9, 30], [1, 1])
+    plans = count_plans(monkeypatch)
+    wrapper = strobe.BatchDecodeWithPagedKVCacheWrapper(None)
+    wrapper.plan(batch.indptr, batch.indices, batch.last, HEADS, KV_HEADS, DIM, PAGE, q_data_type="float32", window_left=7)
+    indices = batch.indices.copy()
+    batch.indices[:] = 0  # the plan has a copy
+    runs = [wrapper.run(batch.q, batch.cache, window_left=w) for w in (None, 7, 3, 3, None)]
+    batch.indices[:] = indices
+    for got, window in zip(runs, (7, 7, 3, 3, 7)):
+        close(got, batch.want(window_left=window)[0], np.float32)
+    assert len(plans) == 3
+
+
+def test_results_go_where_they_are_wanted():
+    q, k, v = normal(np.float32, 5, HEADS, DIM), normal(np.float32, 9, KV_HEADS, DIM), normal(np.float32, 9, KV_HEADS, DIM)
+    out, lse = np.full_like(q, np.nan), np.full((5, HEADS), np.nan, np.float32)
+    got = strobe.single_prefill_with_kv_cache(q, k, v, return_lse=True, out=out, lse=lse)
+    assert got[0] is out and got[1] is lse
+    want = ref.attention(q, k, v)
+    close(out, want[0], np.float32)
+    close(lse, want[1], np.float32)
+    assert strobe.single_decode_with_kv_cache(q[0], k, v, out=out[1], lse=lse[1], return_lse=True)[0] is not None
+    close(out[1], want[0][0], np.float32)
+    close(lse[1], want[1][0], np.float32)
+    merged, s = np.full_like(q, np.nan), np.full_like(lse, np.nan)
+    assert strobe.merge_state(q, lse, q, lse, out=merged, lse=s)[0] is merged
+    close(merged, q, np.float32)
+    assert strobe.merge_states(q[:, None], lse[:, None], out=merged, lse=s)[1] is s
+    np.testing.assert_array_equal(s, lse)
+    bits, lengths = np.empty(1, np.uint8), np.empty(1, np.int32)
+    assert strobe.packbits(np.bool_([1, 0, 1]), "little", out=bits) is bits and bits[0] == 5
+    assert strobe.get_seq_lens(np.int32([0, 2]), np.int32([3]), 4, out=lengths) is lengths and lengths[0] == 7
+    gamma, normed = np.ones(DIM, np.float32), np.empty_like(q)
+    assert strobe.layernorm(q, gamma, gamma, out=normed) is normed
+    np.testing.assert_array_equal(normed, strobe.layernorm(q, gamma, gamma))
 
 
 def test_batch_decode_of_several_tokens_a_request():
@@ -235,6 +297,39 @@ def test_batch_prefill_with_custom_masks():
         close(ragged.run(batch.q, k, v), want, np.float32)
 
 
+def test_multi_item_scoring():
+    prefixes, items = [4, 6], [[0, 1, 2, 0, 1, 2, 3, 0], [0, 1, 0, 1]]
+    batch = Batch(np.float32, [12, 10], [12, 4])
+    masks = []
+    for kv_len, qo_len, prefix, positions in zip((12, 10), (12, 4), prefixes, items):
+        item = [-1] * prefix + np.cumsum([t == 0 for t in positions]).tolist()
+        delimiter = [False] * prefix + [t == 0 for t in positions]
+        sees = [
+            [j <= p and (j < prefix or (item[j] == item[p] and not delimiter[j] and not delimiter[p])) for j in range(kv_len)]
+            for p in range(kv_len - qo_len, kv_len)
+        ]
+        masks.append(np.bool_(sees))
+    want, lse = batch.want(masks=masks)
+    stride = max(map(len, items))
+    scoring = dict(
+        prefix_len_ptr=np.uint32(prefixes), token_pos_in_items_len=stride,
+        token_pos_in_items_ptr=np.uint16([p + [0] * (stride - len(p)) for p in items]), q_data_type="float32",
+    )  # fmt: skip
+    wrapper = strobe.BatchPrefillWithPagedKVCacheWrapper(None)
+    arguments = (batch.qo_indptr, batch.indptr, batch.indices, batch.last, HEADS, KV_HEADS, DIM, PAGE)
+    wrapper.plan(*arguments, **scoring)
+    got, got_lse = wrapper.run(batch.q, batch.cache, return_lse=True)
+    close(got, want, np.float32)
+    close(got_lse, lse, np.float32)
+    ragged = strobe.BatchPrefillWithRaggedKVCacheWrapper(None)
+    ragged.plan(batch.qo_indptr, np.int32([0, 12, 22]), HEADS, KV_HEADS, DIM, **scoring)
+    close(ragged.run(batch.q, np.concatenate(batch.k), np.concatenate(batch.v)), want, np.float32)
+    with pytest.raises(ValueError, match="token_pos_in_items_ptr: expected a position for each of the 8 tokens .*, got 5"):
+        wrapper.plan(*arguments, **{**scoring, "token_pos_in_items_len": 5})
+    with pytest.raises(ValueError, match="expected both or neither"):
+        wrapper.plan(*arguments, prefix_len_ptr=np.uint32(prefixes))
+
+
 def test_sinks_and_output_dtype():
     batch = Batch(ref.BF16, [9, 20], [2, 5])
     sinks = normal(np.float32, HEADS)
@@ -262,7 +357,7 @@ def test_batch_prefill_ragged(options):
     got, got_lse = wrapper.run(batch.q, k, v, return_lse=True)
     close(got, want, np.float32)
     close(got_lse, lse, np.float32)
-    close(wrapper.forward_return_lse(batch.q, k, v, v_scale=2.0)[0], 2 * want, np.float32)
+    close(wrapper.forward_return_lse(batch.q, k, v, v_scale=2.0)[0] / 2, want, np.float32)
 
 
 def test_deterministic_plans_do_not_see_their_neighbours():
@@ -287,8 +382,6 @@ def test_what_is_refused():
         strobe.BatchDecodeWithPagedKVCacheWrapper(None, "HDN")
     with pytest.raises(strobe.Unsupported, match="backend: expected one of auto, fa2, fa3, .*, got 'trtllm-gen'"):
         strobe.BatchDecodeWithPagedKVCacheWrapper(None, backend="trtllm-gen")
-    with pytest.raises(strobe.Unsupported, match="jit_args: expected none"):
-        strobe.BatchDecodeWithPagedKVCacheWrapper(None, jit_args=["uri"])
     with pytest.raises(ValueError, match="pos_encoding_mode: expected one of NONE, ROPE_LLAMA, ALIBI, got 'ROPE'"):
         wrapper.plan(*arguments, pos_encoding_mode="ROPE")
     with pytest.raises(ValueError, match="dtype: expected one of .*, got float64"):
@@ -351,7 +444,9 @@ def test_cascade_is_attention_over_the_concatenation(causal):
         [batch.last[:1], batch.last[1:]], HEADS, KV_HEADS, DIM, PAGE,
     )  # fmt: skip
     wrapper.plan(*arguments, causal=causal, q_data_type="float32")
-    close(wrapper.run(batch.q, batch.cache), np.concatenate(whole), np.float32)
+    out = np.full_like(batch.q, np.nan)
+    assert wrapper.run(batch.q, batch.cache, out=out) is out
+    close(out, np.concatenate(whole), np.float32)
     with pytest.raises(strobe.Unsupported, match="window_left: expected none"):
         wrapper.plan(*arguments, window_left=3)
     with pytest.raises(ValueError, match="expected index arrays of 2 levels, got"):

@@ -24,6 +24,24 @@ print(MaskMode.CAUSAL.value, PosEncodingMode.ALIBI.value, TensorLayout.HND.value
 PRINTED = "[[0.85 1.13]] 0.6.18\n1 2 1\n"
 
 
+# What vLLM and SGLang import.
+ENGINES = """
+from flashinfer import (
+    BatchDecodeWithPagedKVCacheWrapper, BatchMLAPagedAttentionWrapper, BatchPrefillWithPagedKVCacheWrapper,
+    BatchPrefillWithRaggedKVCacheWrapper, MultiLevelCascadeAttentionWrapper, SegmentGEMMWrapper, bmm_fp8,
+)
+from flashinfer.autotuner import autotune
+from flashinfer.cascade import merge_state
+from flashinfer.comm import allreduce_fusion
+from flashinfer.concat_ops import concat_mla_k
+from flashinfer.decode import _get_range_buf, fast_decode_plan, get_seq_lens, trtllm_batch_decode_with_kv_cache
+from flashinfer.fused_moe import cutlass_fused_moe
+from flashinfer.gdn_prefill import chunk_gated_delta_rule
+from flashinfer.jit import env as jit_env
+from flashinfer.jit.utils import filename_safe_dtype_map_of_nobody
+"""
+
+
 def run(*command, **environment):
     return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
 
@@ -75,6 +93,25 @@ def test_what_strobe_has_is_not_a_stand_in():
     ]  # fmt: skip
     assert missing == []
     assert all(callable(getattr(strobe, name)) for name in ("rmsnorm", "BatchDecodeWithPagedKVCacheWrapper"))
+
+
+def test_engines_find_what_they_import():
+    *imports, wrong = ENGINES.strip().splitlines()
+    code = "import strobe.compat.flashinfer as c; c.install()\n" + "\n".join(imports) + """
+import flashinfer
+wrapper, norm = flashinfer.BatchPrefillWithPagedKVCacheWrapper, flashinfer.rmsnorm
+assert wrapper.has_backend_choices() and not norm.has_backend_choices() and not bmm_fp8.is_compute_capability_supported(90)
+assert wrapper.is_backend_supported("fa3", 90) and not wrapper.is_backend_supported("fa3", 80) and 90 in norm._supported_ccs
+assert flashinfer.activation.gen_act_and_mul_module().name == "act_and_mul_module"
+assert flashinfer.triton.cascade.merge_state is merge_state and jit_env.FLASHINFER_CUBIN_DIR.name == "strobe"
+with autotune(True):
+    print("inside")
+"""
+    result = run(sys.executable, "-c", code, STROBE_CACHE_DIR="/nowhere/strobe")
+    assert result.stdout == "inside\n", result.stderr
+    assert "ImportError: cannot import name 'filename_safe_dtype_map_of_nobody'" in run(
+        sys.executable, "-c", "import strobe.compat.flashinfer as c; c.install()\n" + wrong
+    ).stderr  # fmt: skip
 
 
 def test_install_comes_first(tmp_path):

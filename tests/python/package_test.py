@@ -96,6 +96,22 @@ def test_read_only_arrays_are_inputs_and_no_outputs():
             strobe.rmsnorm(x, w, out=x)
 
 
+def test_index_arrays_of_another_width_are_converted():
+    q = np.random.default_rng(1).standard_normal((3, 1, 8)).astype(np.float32)
+    want = strobe.apply_rope(q, q, np.int32([0, 3]), np.int32([5]))[0]
+    got = strobe.apply_rope(q, q, np.int64([0, 3]), np.uint8([5]))[0]
+    np.testing.assert_array_equal(got, want)
+    v = q.copy()
+    s = np.zeros((3, 1), np.float16)
+    np.testing.assert_allclose(strobe.merge_state(q, s, v, s.astype(np.float64))[0], q, rtol=1e-6)
+    with pytest.raises(ValueError, match="apply_rope: offsets: expected whole numbers of 32 bits, got larger ones"):
+        strobe.apply_rope(q, q, np.int64([0, 3]), np.int64([1 << 40]))
+    with pytest.raises(ValueError, match="apply_rope: indptr: expected dtype i32, got f32"):
+        strobe.apply_rope(q, q, np.float32([0, 3]), np.int32([5]))
+    with pytest.raises(ValueError, match="merge_state_in_place: s: expected dtype f32, got f16"):  # it is written
+        strobe.merge_state_in_place(q, s, v, s)
+
+
 def test_overlapping_output():
     memory = np.zeros(12, np.float32)
     with pytest.raises(ValueError, match="rmsnorm: out: expected memory apart from input or exactly its view"):
@@ -226,6 +242,43 @@ def test_jax():
         strobe.fused_add_rmsnorm(x, x, w)
     with pytest.raises(TypeError, match="rmsnorm: input: expected an array, got .*Tracer, which jax.jit traces"):
         jax.jit(lambda x: strobe.rmsnorm(x, w))(x)
+
+
+CUPY = """
+import types
+import numpy as np
+
+class ndarray:
+    __module__ = "cupy"
+    def __init__(self, array): self.array = array
+    shape, dtype, itemsize = (property(lambda self, name=name: getattr(self.array, name)) for name in ("shape", "dtype", "itemsize"))
+    def __dlpack__(self, **arguments): return self.array.__dlpack__()
+    def __dlpack_device__(self): return self.array.__dlpack_device__()
+    def get(self): return self.array
+
+def empty(shape, dtype): return ndarray(np.empty(shape, dtype))
+def array(values, dtype): return ndarray(np.array(values, dtype))
+cuda = types.SimpleNamespace(get_current_stream=lambda: types.SimpleNamespace(ptr=4096))
+"""
+
+
+def test_cupy(tmp_path):
+    # A stand-in, whose arrays are in host memory: what the package asks of cupy, and that its stream is given.
+    (tmp_path / "cupy.py").write_text(CUPY)
+    code = """
+import cupy, numpy as np, strobe
+from strobe import _native
+x, w = cupy.array([[3, 4]], "float32"), cupy.array([1, 2], "float32")
+y = strobe.rmsnorm(x, w)
+assert type(y) is cupy.ndarray, type(y)
+print(y.get().round(4), _native._prepare("rmsnorm", ("input", "weight"), frozenset(), (x, w))[2:])
+wrapper = strobe.BatchDecodeWithPagedKVCacheWrapper(None)
+wrapper.plan(*(cupy.array(a, "int32") for a in ([0, 1], [0], [3])), 2, 1, 8, 4, q_data_type="float32")
+cache = cupy.ndarray(np.ones((1, 2, 4, 1, 8), np.float32))
+out, lse = wrapper.run(cupy.array(np.zeros((1, 2, 8)), "float32"), cache, return_lse=True)
+print(type(out) is cupy.ndarray, out.get().mean(), lse.get().round(4))
+"""
+    assert run_python(code, tmp_path) == "[[0.8485 2.2627]] [4096]\nTrue 1.0 [[1.585 1.585]]"
 
 
 def test_any_dlpack_tensor():

@@ -6,16 +6,20 @@ import os
 import re
 import sys
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Callable
+from typing import Any, Optional
 
 import strobe
+from strobe import jit
 from strobe._errors import unsupported, unsupported_class
 
-from ._names import NAMES, VERSION
+from . import _engines
+from ._names import GENERATORS, NAMES, VERSION
 
 _BACKENDS = ("auto", "fa2", "fa3", "cuda/sm80", "cuda/sm90", "cpu")
+_SUPPORTED_CCS = (80, 86, 87, 89, 90, 100, 103, 110, 120, 121)
 
 # FlashInfer's environment variables that mean the same under Strobe's names.
 _VARIABLES = {
@@ -43,14 +47,21 @@ def map_environment(environment: Any = os.environ) -> dict[str, str]:
     return new
 
 
-def _answers(function: Callable[..., Any], there: bool) -> Callable[..., Any]:
+def _answers(function: Any, there: bool) -> Any:
     """Attaches what FlashInfer's decorators attach, for those who ask before they call."""
     backends = _BACKENDS if there else ()
+    ccs = _SUPPORTED_CCS if there else ()
+
+    def is_backend_supported(backend: str, cc: Optional[int] = None) -> bool:
+        hopper = backend in ("fa3", "cuda/sm90")
+        return backend in backends and (cc is None or int(cc) in ((90,) if hopper else ccs))
+
     try:
-        function.is_backend_supported = lambda backend, cc=None: backend in backends  # type: ignore[attr-defined]
-        function.is_compute_capability_supported = lambda cc: there and int(cc) >= 80  # type: ignore[attr-defined]
-        function.has_backend = lambda backend: backend in backends  # type: ignore[attr-defined]
-        function.has_backend_choices = lambda: False  # type: ignore[attr-defined]
+        function.is_backend_supported = is_backend_supported
+        function.is_compute_capability_supported = lambda cc: int(cc) in ccs
+        function.has_backend = lambda backend: backend in backends
+        function.has_backend_choices = lambda: "backend" in signature(function).parameters
+        function._supported_ccs = frozenset(ccs)
     except AttributeError:  # what takes no attributes is no function of FlashInfer's
         pass
     return function
@@ -67,6 +78,10 @@ def _submodule(module: str, names: list[str]) -> ModuleType:
         found = import_module(f"strobe.{module}")
     except ModuleNotFoundError:
         found = ModuleType(f"flashinfer.{module}", "Not there yet: what it holds raises strobe.Unsupported.")
+    for name in GENERATORS.get(module, "").split():
+        setattr(found, name, getattr(jit, name))
+    for name, value in _engines.EXTRAS.get(module, {}).items():
+        setattr(found, name, value)
     for name in names:
         if hasattr(found, name):
             _answers(getattr(found, name), there=not hasattr(getattr(found, name), "missing"))
@@ -86,21 +101,22 @@ def install() -> ModuleType:
     if present is not None and getattr(present, "__version__", None) is not None:
         raise RuntimeError("strobe.compat.flashinfer.install: expected to come before `import flashinfer`, came after it")
     map_environment()
-    top = ModuleType("flashinfer", strobe.__doc__)
+    top: Any = ModuleType("flashinfer", strobe.__doc__)
     top.__path__ = []  # a package, all of whose submodules are in sys.modules
     top.__version__ = VERSION
     top.__strobe__ = True
     modules = {name: _submodule(name, names.split()) for name, names in NAMES.items()}
     modules["utils"] = import_module("strobe.utils")
-    modules["jit"] = import_module("strobe.jit")
-    modules["jit.core"] = modules["jit.attention"] = modules["jit"]
+    modules.update({name: jit for name in ("jit", "jit.attention", "jit.attention.pytorch", "jit.core")})
+    modules.update({"jit.env": _engines.jit_env(), "jit.utils": _engines.jit_utils(), **_engines.triton()})
     for name, names in NAMES.items():
         for attribute in names.split():
             setattr(top, attribute, getattr(modules[name], attribute))
     top.next_positive_power_of_2 = modules["utils"].next_positive_power_of_2
     for name, module in modules.items():
         sys.modules[f"flashinfer.{name}"] = module
-        if "." not in name and not hasattr(top, name):
-            setattr(top, name, module)
+        parent, _, child = name.rpartition(".")
+        if not hasattr(modules[parent] if parent else top, child):
+            setattr(modules[parent] if parent else top, child, module)
     sys.modules["flashinfer"] = top
-    return top
+    return top  # type: ignore[no-any-return]

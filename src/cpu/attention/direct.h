@@ -24,22 +24,23 @@ template <class Keys, int kRows>
 inline constexpr int kTokensInRegisters =
     kTokensTogether<kRows> < 4 / Keys::kKeyVectors ? kTokensTogether<kRows> : 4 / Keys::kKeyVectors;
 
-// Adds a stretch of kRows queries times kTokensTogether keys to dots[row][token].
+// Adds a stretch of kRows queries times kTokensTogether keys to dots[row][token]; `q` is at the stretch.
 template <class Engine, class Keys, int kRows, class K>
-STROBE_INLINE void add_products(const uint32_t* q, int q_stride, const K* const* k, int64_t offset,
-                                int column, int width, F32 (&dots)[kLanes]) {
+STROBE_INLINE void add_products(const uint32_t* q, ptrdiff_t q_stride,
+                                const K* const (&k)[kTokensTogether<kRows>], int column, int width,
+                                F32 (&dots)[kLanes]) {
   constexpr int kTokens = kTokensTogether<kRows>, kNow = kTokensInRegisters<Keys, kRows>;
 #pragma GCC unroll 16
   for (int t = 0; t < kTokens; t += kNow) {
     U32 words[kNow][Keys::kKeyVectors];
 #pragma GCC unroll 4
-    for (int j = 0; j < kNow; ++j) Keys::keys(k[t + j] + offset, column, width, words[j]);
+    for (int j = 0; j < kNow; ++j) Keys::keys(k[t + j], column, width, words[j]);
 #pragma GCC unroll 4
     for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 2
       for (int v = 0; v < Keys::kKeyVectors; ++v) {
         U32 qv;
-        __builtin_memcpy(&qv, q + i * q_stride + column / Engine::kPerWord + v * kLanes, sizeof qv);
+        __builtin_memcpy(&qv, q + i * q_stride + v * kLanes, sizeof qv);
 #pragma GCC unroll 4
         for (int j = 0; j < kNow; ++j)
           dots[i * kTokens + t + j] = Engine::step(dots[i * kTokens + t + j], qv, words[j][v]);
@@ -55,21 +56,33 @@ static void direct_scores(const Item& it, int row, const K* const* k, int64_t of
   typedef Stretch<Engine, K> Whole;
   typedef Natural<Engine, K> Rest;
   constexpr int kTokens = kTokensTogether<kRows>;
-  const int width = it.problem->head_dim_qk, q_stride = it.q_stride;
-  const uint32_t* q = it.scratch.q + row * q_stride;
-  for (int t = begin; t < end; t += kTokens) {
+  const int width = it.problem->head_dim_qk, whole = width / Whole::kElements * Whole::kElements;
+  const ptrdiff_t q_stride = it.q_stride;
+  const uint32_t* const q = it.scratch.q + row * q_stride;
+  float* scores = it.scratch.s + row * kTiledTokens + begin;
+  const float scale = it.scale;
+  for (int t = begin; t < end; t += kTokens, scores += kTokens) {
+    const K* keys[kTokens];
+#pragma GCC unroll 16
+    for (int j = 0; j < kTokens; ++j) keys[j] = k[t + j] + offset;
     F32 dots[kLanes] = {};  // [row][token]
+    const uint32_t* words = q;
     int column = 0;
-    for (; column + Whole::kElements <= width; column += Whole::kElements)
-      add_products<Engine, Whole, kRows>(q, q_stride, k + t, offset, column, width, dots);
-    for (; column < width; column += Rest::kElements)
-      add_products<Engine, Rest, kRows>(q, q_stride, k + t, offset, column, width, dots);
-    if (ahead != nullptr) fetch_ahead(ahead, kTokens);
-    const F32 scores = reduce_each<Add>(dots) * it.scale;
-    const char* bytes = reinterpret_cast<const char*>(&scores);
+    int due = ahead != nullptr ? kTokens : 0;  // rows to ask for, one a stretch while there are stretches
+    for (; column < whole; column += Whole::kElements, words += Whole::kElements / Engine::kPerWord) {
+      add_products<Engine, Whole, kRows>(words, q_stride, keys, column, width, dots);
+      if (due == 0) continue;
+      fetch_ahead(ahead, 1);
+      --due;
+    }
+    for (; column < width; column += Rest::kElements, words += kLanes)
+      add_products<Engine, Rest, kRows>(words, q_stride, keys, column, width, dots);
+    if (due > 0) fetch_ahead(ahead, due);
+    const F32 sums = reduce_each<Add>(dots) * scale;
+    const char* bytes = reinterpret_cast<const char*>(&sums);
 #pragma GCC unroll 4
     for (int i = 0; i < kRows; ++i)
-      __builtin_memcpy(it.scratch.s + (row + i) * kTiledTokens + t, bytes + i * kTokens * sizeof(float),
+      __builtin_memcpy(scores + i * kTiledTokens, bytes + i * kTokens * sizeof(float),
                        kTokens * sizeof(float));
   }
 }
@@ -85,8 +98,9 @@ static void direct_output(const Item& it, int row, OutputPass pass, const T* con
                           int begin, int end, Lookahead<T>* ahead) {
   constexpr int kPerWord = Engine::kPerWord, kPStride = kTiledTokens / kPerWord;
   constexpr int kOfStretch = Values::kValueVectors, kVectors = kStretches * kOfStretch;
-  const int width = it.problem->head_dim_vo, o_stride = it.o_stride;
-  const uint32_t* p = it.scratch.p + row * kPStride;
+  const int width = it.problem->head_dim_vo;
+  const ptrdiff_t o_stride = it.o_stride;
+  const uint32_t* p = it.scratch.p + row * kPStride + begin / kPerWord;
   float* o = it.scratch.o + row * o_stride + pass.column;
   F32 acc[kRows][kVectors];
 #pragma GCC unroll 4
@@ -95,23 +109,24 @@ static void direct_output(const Item& it, int row, OutputPass pass, const T* con
 #pragma GCC unroll 4
     for (int j = 0; j < kVectors; ++j) acc[i][j] = load(o + i * o_stride + j * kLanes) * factor;
   }
-  int due = pass.number;
-  for (int t = begin; t < end; t += kPerWord) {
-    U32 words[kStretches][kOfStretch];
+  // The passes share the asking for rows, and spread it: one row after as many tokens as there are passes.
+  const int rows_due = pass.count % kPerWord == 0 ? 1 : kPerWord;
+  const int chunk = pass.count * rows_due;
+  for (int t = begin; t < end;) {
+    for (const int stop = smaller(t + chunk, end); t < stop; t += kPerWord, ++p) {
+      U32 words[kStretches][kOfStretch];
 #pragma GCC unroll 4
-    for (int j = 0; j < kStretches; ++j)
-      Values::values(v + t, offset, pass.column + j * Values::kElements, width, words[j]);
-    if (ahead != nullptr && due-- == 0) {
-      fetch_ahead(ahead, kPerWord);
-      due = pass.count - 1;
+      for (int j = 0; j < kStretches; ++j)
+        Values::values(v + t, offset, pass.column + j * Values::kElements, width, words[j]);
+#pragma GCC unroll 4
+      for (int i = 0; i < kRows; ++i) {
+        const U32 pv = splat(p[i * kPStride]);
+#pragma GCC unroll 4
+        for (int j = 0; j < kVectors; ++j)
+          acc[i][j] = Engine::step(acc[i][j], pv, words[j / kOfStretch][j % kOfStretch]);
+      }
     }
-#pragma GCC unroll 4
-    for (int i = 0; i < kRows; ++i) {
-      const U32 pv = splat(p[i * kPStride + t / kPerWord]);
-#pragma GCC unroll 4
-      for (int j = 0; j < kVectors; ++j)
-        acc[i][j] = Engine::step(acc[i][j], pv, words[j / kOfStretch][j % kOfStretch]);
-    }
+    if (ahead != nullptr) fetch_ahead(ahead, rows_due);
   }
 #pragma GCC unroll 4
   for (int i = 0; i < kRows; ++i)
@@ -165,8 +180,8 @@ STROBE_INLINE void for_row_chunks(int rows, Function function) {
   }
 }
 
-// Tokens of a head that the output takes in one go, at the least: it reads and writes the running sums once
-// for each go.
+// Tokens of a head that the output takes in one go: it reads and writes the running sums once for each go,
+// and needs the tokens' rows as many times sooner than they are used up as it makes passes.
 inline constexpr int kOutputTokens = 16;
 
 // Scores of a tile for `heads` KV heads, whose items follow each other.
@@ -199,28 +214,34 @@ static void direct_scores_of_heads(const Item* items, int heads, int tile, const
   }
 }
 
-// Scores, softmax and output of a tile for `heads` KV heads.
+template <class Engine>
+static void direct_softmax(const Item& it, int tile, int count) {
+  Columns columns[kDirectRows];
+  for (Columns& c : columns) c = {0, round_up(count, kLanes)};
+  for (int row = 0; row < it.rows; row += kLanes)
+    softmax_rows<Engine>(it, row, smaller(kLanes, it.rows - row), tile, columns + row,
+                         it.scratch.s + row * kTiledTokens,
+                         it.scratch.p + row * (kTiledTokens / Engine::kPerWord));
+}
+
+// Scores, softmax and output of a tile for `heads` KV heads. Each head's softmax comes just before its
+// output: while it computes, memory brings only what has been asked for ahead.
 template <class Engine, class T>
 static void direct_tile(const Item* items, int heads, int tile, const KvRows<T>& rows, Lookahead<T>* ahead) {
   direct_scores_of_heads<Engine>(items, heads, tile, rows, ahead);
-  Columns columns[kDirectRows];
-  for (Columns& c : columns) c = {0, round_up(rows.count, kLanes)};
-  for (int h = 0; h < heads; ++h) {
-    const Item& it = items[h];
-    for (int row = 0; row < it.rows; row += kLanes)
-      softmax_rows<Engine>(it, row, smaller(kLanes, it.rows - row), tile, columns + row,
-                           it.scratch.s + row * kTiledTokens,
-                           it.scratch.p + row * (kTiledTokens / Engine::kPerWord));
-  }
   const int block = round_up(larger(ahead->block_tokens, kOutputTokens), kOutputTokens);
   for (int begin = 0; begin < rows.count; begin += block) {
     const int end = smaller(begin + block, rows.count);
-    for (int h = 0; h < heads; ++h)
-      for_row_chunks(items[h].rows, [&](int row, auto n) {
-        direct_output_columns<Engine, decltype(n)::value>(items[h], row, rows.v,
-                                                          h * items[h].problem->v_stride_head, begin, end,
-                                                          row == 0 ? ahead : nullptr);
-      });
+    for (int h = 0; h < heads; ++h) {
+      const Item& it = items[h];
+      if (begin == 0) direct_softmax<Engine>(it, tile, rows.count);
+      for (int go = begin; go < end; go += kOutputTokens)
+        for_row_chunks(it.rows, [&](int row, auto n) {
+          direct_output_columns<Engine, decltype(n)::value>(it, row, rows.v, h * it.problem->v_stride_head,
+                                                            go, smaller(go + kOutputTokens, end),
+                                                            row == 0 ? ahead : nullptr);
+        });
+    }
   }
 }
 

@@ -28,8 +28,22 @@ struct Natural {
   }
 };
 
+// As the elements lie, all of them within the row.
 template <class Engine, class T>
-struct Stretch : Natural<Engine, T> {};
+struct Stretch {
+  static constexpr int kElements = kLanes * Engine::kPerWord;
+  static constexpr int kKeyVectors = 1, kValueVectors = Engine::kPerWord;
+  static constexpr bool kReorders = false;
+
+  STROBE_INLINE void keys(const T* row, int column, int, U32 (&words)[1]) {
+    words[0] = Engine::load_words(row + column);
+  }
+  STROBE_INLINE void values(const T* const* t, int64_t offset, int column, int, U32 (&words)[kValueVectors]) {
+#pragma GCC unroll 2
+    for (int i = 0; i < kValueVectors; ++i) words[i] = Engine::load_words(t[i] + offset + column);
+    Engine::pair_tokens(words);
+  }
+};
 
 // bf16 widened to f32: even elements, then odd ones (simd_pairs.h).
 template <>

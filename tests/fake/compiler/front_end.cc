@@ -1,5 +1,6 @@
 #include "front_end.h"
 
+#include <algorithm>
 #include <cctype>
 #include <regex>
 #include <set>
@@ -17,12 +18,13 @@ std::vector<std::string> included_names(const std::string& text) {
   return names;
 }
 
-void add_texts(const std::string& text, const Headers& headers, std::set<std::string>& seen,
-               std::vector<std::string>& texts) {
+void add_texts(const std::string& text, const Headers& headers, bool (*is_replaced)(const std::string&),
+               std::set<std::string>& seen, std::vector<std::string>& texts) {
   texts.push_back(text);
   for (const std::string& name : included_names(text))
-    if (const auto header = headers.find(name); header != headers.end() && seen.insert(name).second)
-      add_texts(header->second, headers, seen, texts);
+    if (const auto header = headers.find(name);
+        header != headers.end() && !is_replaced(name) && seen.insert(name).second)
+      add_texts(header->second, headers, is_replaced, seen, texts);
 }
 
 // The end of the parenthesis that opens at `open`.
@@ -60,10 +62,11 @@ Kernel kernel_at(const std::string& text, std::size_t place) {
 
 }  // namespace
 
-std::vector<std::string> texts_of(const std::string& source, const Headers& headers) {
+std::vector<std::string> texts_of(const std::string& source, const Headers& headers,
+                                  bool (*is_replaced)(const std::string&)) {
   std::set<std::string> seen;
   std::vector<std::string> texts;
-  add_texts(source, headers, seen, texts);
+  add_texts(source, headers, is_replaced, seen, texts);
   return texts;
 }
 
@@ -84,21 +87,32 @@ std::vector<Kernel> kernels_of(const std::vector<std::string>& texts) {
   return kernels;
 }
 
+int shared_alignment_of(const std::vector<std::string>& texts) {
+  static const std::regex kDeclaration("extern\\s+__shared__\\s+(?:alignas|__align__)\\((\\d+)\\)");
+  int alignment = 16;  // what a kernel may count on without more
+  for (const std::string& text : texts)
+    if (std::smatch match; std::regex_search(text, match, kDeclaration))
+      alignment = std::max(alignment, std::stoi(match[1]));
+  return alignment;
+}
+
 std::string with_dynamic_shared(const std::string& text) {
   static const std::regex kDeclaration(
-      "extern\\s+__shared__\\s+(?:alignas\\([^)]*\\)\\s*)?([\\w:<>, ]+?)\\s+(\\w+)\\s*\\[\\s*\\]\\s*;");
+      "extern\\s+__shared__\\s+(?:(?:alignas|__align__)\\([^)]*\\)\\s*)?([\\w:<>, "
+      "]+?)\\s+(\\w+)\\s*\\[\\s*\\]\\s*;");
   return std::regex_replace(text, kDeclaration,
                             "$1 (&$2)[] = *reinterpret_cast<$1 (*)[]>(::emulated::dynamic_shared());");
 }
 
-std::string module_text(const std::vector<Kernel>& kernels, int capability) {
+std::string module_text(const std::vector<Kernel>& kernels, int capability, int shared_alignment) {
   std::string text = "\nnamespace emulated {\nconstexpr Entry kEntries[] = {\n";
   for (const Kernel& kernel : kernels)
     text += "  {\"" + kernel.name + "\", sizeof(decltype(params_of(::" + kernel.name + "))), most_threads(" +
             kernel.bounds + "), call<::" + kernel.name + ">},\n";
   text += "};\n}\nextern \"C\" __attribute__((visibility(\"default\"))) const emulated::Module " +
           std::string(kModuleSymbol) + " = {&emulated::machine, emulated::kEntries, " +
-          std::to_string(kernels.size()) + ", " + std::to_string(capability) + "};\n";
+          std::to_string(kernels.size()) + ", " + std::to_string(capability) + ", " +
+          std::to_string(shared_alignment) + "};\n";
   return text;
 }
 

@@ -39,7 +39,7 @@ Options read_options(int count, const char* const* texts) {
       options.for_host.push_back("-g");
     else if (text == "--device-debug")
       options.for_host.insert(options.for_host.end(), {"-g", "-O0"});
-    else if (text != "--ptxas-options=-v")
+    else if (text != "--ptxas-options=-v" && text != "--device-as-default-execution-space")
       options.unknown = text;
   }
   return options;
@@ -89,7 +89,7 @@ struct Program {
   emulated::Headers headers;
 
   int compile(const Options& options) {
-    const std::vector<std::string> texts = emulated::texts_of(source, headers);
+    const std::vector<std::string> texts = emulated::texts_of(source, headers, has_stand_in);
     for (const std::string& header : emulated::ptx_headers_of(texts))
       if (!has_stand_in(header) && headers[header].find("asm") != std::string::npos)
         return fail("error: tests/fake/device has nothing that stands in for " + header);
@@ -99,8 +99,9 @@ struct Program {
     for (const auto& [header, text] : headers)
       folder.write((has_stand_in(header) ? kReplaced : "") + header, emulated::with_dynamic_shared(text));
     const std::string file = std::filesystem::path(name).filename();
-    folder.write(file,
-                 emulated::with_dynamic_shared(source) + emulated::module_text(kernels, options.capability));
+    folder.write(
+        file, emulated::with_dynamic_shared(source) +
+                  emulated::module_text(kernels, options.capability, emulated::shared_alignment_of(texts)));
     std::vector<std::string> arguments(std::begin(kHostOptions), std::end(kHostOptions));
     arguments.insert(arguments.end(), options.for_host.begin(), options.for_host.end());
     arguments.push_back("-D__CUDA_ARCH__=" + std::to_string(options.capability) + "0");

@@ -9,6 +9,7 @@
 
 #define __global__
 #define __device__
+#define __host__
 #define __grid_constant__
 #define __forceinline__ inline __attribute__((always_inline))
 #define __launch_bounds__(...)
@@ -65,7 +66,7 @@ struct alignas(16) float4 {
 
 extern "C" {
 float erff(float), exp2f(float), tanhf(float), expf(float), fabsf(float), fmaf(float, float, float),
-    fmaxf(float, float), fminf(float, float), log2f(float), nearbyintf(float), sqrtf(float);
+    fmaxf(float, float), fminf(float, float), log2f(float), logf(float), nearbyintf(float), sqrtf(float);
 }
 
 EMULATED int min(int a, int b) { return a < b ? a : b; }
@@ -127,15 +128,16 @@ EMULATED unsigned value_of_lane(unsigned lanes, unsigned value, unsigned source)
 }
 
 struct Vote {
-  bool mine, any;
+  bool mine;
+  unsigned all;  // a bit for each lane
 };
 
 EMULATED void count_votes(void* const* lanes) {
-  bool any = false;
+  unsigned all = 0;
   for (int lane = 0; lane < 32; ++lane)
-    if (lanes[lane] != nullptr && static_cast<const Vote*>(lanes[lane])->mine) any = true;
+    if (lanes[lane] != nullptr && static_cast<const Vote*>(lanes[lane])->mine) all |= 1u << lane;
   for (int lane = 0; lane < 32; ++lane)
-    if (lanes[lane] != nullptr) static_cast<Vote*>(lanes[lane])->any = any;
+    if (lanes[lane] != nullptr) static_cast<Vote*>(lanes[lane])->all = all;
 }
 
 EMULATED unsigned lane_index() { return machine->thread.x % 32; }
@@ -163,11 +165,14 @@ EMULATED unsigned __shfl_sync(unsigned lanes, unsigned x, int source) {
 EMULATED int __shfl_sync(unsigned lanes, int x, int source) {
   return static_cast<int>(emulated::value_of_lane(lanes, static_cast<unsigned>(x), source));
 }
-EMULATED bool __any_sync(unsigned lanes, bool vote) {
-  emulated::Vote mine{vote, false};
+EMULATED unsigned __ballot_sync(unsigned lanes, bool vote) {
+  emulated::Vote mine{vote, 0};
   emulated::machine->meet(lanes, &mine, emulated::count_votes);
-  return mine.any;
+  return mine.all;
 }
+EMULATED bool __any_sync(unsigned lanes, bool vote) { return __ballot_sync(lanes, vote) != 0; }
+// 1 plus the number of the lowest bit that is set; 0: none.
+EMULATED int __ffs(unsigned x) { return __builtin_ffs(static_cast<int>(x)); }
 
 // The calls that -fsanitize=thread makes. Sixteen bytes come with the alignment of eight as with that of
 // sixteen.

@@ -94,6 +94,7 @@ Result load(const void* code, Library& library) {
   if (library.content == nullptr) return kInvalidImage;
   if (library.content->capability != capability()) return kNoBinary;
   library.code.machine = library.content->machine;
+  library.code.shared_alignment = static_cast<std::size_t>(library.content->shared_alignment);
   locate(library.content, library.code);
   return kSuccess;
 }
@@ -261,10 +262,37 @@ EXPORT Result cuLaunchKernelEx(const LaunchRequest* request, FunctionHandle func
     return fault.result;
   });
 }
-// No kernel uses tensor maps, so their layout means nothing here.
-EXPORT Result cuTensorMapEncodeTiled(TensorMap*, TensorMapType, std::uint32_t, void*, const std::uint64_t*,
-                                     const std::uint64_t*, const std::uint32_t*, const std::uint32_t*,
-                                     TensorMapInterleave, TensorMapSwizzle, TensorMapL2Promotion,
-                                     TensorMapFill) {
-  return explain(kNotSupported, "the emulation has no bulk copies");
+EXPORT Result cuTensorMapEncodeTiled(TensorMap* map, TensorMapType type, std::uint32_t rank, void* address,
+                                     const std::uint64_t* sizes, const std::uint64_t* strides_bytes,
+                                     const std::uint32_t* box, const std::uint32_t* element_strides,
+                                     TensorMapInterleave interleave, TensorMapSwizzle swizzle,
+                                     TensorMapL2Promotion, TensorMapFill fill) {
+  if (const Result result = need_context(); result != kSuccess) return result;
+  if (capability() < 90) return kNotSupported;
+  const bool has_16_bits =
+      type == TensorMapType::kU16 || type == TensorMapType::kF16 || type == TensorMapType::kBf16;
+  if (!has_16_bits || rank != 5 || interleave != TensorMapInterleave::kNone || fill != TensorMapFill::kZero ||
+      (swizzle != TensorMapSwizzle::kNone && swizzle != TensorMapSwizzle::k128Bytes))
+    return explain(kNotSupported,
+                   "the emulation's boxes have five axes of 16-bit elements, and rows that are "
+                   "permuted within 128 bytes or not at all");
+  TensorMapContent content{};
+  content.address = reinterpret_cast<std::uintptr_t>(address);
+  content.rank = static_cast<unsigned char>(rank);
+  content.element_bytes = 2;
+  content.permutes = swizzle == TensorMapSwizzle::k128Bytes;
+  content.is_map = kIsMap;
+  if (content.address % 16 != 0) return kInvalidValue;
+  for (std::uint32_t axis = 0; axis < rank; ++axis) {
+    if (box[axis] == 0 || box[axis] > 256 || sizes[axis] == 0 || element_strides[axis] != 1)
+      return kInvalidValue;
+    content.size[axis] = sizes[axis];
+    content.box[axis] = static_cast<unsigned short>(box[axis]);
+    if (axis > 0 && strides_bytes[axis - 1] % 16 != 0) return kInvalidValue;
+    if (axis > 0) content.stride[axis - 1] = strides_bytes[axis - 1];
+  }
+  const unsigned row_bytes = box[0] * content.element_bytes;
+  if (row_bytes % 16 != 0 || (content.permutes && row_bytes > 128)) return kInvalidValue;
+  std::memcpy(map, &content, sizeof content);
+  return kSuccess;
 }

@@ -92,6 +92,9 @@ Grid::Grid() : fibers_(thread_body) {
   machine_.atomic = [](const void* address, unsigned long bytes) {
     instance().atomic(reinterpret_cast<std::uintptr_t>(address), bytes);
   };
+  machine_.release_acquire = [](const void* address) {
+    instance().release_acquire(reinterpret_cast<std::uintptr_t>(address));
+  };
   machine_.access_settled = [](const void* address, unsigned long bytes) {
     bool& has_waited = instance().current().has_waited;
     const bool before = std::exchange(has_waited, true);
@@ -118,6 +121,9 @@ Grid::Grid() : fibers_(thread_body) {
   };
   machine_.wait_for_copies = [](int groups) { instance().wait_for_copies(static_cast<std::size_t>(groups)); };
   machine_.wait_for_kernel_before = [] { instance().current().has_waited = true; };
+  bind_barriers(machine_);
+  bind_boxes(machine_);
+  bind_products(machine_);
   machine_.narrow = narrow;
   machine_.widen = widen;
   // The page after the last byte that a block may have cannot be touched.
@@ -132,6 +138,7 @@ void Grid::thread_body() {
   for (;;) {
     Grid& grid = instance();
     grid.request_.code.entry->call(grid.request_.params.data());
+    grid.check_end();
     grid.current().state = State::kEnded;
     ++grid.ended_;
     grid.fibers_.leave();
@@ -150,13 +157,14 @@ Fault Grid::run(const GridRequest& request) {
   threads_.resize(static_cast<std::size_t>(thread_count_));
   fibers_.grow(thread_count_);
   prepare_shared();
-  order_.clear();
+  sequence_.clear();
   for (std::uint32_t block = 0; block < request.grid.x * request.grid.y * request.grid.z;
        block += request.cluster)
-    order_.push_back(block);
-  std::shuffle(order_.begin(), order_.end(), random_);
+    sequence_.push_back(block);
+  std::shuffle(sequence_.begin(), sequence_.end(), random_);
   first_run_ = run_;
-  for (const std::uint32_t block : order_) {
+  released_.clear();
+  for (const std::uint32_t block : sequence_) {
     if (!run_cluster(block)) break;
     ++run_;
   }
@@ -172,8 +180,8 @@ void Grid::prepare_shared() {
     TlsIndex index{request_.code.tls_module, 0};
     static_shared_.begin = reinterpret_cast<std::uintptr_t>(__tls_get_addr(&index));
   }
-  constexpr std::size_t kAlignment = 16;  // what a kernel may count on without more
-  const std::size_t bytes = (request_.dynamic_shared_bytes + kAlignment - 1) / kAlignment * kAlignment;
+  const std::size_t alignment = request_.code.shared_alignment;
+  const std::size_t bytes = (request_.dynamic_shared_bytes + alignment - 1) / alignment * alignment;
   dynamic_shared_ = {reinterpret_cast<std::uintptr_t>(dynamic_pages_ + kMostDynamicShared - bytes),
                      request_.dynamic_shared_bytes};
   shared_cells_.resize(static_shared_.bytes + request_.cluster * dynamic_shared_.bytes);
@@ -191,21 +199,31 @@ bool Grid::run_cluster(std::uint32_t first_block) {
     std::memset(reinterpret_cast<void*>(static_shared_.begin), kUnwritten, static_shared_.bytes);
   std::fill(under_copy_.begin(), under_copy_.end(), 0);
   at_cluster_barrier_ = ended_ = barriers_ = cluster_epoch_ = 0;
-  warp_epochs_.assign(static_cast<std::size_t>(thread_count_) / kWarpThreads + 1, 0);
+  const std::size_t warps = static_cast<std::size_t>(thread_count_) / kWarpThreads + 1;
+  warp_epochs_.assign(warps, 0);
+  order_.reset(warps);
+  has_order_ = false;
+  phase_barriers_.clear();
+  named_barriers_.clear();
+  box_copies_.clear();
+  acquired_.clear();
   runnable_.clear();
   for (int i = 0; i < thread_count_; ++i) {
     threads_[static_cast<std::size_t>(i)] = {};
     make_runnable(i);
   }
-  while (!runnable_.empty()) {
+  while (!runnable_.empty() || wake_for_copy()) {
     const std::size_t pick = random_() % runnable_.size();
     const int thread = std::exchange(runnable_[pick], runnable_.back());
     runnable_.pop_back();
     enter(thread);
     if (!fibers_.run(thread)) return false;
   }
-  if (ended_ == thread_count_) return true;
-  fault_ = diverged();
+  if (ended_ == thread_count_ && box_copies_.empty()) return true;
+  fault_ = ended_ == thread_count_
+               ? Fault{kLaunchFailed, "block " + text_of(blocks_[0].index) +
+                                          " has ended while a copy to its shared memory is under way"}
+               : diverged();
   return false;
 }
 
@@ -230,7 +248,10 @@ Fault Grid::diverged() const {
   const auto threads = static_cast<std::size_t>(block_threads_);
   const Block& block = blocks_[waiting / threads];
   const State state = threads_[waiting].state;
+  if (state == State::kAtPhase)
+    return {kLaunchFailed, "block " + text_of(block.index) + " hangs: " + describe_waits()};
   const char* what = state == State::kAtBarrier          ? " waits at a barrier"
+                     : state == State::kAtNamedBarrier   ? " waits at a barrier of some warps"
                      : state == State::kAtClusterBarrier ? " waits for its cluster"
                                                          : " waits for its warp";
   return {kLaunchFailed,
@@ -241,6 +262,7 @@ Fault Grid::diverged() const {
 }
 
 std::string Grid::describe(const Access& access) const {
+  if (access.thread == kCopyEngine) return "a copy";
   if (access.epoch == kManyClusters || access.thread == kManyBlocks) return "threads of several blocks";
   const auto threads = static_cast<unsigned>(block_threads_);
   const int warp = warp_of(access.thread);
@@ -249,7 +271,7 @@ std::string Grid::describe(const Access& access) const {
   std::string text =
       access.thread >= kManyOfWarp ? "several threads" : "thread " + std::to_string(access.thread % threads);
   if (access.run != run_ || blocks_.size() > 1)
-    text += " of block " + text_of(index_of(order_[access.run - first_run_] + rank, request_.grid));
+    text += " of block " + text_of(index_of(sequence_[access.run - first_run_] + rank, request_.grid));
   return text;
 }
 
@@ -296,9 +318,21 @@ void Grid::atomic(std::uintptr_t address, std::size_t bytes) {
   for (const bool write : {false, true}) access_by(now, address, bytes, bytes, write);
 }
 
+// Those who come later through the same address acquire what this thread has released there, and what it has
+// acquired itself.
+void Grid::release_acquire(std::uintptr_t address) {
+  const Access self = now().self;
+  if (request_.cluster > 1) fail(kLaunchFailed, "orders blocks of clusters, which is not emulated");
+  std::set<Access>& released = released_[address];
+  for (const Access& access : released) acquired_.push_back({access, self});
+  for (const Acquired& acquired : acquired_)
+    if (precedes(acquired.by, self)) released.insert(acquired.released);
+  released.insert(self);
+}
+
 void Grid::access_by(const Now& now, std::uintptr_t address, std::size_t bytes, std::size_t alignment,
                      bool write) {
-  if (fibers_.is_own_stack(address)) return;
+  if (fibers_.is_own_stack(address)) return check_sums(current(), address, bytes);
   if (address % alignment != 0)
     fail(kMisalignedAddress, phrase(write, bytes) + describe_address(address) + ", which is no multiple of " +
                                  std::to_string(alignment));
@@ -333,12 +367,23 @@ void Grid::access_shared(const Now& now, std::size_t offset, std::size_t bytes, 
     fail(kLaunchFailed,
          phrase(write, bytes) + "at byte " + std::to_string(offset) + " of shared memory, which " + why);
   };
+  const std::size_t warp = now.access.thread / kWarpThreads, row = order_.engine();
+  Now here = now;
   for (std::size_t i = offset; i < offset + bytes; ++i) {
     Cell& cell = shared_cells_[i];
+    std::uint16_t* readers = has_order_ ? &readers_[i / kReadersBytes * row] : nullptr;
+    here.readers = readers;
     if (under_copy_[i] != 0) fail_with("an asynchronous copy writes that nobody has waited for");
-    if (const Access* other = race(cell, now, run_, write); other != nullptr)
+    if (const Access* other = race(cell, here, run_, write); other != nullptr)
       fail_with(describe(*other) + " touches with no barrier between");
     if (!write && cell.write.run != run_) fail_with("nobody has written");
+    if (readers == nullptr) continue;
+    if (write) {
+      std::fill(readers, readers + row, 0);
+      writer_fences_[i] = current().async_fences;
+    } else {
+      readers[warp] = static_cast<std::uint16_t>(now.access.clock + 1);
+    }
   }
 }
 
@@ -352,6 +397,7 @@ void Grid::wait_for_block() {
   block.at_barrier = 0;
   block.epoch = ++barriers_;
   const int first = static_cast<int>(current_rank()) * block_threads_;
+  order_.meet(warp_of_thread(first), warp_of_thread(block_threads_ - 1) + 1);
   for (int i = first; i < first + block_threads_; ++i)
     if (i != fibers_.current()) make_runnable(i);
 }
@@ -365,6 +411,7 @@ void Grid::wait_for_cluster() {
   at_cluster_barrier_ = 0;
   cluster_epoch_ = ++barriers_;
   for (Block& block : blocks_) block.epoch = cluster_epoch_;
+  order_.meet(0, warp_of_thread(thread_count_ - 1) + 1);
   for (int i = 0; i < thread_count_; ++i)
     if (i != fibers_.current()) make_runnable(i);
 }

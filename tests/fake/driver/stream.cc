@@ -23,6 +23,7 @@ struct EventObject {
   int device = 0;
   StreamHandle stream = nullptr;  // where it was recorded; null: nowhere yet
   int pending = 0;                // records that are not done
+  int waiters = 0;                // waits of other streams that are not over
 };
 struct Graph {
   std::vector<emulated::Work> work;
@@ -219,7 +220,7 @@ EXPORT Result cuEventCreate(EventHandle* event, unsigned) {
 }
 EXPORT Result cuEventDestroy_v2(EventHandle event) {
   const std::lock_guard lock(mutex);
-  const Result result = event->pending > 0 ? finish_all() : kSuccess;
+  const Result result = event->pending > 0 || event->waiters > 0 ? finish_all() : kSuccess;
   delete event;
   return result;
 }
@@ -233,6 +234,22 @@ EXPORT Result cuEventRecord(EventHandle event, StreamHandle handle) {
   ++event->pending;
   return enqueue(handle, [event] {
     --event->pending;
+    return kSuccess;
+  });
+}
+EXPORT Result cuStreamWaitEvent(StreamHandle handle, EventHandle event, unsigned flags) {
+  const std::lock_guard lock(mutex);
+  if (const Result result = need_context(); result != kSuccess) return result;
+  if (flags != 0) return kInvalidValue;
+  const StreamHandle stream = resolve(handle);
+  if (stream == nullptr) return kInvalidHandle;
+  if (stream->capturing) return explain(kNotSupported, "the emulation waits for no events in graphs");
+  if (event->pending == 0) return kSuccess;
+  ++event->waiters;
+  return enqueue(handle, [event] {
+    --event->waiters;
+    while (event->pending > 0)
+      if (const Result result = step(*event->stream); result != kSuccess) return result;
     return kSuccess;
   });
 }

@@ -43,6 +43,26 @@ EMULATED void load_matrices_transposed(uint32_t (&matrix)[4], SharedAddress row)
   read_matrices<true>(matrix, row);
 }
 
+struct MatrixWords {
+  const uint32_t* word;  // this lane's of each matrix
+  uint32_t row[4];       // for the row that its address names
+};
+
+EMULATED void gather_rows(void* const* lanes) {
+  for (int lane = 0; lane < 32; ++lane)
+    for (int c = 0; c < 4; ++c)
+      static_cast<MatrixWords*>(lanes[lane])->row[c] =
+          static_cast<const MatrixWords*>(lanes[lane % 8 * 4 + c])->word[lane / 8];
+}
+
+EMULATED void store_matrices(SharedAddress row, const uint32_t (&matrix)[4]) {
+  MatrixWords words{matrix, {}};
+  emulated::machine->meet(0xffffffff, &words, gather_rows);
+  void* place = reinterpret_cast<void*>(row);
+  emulated::machine->access(place, 16, 16, true);
+  __builtin_memcpy(place, words.row, 16);
+}
+
 struct MatrixWord {
   uint32_t word, transposed;
 };

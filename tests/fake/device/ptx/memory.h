@@ -18,6 +18,13 @@ EMULATED Access<kBytes> load(const void* address) {
   return x;
 }
 
+enum class Turn { kFirst, kLast };
+
+template <Turn>
+EMULATED Access<16> load_in_turn(const void* address) {
+  return load<16>(address);
+}
+
 EMULATED void prefetch_to_l2(const void*) {}
 
 template <int kBytes>

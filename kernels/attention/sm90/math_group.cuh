@@ -1,0 +1,129 @@
+// A math group: 64 query rows against one KV block after the other.
+#pragma once
+
+#include "attention/sm90/softmax.cuh"
+#include "ptx/elect.h"
+
+namespace strobe::kernel {
+
+STROBE_DEVICE void multiply_q_k(Scores& s, MatrixPlace query, MatrixPlace key) {
+  fence_sums(s);
+  begin_products();
+#pragma unroll
+  for (int step = 0; step < kDimQk / kStepK; ++step) {
+    constexpr int kPanelSteps = kPanelColumns / kStepK, kStepBytes = kStepK * 2;
+    const int panel = step / kPanelSteps, within = step % kPanelSteps;
+    multiply<kType>(s, advance<kStepBytes>(advance<kQueryPanel>(query, panel), within),
+                    advance<kStepBytes>(advance<kKeyLayout.panel>(key, panel), within), step != 0);
+  }
+  end_products();
+}
+
+STROBE_DEVICE void multiply_p_v(Outputs& out, const Weights& weights, MatrixPlace value) {
+  fence_sums(out);
+  begin_products();
+#pragma unroll
+  for (int step = 0; step < kWeightSteps; ++step)
+    multiply<kType>(out, weights[step], advance<kStepK / 8 * kValueLayout.eight_rows>(value, step), true);
+  end_products();
+}
+
+// A thread's part in its group's walk through tiles. Products are issued two at a time, so that the tensor
+// core has this group's next product queued while the group calculates or stores:
+//   Q K[n] | P V[n + 1] -> softmax n -> Q K[n - 1] | P V[n] -> … -> P V[first] | Q' K'[last] -> store ->
+//   softmax of the next
+struct MathGroup {
+  const AttentionSm90Params& params;
+  char* shared;
+  SharedAddress base;
+  Barriers barriers;
+  int32_t group, row, lane;  // row: the thread's first one within the group
+  MatrixPlace keys, values, query;
+  Ring<kStages> key, value;
+  Ring<kQuerySlots> slot;
+  Ring<kSm90TileInfos> info;
+
+  STROBE_DEVICE SharedAddress queries_at(int32_t at) const {
+    return base + kQueriesAt + (at * kGroups + group) * kQueryBytes;
+  }
+
+  // Stays in shared memory: there are few registers.
+  STROBE_DEVICE const Tile& tile() const { return tile_info(shared, info.at); }
+
+  // Waits for the queries in the slot; whether there are any.
+  STROBE_DEVICE bool wait_for_tile(const Tile& next) {
+    wait_for_phase(barriers.query_full(slot.at), slot.phase);
+    return next.last >= 0;
+  }
+
+  // After the last tile, a product of the keys before: one under a condition would make the compiler
+  // serialise all.
+  STROBE_DEVICE void issue_first_q_k(Scores& s, bool real) {
+    const MatrixPlace before = advance<kKeyBytes>(keys, key.at == 0 ? kStages - 1 : key.at - 1);
+    const MatrixPlace now = advance<kKeyBytes>(keys, key.at);
+    query = real ? place_along_k(queries_at(slot.at), kEightRowsBytes) : before;
+    if (real) wait_for_phase(barriers.key_full(key.at), key.phase);
+    multiply_q_k(s, query, real ? now : before);
+  }
+
+  STROBE_DEVICE void issue_q_k(Scores& s) {
+    wait_for_phase(barriers.key_full(key.at), key.phase);
+    multiply_q_k(s, query, advance<kKeyBytes>(keys, key.at));
+  }
+
+  STROBE_DEVICE void issue_p_v(Outputs& out, const Weights& weights) {
+    wait_for_phase(barriers.value_full(value.at), value.phase);
+    multiply_p_v(out, weights, advance<kValueBytes>(values, value.at));
+  }
+
+  STROBE_DEVICE void release_key() {
+    if (is_elected()) arrive(barriers.key_free(key.at));
+    key.advance();
+  }
+
+  STROBE_DEVICE void release_value() {
+    if (is_elected()) arrive(barriers.value_free(value.at));
+    value.advance();
+  }
+
+  // What a row of the thread's two sees.
+  STROBE_DEVICE TokenRange seen_by(int half) const {
+    const int32_t token = (group * kGroupRows + row + 8 * half) >> params.pack_log2;
+    return attended(params.attention, tile().item, tile().item.position + token);
+  }
+
+  STROBE_DEVICE void mask(Scores& s, int32_t block) const {
+    const int32_t token = block * kBlockTokens + lane % 4 * 2;
+    int32_t first[2], last[2];
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const TokenRange sees = seen_by(half);
+      first[half] = sees.begin - token;
+      last[half] = sees.end - 1 - token;
+    }
+    mask_after(s, last);
+    if (params.attention.window_left >= 0 || tile().item.kv_begin > block * kBlockTokens)
+      mask_before(s, first);
+  }
+
+  template <bool kMasked>
+  STROBE_DEVICE void step(Outputs& out, Weights& weights, RowStates& state, int32_t block) {
+    const float scale = params.attention.scale_log2;
+    Scores s;
+    float rescale[2];
+    issue_q_k(s);
+    issue_p_v(out, weights);
+    wait_for_products<1>();
+    fence_sums(s);
+    release_key();
+    if (kMasked) mask(s, block);
+    weigh<false, kMasked>(s, state, rescale, scale);
+    wait_for_products<0>();
+    fence_sums(out);
+    release_value();
+    pack_weights(weights, s);
+    if (__any_sync(0xffffffff, rescale[0] != 1.0f || rescale[1] != 1.0f)) rescale_rows(out, rescale);
+  }
+};
+
+}  // namespace strobe::kernel

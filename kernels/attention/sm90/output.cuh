@@ -1,0 +1,188 @@
+// A tile's results on their way out of a math group's registers.
+#pragma once
+
+#include "attention/sm90/math_group.cuh"
+#include "ptx/exponent.h"
+#include "ptx/matrix.h"
+#include "ptx/memory.h"
+#include "ptx/named_barrier.h"
+#include "ptx/tensor_copy.h"
+
+namespace strobe::kernel {
+
+constexpr int kChunkBytes = 16, kPanelChunks = kPanelRowBytes / kChunkBytes;
+
+STROBE_DEVICE int32_t staged_chunk(int32_t row, int32_t chunk) {
+  return chunk / kPanelChunks * kQueryPanel + row * kPanelRowBytes +
+         (((chunk % kPanelChunks) ^ (row & 7)) * kChunkBytes);
+}
+
+// To shared memory as the copy engine takes it.
+STROBE_DEVICE void stage_results(const Outputs& out, const float (&factor)[2], SharedAddress staging,
+                                 int32_t first_row, int32_t lane) {
+  const int32_t row = first_row + (lane & 15);
+#pragma unroll
+  for (int step = 0; step < kDimVo / 16; ++step) {
+    uint32_t words[4];
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const int at = 8 * step + 2 * i;
+      words[i] = pair_of<kType>(out[at] * factor[i % 2], out[at + 1] * factor[i % 2]);
+    }
+    store_matrices(staging + staged_chunk(row, 2 * step + (lane >> 4)), words);
+  }
+}
+
+// Where a row of the group belongs.
+STROBE_DEVICE char* place_of_row(const AttentionSm90Params& params, const Tile& tile, int32_t row) {
+  const int32_t token = row >> params.pack_log2,
+                head = tile.pack << params.pack_log2 | (row & ((1 << params.pack_log2) - 1));
+  return params.attention.out + (tile.item.q_row + token) * params.attention.out_stride_token +
+         head * params.attention.out_stride_head;
+}
+
+// Where the tile ends within the group's rows a tensor copy would write into the next request.
+STROBE_DEVICE void copy_staged_rows(const AttentionSm90Params& params, const Tile& tile, const char* staging,
+                                    int32_t first_row, int32_t rows) {
+  constexpr int kRowChunks = kDimVo * 2 / kChunkBytes;
+#pragma unroll 1
+  for (int32_t i = static_cast<int32_t>(threadIdx.x) % kGroupThreads; i < rows * kRowChunks;
+       i += kGroupThreads) {
+    const int32_t row = i / kRowChunks, chunk = i % kRowChunks;
+    *reinterpret_cast<uint4*>(place_of_row(params, tile, first_row + row) + chunk * kChunkBytes) =
+        *reinterpret_cast<const uint4*>(staging + staged_chunk(row, chunk));
+  }
+}
+
+// Straight from registers: pairs of elements, four threads to 16 or, of a partial result, 32 bytes.
+template <bool kPartial>
+STROBE_DEVICE void store_row(char* to, const Outputs& out, float factor, int half, int32_t lane) {
+  constexpr int kPairBytes = kPartial ? 8 : 4;
+  to += lane % 4 * kPairBytes;
+#pragma unroll
+  for (int j = 0; j < kDimVo / 8; ++j) {
+    const float first = out[4 * j + 2 * half] * factor, second = out[4 * j + 2 * half + 1] * factor;
+    if constexpr (kPartial)
+      *reinterpret_cast<float2*>(to + j * 4 * kPairBytes) = float2{first, second};
+    else
+      *reinterpret_cast<uint32_t*>(to + j * 4 * kPairBytes) = pair_of<kType>(first, second);
+  }
+}
+
+// The number of a row of a tile among the partial results.
+STROBE_DEVICE int64_t partial_of_row(const AttentionSm90Params& params, const Tile& tile, int32_t row) {
+  const int32_t pack = tile.pack - tile.item.kv_head * params.packs_of_kv_head;
+  const int32_t token = row >> params.pack_log2,
+                head = pack << params.pack_log2 | (row & ((1 << params.pack_log2) - 1));
+  return static_cast<int64_t>(tile.item.slot + tile.item.kv_head) * params.attention.partial_rows +
+         token * static_cast<int32_t>(params.attention.group.value) + head;
+}
+
+// NaN and Inf that were taken out of V, to the rows that attend to them.
+STROBE_DEVICE void add_specials(const MathGroup& math, const Tile& tile, Outputs& out) {
+  const AttentionParams& attention = math.params.attention;
+  const TokenRange seen[2] = {math.seen_by(0), math.seen_by(1)};
+#pragma unroll 1
+  for (int32_t token = max(tile.item.kv_begin, tile.first * kBlockTokens); token < tile.item.kv_end;
+       ++token) {
+    const bool sees[2] = {token >= seen[0].begin && token < seen[0].end,
+                          token >= seen[1].begin && token < seen[1].end};
+    if (!tile.is_masked(token / kBlockTokens) || !(sees[0] || sees[1])) continue;
+    const char* row =
+        attention.v + tile.item.kv_head * attention.v_stride_head +
+        kv_offset(attention, tile.item, token, attention.v_stride_page, attention.v_stride_token) +
+        math.lane % 4 * 4;
+#pragma unroll
+    for (int j = 0; j < kDimVo / 8; ++j) {
+      float x[2];
+      floats_of<kType>(*reinterpret_cast<const uint32_t*>(row + j * 16), x[0], x[1]);
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        const float special = fabsf(x[i]) < __int_as_float(0x7f800000) ? 0.0f : x[i];
+#pragma unroll
+        for (int half = 0; half < 2; ++half)
+          if (sees[half]) out[4 * j + 2 * half + i] += special;
+      }
+    }
+  }
+}
+
+// The group's whole rows go out by a tensor copy from where its queries were.
+STROBE_DEVICE void send_results(const MathGroup& math, const Tile& tile, const Outputs& out,
+                                const float (&factor)[2], int32_t rows, int32_t slot) {
+  const AttentionSm90Params& params = math.params;
+  const int32_t first = math.group * kGroupRows,
+                at = kQueriesAt + (slot * kGroups + math.group) * kQueryBytes;
+  sync_threads(queries_read(math.group), kGroupThreads);
+  stage_results(out, factor, math.base + at, math.row - math.lane / 4, math.lane);
+  order_before_async();
+  sync_threads(results_staged(math.group), kGroupThreads);
+  if (first + kGroupRows <= rows) {
+    if (threadIdx.x % kGroupThreads == 0) {
+      constexpr int kCopies = sm90_maps_panels(kDimVo) ? 1 : kVoPanels;
+#pragma unroll
+      for (int panel = 0; panel < kCopies; ++panel)
+        store_box(params.out,
+                  {panel * kPanelColumns, 0, tile.item.q_row + (first >> params.pack_log2), 0, tile.pack},
+                  math.base + at + panel * kQueryPanel);
+      end_store_group();
+    }
+  } else if (first < rows) {
+    copy_staged_rows(params, tile, math.shared + at, first, rows - first);
+    sync_threads(results_copied(math.group), kGroupThreads);
+  }
+}
+
+// What RowEnd is, where there are no sinks by instructions of the special function unit.
+STROBE_DEVICE void end_row(const AttentionParams& params, float maximum, float sum, int32_t head, bool whole,
+                           float& factor, float& lse) {
+  if (params.sinks != nullptr) {
+    const RowEnd end(params, maximum, sum, head, whole);
+    factor = end.factor;
+    lse = end.lse;
+    return;
+  }
+  factor = sum == 0 ? 0.0f : __fdividef(whole ? params.v_scale : 1.0f, sum);
+  lse = sum == 0 ? minus_infinity() : maximum + log2_approx(sum);
+}
+
+// Everything that is left of a tile once its products are done. `slot` is where its queries were.
+STROBE_DEVICE void finish_tile(MathGroup& math, const Tile& tile, Outputs& out, const RowStates& state,
+                               int32_t slot) {
+  const AttentionSm90Params& params = math.params;
+  const AttentionParams& attention = params.attention;
+  const int32_t rows = tile.item.q_tokens << params.pack_log2;
+  const bool whole = tile.item.slot < 0;
+  if ((tile.specials[0] | tile.specials[1] | tile.specials[2]) != 0) add_specials(math, tile, out);
+  float factor[2];
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const float sum = sum_of_row(state.sum[half]);
+    const int32_t row = math.group * kGroupRows + math.row + 8 * half, token = row >> params.pack_log2;
+    const int32_t head = tile.pack << params.pack_log2 | (row & ((1 << params.pack_log2) - 1));
+    float lse;
+    end_row(attention, state.maximum[half] * attention.scale_log2, sum, head, whole, factor[half], lse);
+    if (row >= rows) continue;
+    if (!whole) {
+      const int64_t partial = partial_of_row(params, tile, row);
+      if (math.lane % 4 == 0) attention.partial_lse[partial] = lse;
+      store_row<true>(reinterpret_cast<char*>(attention.partial_out + partial * kDimVo), out, factor[half],
+                      half, math.lane);
+      continue;
+    }
+    if (attention.lse != nullptr && math.lane % 4 == 0)
+      *reinterpret_cast<float*>(reinterpret_cast<char*>(attention.lse) +
+                                (tile.item.q_row + token) * attention.lse_stride_token +
+                                head * attention.lse_stride_head) = lse;
+    if constexpr (!kStagesResults)
+      store_row<false>(place_of_row(params, tile, row), out, factor[half], half, math.lane);
+  }
+  if constexpr (kStagesResults) {
+    if (whole)
+      send_results(math, tile, out, factor, rows, slot);
+    else  // the first thread gives the slot back for all
+      sync_threads(results_copied(math.group), kGroupThreads);
+  }
+}
+
+}  // namespace strobe::kernel
