@@ -25,6 +25,12 @@ constexpr jit::KernelSource kMerge = {.name = "attention_merge",
                                         return jit::LaunchFacts{.threads = kMergeThreads};
                                       }};
 
+// Whether the generic kernel on tensor cores takes it; what it does not take is attention_f32's.
+bool on_tensor_cores(const AttentionCudaShape& shape, const kernel::AttentionParams& params,
+                     cuda::Architecture architecture) {
+  return serves_prefill(shape, architecture) && takes_operands(shape, params);
+}
+
 }  // namespace
 
 bool is_aligned(const kernel::AttentionParams& params) {
@@ -68,9 +74,18 @@ plan::WorkListOptions list_options(const AttentionCudaShape& shape, const Gpu& g
           .many_rows_shares = 2};
 }
 
+std::string_view generic_kernel_name(const AttentionCudaShape& shape, const kernel::AttentionParams& params,
+                                     cuda::Architecture architecture) {
+  return on_tensor_cores(shape, params, architecture) ? "attention_prefill" : kF32.name;
+}
+
+std::string_view decode_kernel_name(const kernel::AttentionParams& params) {
+  return is_aligned(params) ? "attention_decode" : kF32.name;
+}
+
 void launch_attention(const AttentionCudaShape& shape, const kernel::AttentionParams& params,
                       std::int64_t items, const Gpu& gpu, const Launch& launch) {
-  if (serves_prefill(shape, gpu.architecture) && takes_operands(shape, params))
+  if (on_tensor_cores(shape, params, gpu.architecture))
     return launch_prefill(shape, params, items, gpu, launch);
   launch_grid(kF32, {},
               {.x = static_cast<std::uint32_t>(items), .y = static_cast<std::uint32_t>(shape.num_kv_heads)},
