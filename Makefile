@@ -4,7 +4,7 @@ JOBS ?= $(shell nproc)
 STROBE := build/release/strobe
 
 PACKAGES_BUILD := g++ cmake ninja-build libfmt-dev libspdlog-dev libcli11-dev nlohmann-json3-dev libgtest-dev libgmock-dev pkg-config
-PACKAGES_TEST := python3 python3-venv binutils
+PACKAGES_TEST := python3 python3-venv python3-numpy binutils
 PACKAGES_BROWSER := chromium chromium-driver python3-venv
 PACKAGES_FULL := g++-aarch64-linux-gnu qemu-user googletest
 PACKAGES_LINT := git clang-format

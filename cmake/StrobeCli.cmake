@@ -12,6 +12,11 @@ foreach(part STYLE:css SCRIPT:js)
 endforeach()
 configure_file(src/bench/report/page_parts.cc.in ${CMAKE_CURRENT_BINARY_DIR}/generated/page_parts.cc @ONLY)
 
+# The program of the processes in which strobe trace runs Python, as text.
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS src/trace/run/worker.py)
+file(READ src/trace/run/worker.py STROBE_TRACE_WORKER)
+configure_file(src/trace/run/worker_source.cc.in ${CMAKE_CURRENT_BINARY_DIR}/generated/trace_worker.cc @ONLY)
+
 # The commit that result files name; looked up in every build.
 add_custom_target(strobe_build_commit
     COMMAND ${CMAKE_COMMAND} -DSOURCE=${PROJECT_SOURCE_DIR} -DOUTPUT=${CMAKE_CURRENT_BINARY_DIR}/generated/bench/build_commit.h
@@ -22,7 +27,7 @@ add_custom_target(strobe_build_commit
 set(STROBE_CLI_SOURCES
     src/cli/bench_command.cc src/cli/bench_compare_command.cc src/cli/bench_options.cc src/cli/bench_plan.cc src/cli/bench_report_command.cc
     src/cli/cache_command.cc src/cli/cli.cc src/cli/cuda_findings.cc src/cli/device_flag.cc src/cli/docs_command.cc src/cli/doctor_command.cc
-    src/cli/interrupt.cc src/cli/kernel_cache.cc src/cli/replay_command.cc src/cli/trace_command.cc src/cli/warmup_command.cc)
+    src/cli/interrupt.cc src/cli/kernel_cache.cc src/cli/replay_command.cc src/cli/trace_command.cc src/cli/trace_run_command.cc src/cli/warmup_command.cc)
 # CLI11 and commands that run once: optimising them is what they would take longest for.
 set_property(SOURCE ${STROBE_CLI_SOURCES} APPEND PROPERTY COMPILE_OPTIONS $<$<CONFIG:Release>:-O1>)
 add_library(strobe_bench STATIC
@@ -44,6 +49,8 @@ add_library(strobe_bench STATIC
     src/bench/compare/compare.cc src/bench/compare/compare_text.cc src/bench/compare/verdict.cc
     src/bench/report/compare_page.cc src/bench/report/ratio_chart.cc
     ${STROBE_CLI_SOURCES}
+    src/trace/run/child.cc src/trace/run/compare.cc src/trace/run/evaluate.cc src/trace/run/python_process.cc src/trace/run/tensor_sets.cc
+    ${CMAKE_CURRENT_BINARY_DIR}/generated/trace_worker.cc
     src/op/docs.cc
     ${STROBE_SUITES_SOURCE} ${strobe_limits_OBJECTS})
 strobe_settings(strobe_bench)

@@ -185,6 +185,7 @@ class DevicePlanned {
     kv_.set(other.kv_indptr);
     last_.set(other.last_page_len);
   }
+  void set_pages(const AttentionBatch& other) { pages_.set(other.kv_indices); }
   // Brings the outputs to the batch's own.
   void download(const cuda::OwnedStream& stream) {
     stream.synchronize();
@@ -282,6 +283,37 @@ TEST_F(CudaAttentionDevicePlan, ARequestThatCannotBeIsLeftOut) {
   attention.plan_on_device(gpu.plan(), Stream(stream));
   attention.run(gpu.run(), Stream(stream));
   EXPECT_EQ(gpu.bits(2, stream), right) << "the first as before, the second still from the call before";
+}
+
+// The checking mode names the request and its page, which the host has never seen.
+TEST_F(CudaAttentionDevicePlan, CheckingFindsWhatTheHostCannotSee) {
+  AttentionBatch batch({{1, 40}, {1, 50}}, kShape);
+  const cuda::OwnedStream stream(kGpu);
+  const auto error = [&](auto change) {
+    AttentionBatch changed({{1, 40}, {1, 50}}, kShape);
+    change(changed);
+    DevicePlanned gpu(batch, capacity_of(batch, 1));
+    BatchAttention attention;
+    gpu.set_lengths(changed);
+    gpu.set_pages(changed);
+    setenv("STROBE_CHECK_INDICES", "1", 1);
+    attention.plan_on_device(gpu.plan(), Stream(stream));
+    unsetenv("STROBE_CHECK_INDICES");
+    try {
+      attention.run(gpu.run(), Stream(stream));
+    } catch (const Error& fault) {
+      return std::string(fault.what());
+    }
+    return std::string("no error");
+  };
+  EXPECT_EQ(error([](AttentionBatch&) {}), "no error");
+  EXPECT_THAT(
+      error([](AttentionBatch& b) { b.kv_indices[5] = 7; }),
+      HasSubstr("kv_indices: expected page numbers in [0, num_pages = 7), got 7 as page 2 of request 1"));
+  EXPECT_THAT(error([](AttentionBatch& b) { b.kv_indices[0] = -1; }),
+              HasSubstr("got -1 as page 0 of request 0"));
+  EXPECT_THAT(error([](AttentionBatch& b) { b.last_page_len[1] = 17; }),
+              HasSubstr("got others for request 1"));
 }
 
 TEST_F(CudaAttentionDevicePlan, MisuseIsAnError) {

@@ -11,6 +11,7 @@
 #include "core/log.h"
 #include "op/statistics.h"
 #include "ops/statistics_cuda.h"
+#include "strobe/attention.h"
 #include "strobe/norm.h"
 #include "support/gpu.h"
 
@@ -128,6 +129,31 @@ TEST_F(CudaLog, LevelFiveHasTheStatisticsOfWhatACallReadsAndWrites) {
                          HasSubstr("out: min 0.730297 max 2.92119 mean 1.82574 nan 0 inf 0")));
   EXPECT_LT(log.find("rmsnorm (cuda"), log.find("rmsnorm reads"));
   EXPECT_LT(log.find("rmsnorm reads"), log.find("rmsnorm done"));
+}
+
+// A head dimension without a fast kernel is served by another, and the record says by which.
+TEST_F(CudaLog, ARunOfAttentionNamesItsKernels) {
+  log_at(3);
+  const auto record_of = [&](int head_dim, PosEncoding encoding) {
+    const std::int64_t before = static_cast<std::int64_t>(text().size());
+    const Tensor q(Dtype::kBf16, {1, 2, head_dim}), kv(Dtype::kBf16, {20, 2, head_dim});
+    const test::DeviceCopy on_gpu[] = {{q, 0}, {kv, 0}, {q, 0}};
+    const std::vector<std::int32_t> qo_indptr = {0, 1}, kv_indptr = {0, 20};
+    BatchAttention attention;
+    attention.plan({.qo_indptr = TensorView::of(qo_indptr),
+                    .kv_indptr = TensorView::of(kv_indptr),
+                    .num_qo_heads = 2,
+                    .num_kv_heads = 2,
+                    .head_dim_qk = head_dim,
+                    .options = {.pos_encoding = encoding},
+                    .device = test::kGpu});
+    attention.run(
+        {.q = on_gpu[0].view(), .k = on_gpu[1].view(), .v = on_gpu[1].view(), .out = on_gpu[2].view()});
+    return text().substr(static_cast<std::size_t>(before));
+  };
+  EXPECT_THAT(record_of(64, PosEncoding::kNone), HasSubstr("kernels = attention_decode\n"));
+  EXPECT_THAT(record_of(72, PosEncoding::kNone), HasSubstr("kernels = attention_prefill\n"));
+  EXPECT_THAT(record_of(64, PosEncoding::kRope), HasSubstr("kernels = attention_f32\n"));
 }
 
 TEST_F(CudaLog, NothingIsComputedBelowLevelFive) {

@@ -1,6 +1,7 @@
 #include <cmath>
 #include <vector>
 
+#include "jit/kernel_source.h"
 #include "ops/rope_cuda.h"
 #include "strobe/rope.h"
 #include "support/gpu.h"
@@ -165,25 +166,33 @@ TEST_F(CudaRope, AnotherPositionFailsTheCheck) {
 
 // Without a GPU: every element of every head belongs to a thread, and a block's angles have room.
 TEST(CudaRopeChoice, CoversEveryHead) {
+  const jit::KernelSource* rope = jit::kernel_registry().find("rope");
   for (std::int64_t tokens : {1, 100, 1 << 20})
     for (std::int64_t heads : {1, 2, 5, 40, 400})
       for (int head_dim : {2, 8, 64, 80, 128, 256, 512})
         for (int rotary_dim : {head_dim, head_dim / 2})
-          for (int vector : {1, 2, 4, 8}) {
-            if (rotary_dim % 2 != 0 || rotary_dim / 2 % vector != 0 || (head_dim - rotary_dim) % vector != 0)
-              continue;
-            const op::RopeChoice choice = op::choose_rope({.tokens = tokens,
-                                                           .heads = heads,
-                                                           .head_dim = head_dim,
-                                                           .rotary_dim = rotary_dim,
-                                                           .vector = vector,
-                                                           .copy_rest = true},
-                                                          132);
-            EXPECT_GE(choice.columns * 2 * vector, head_dim);
-            EXPECT_GE(choice.head_groups * choice.items, heads);
-            EXPECT_GE(choice.blocks * choice.block_tokens, tokens);
-            EXPECT_LE(choice.block_tokens * rotary_dim / 2, std::max(256 * vector, rotary_dim / 2));
-          }
+          for (int vector : {1, 4, 8})
+            for (bool table : {false, true}) {
+              if (rotary_dim % 2 != 0 || rotary_dim / 2 % vector != 0 ||
+                  (head_dim - rotary_dim) % vector != 0)
+                continue;
+              const op::RopeChoice choice = op::choose_rope({.tokens = tokens,
+                                                             .heads = heads,
+                                                             .head_dim = head_dim,
+                                                             .rotary_dim = rotary_dim,
+                                                             .vector = vector,
+                                                             .table = table,
+                                                             .copy_rest = true},
+                                                            132);
+              EXPECT_GE(choice.columns * 2 * vector, head_dim);
+              EXPECT_GE(choice.head_groups * choice.items, heads);
+              EXPECT_GE(choice.blocks * choice.block_tokens, tokens);
+              EXPECT_LE(choice.block_tokens * rotary_dim / 2, std::max(256 * vector, rotary_dim / 2));
+              const Dtype dtype = vector == 4 ? Dtype::kF32 : Dtype::kBf16;
+              const jit::Variant variant{
+                  rope, {static_cast<int>(dtype), 1, table, false, choice.vector, choice.items, 64}};
+              EXPECT_TRUE(jit::exists(variant)) << jit::describe(variant);
+            }
 }
 
 }  // namespace

@@ -7,6 +7,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 DEVICE = "cuda"
+TORCH_HEAD_DIM = 256  # the most that cuDNN's and flash attention take
 WORKSPACE_BYTES = 256 << 20  # FlashInfer's partial results; Strobe has its own
 # Of |got - want| / (|want| + rms(want)): weights and output are rounded to 2^-9; a few times that at the worst element.
 TOLERANCE = 2.0**-5
@@ -180,7 +181,7 @@ def contenders_of(case, libraries):
     """{name: function of the case's tensors that returns its outputs}. Torch reads K and V without pages."""
     library = CascadeLibrary if getattr(case, "cascade", False) else Library
     contenders = {name: library(module, case) for name, module in libraries.items()}
-    if case.is_dense():
+    if case.is_dense() and case.head_dim <= TORCH_HEAD_DIM:
         contenders["cudnn"] = torch_attention(SDPBackend.CUDNN_ATTENTION)
         contenders["flash"] = torch_attention(SDPBackend.FLASH_ATTENTION)
     return contenders

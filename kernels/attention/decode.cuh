@@ -16,23 +16,32 @@
 // about 0.3 us. 16 products a tile are a twentieth of what its tensor cores do; shared memory moves 16 KiB in
 // 128 of 420 cycles. fp8 has twice the rows per byte, and its conversions.
 //
-// Measured on an H200, TB/s of K and V, beside cuDNN on contiguous K and V on the same card. bf16, 32/8
-// heads, head dim 128, page size 16 where nothing else is said.
+// Measured on an H200 by benchmarks/cuda_attention, TB/s of K and V, beside cuDNN on contiguous K and V on
+// the same card. bf16, 32/8 heads, head dim 128, page size 16 where nothing else is said.
 //
 //   batch x length, page size     this   cuDNN
-//   128 x 4096                    4.49   4.60
-//   64 x 4096, page size 1        4.35
-//   64 x 4096, 32/32 heads        4.54   4.65
-//   16 x 4096                     4.11   4.29
-//   16 x 4096, page size 64       4.25   4.29
-//   1 x 131072                    4.11   4.30
-//   128 x 4096, e4m3, 64          4.43
-//   64 x 4096, head dim 256       4.49   3.57
+//   128 x 4096                    4.46   4.49
+//   64 x 4096, page size 1        4.27
+//   64 x 4096, 32/32 heads        4.51
+//   16 x 4096                     4.06   4.17
+//   16 x 4096, page size 64       4.24   4.17
+//   1 x 8192                      2.45   2.18
+//   1 x 131072                    4.22   4.19
+//   1 x 65536 + 63 x 1024         4.18
+//   64 random lengths             4.26
+//   128 x 4096, e4m3, 64          4.36
+//   64 x 4096, head dim 256, 512  4.45, 4.44
 //
-// Tried in an exploratory kernel and left: 3 slots (-1 %), 4 warps x 6 slots (-3 %), cp.async with L2::256B
-// (-6 %), one KV head a block at batch 128 (-2 %), evict-first hints and a tail of short runs dealt at run
-// time (nothing), L2 prefetch before the wait for the kernel before (slower), runs of equal cost instead of
-// equal pieces for one long request (-15 %).
+// Merges. A launch of their own took 1 us more at 1 x 8192 (2.28 TB/s); what is left of them there is 2.4 us.
+// Merging a row when its item ends, which the full ring hides, instead of all rows at a block's end, and
+// leaving short rows whole brought the skewed batch from 131.8 to 127.4 us. 34 pieces asked for at once
+// instead of 17: 0.7 us more at 1 x 8192.
+//
+// Tried and left: 3 slots (-1 %), 4 warps x 6 slots (-3 %), tiles of 32 rows across pages (16 x 4096: -1 %),
+// cp.async with L2::256B (-6 %), one KV head a block at batch 128 (-2 %), all heads of a request in a block
+// with its KV cut in eight (16 x 4096: -9 %, nearly all of it merges), evict-first hints and a tail of short
+// runs dealt at run time (nothing), L2 prefetch before the wait for the kernel before (slower), runs of equal
+// cost instead of equal pieces for one long request (-15 %).
 //
 // Constants: Dtype kQuery, kKv; int kDimQk, kDimVo; int kHeadTiles (8 rows each), kHeads (KV heads of a
 // block); bool kRowPages (a tile's rows may lie in different pages), kGeneral (masks, ALiBi, soft cap); int

@@ -41,7 +41,7 @@ struct DecodePlace {
 // Memory for the plan of `requests` and `blocks`.
 struct DecodePlanScratch {
   int64_t* cost;                          // [requests + 1], of what lies before a request
-  int32_t *items, *cut_items, *cut_rows;  // the same: items, those of cut rows, cut rows
+  int32_t *items, *cut_items, *cut_rows;  // the same: items (rule 3: rows), those of cut rows, cut rows
   DecodePlace* places;                    // [blocks + 1]: where a block's items begin
   int32_t* further_items;                 // [blocks + 1]: of the blocks before, beyond their first
   int32_t *cuts, *first_cuts;             // [blocks + 1], rule 3: cuts within rows before a block's; of rows
@@ -68,10 +68,10 @@ class DecodePlan {
     rows_of_request_ = options.num_kv_heads / options.heads_together;
   }
 
-  // Whether whole rows are dealt fairly.
+  // Whether whole rows are dealt fairly, for a team of one.
   STROBE_DEVICE bool whole_rows_do() {
     set_rule(Rule::kWhole);
-    return !team_.any(exceeds_share());
+    return !exceeds_share();
   }
 
   // Whether every row comes in pieces that have a block each and are not longer than others' by much, the
@@ -85,15 +85,19 @@ class DecodePlan {
     return true;
   }
 
-  // Chooses the rule and finds every block's part of the line. All threads get the result.
+  // Chooses the rule and finds every block's part of the line. All threads get the result. Rules are tried in
+  // a loop, so that a kernel has their code once.
   STROBE_DEVICE DecodeListSize measure() {
-    if (options_.deterministic) {
-      longest_ = kPieceTokens / kDecodeTileTokens;
-      set_rule(Rule::kPieces);
-    } else if (!whole_rows_do() && !equal_pieces_do()) {
-      set_rule(Rule::kShares);
+    Rule rule = options_.deterministic ? Rule::kPieces : Rule::kWhole;
+    longest_ = kPieceTokens / kDecodeTileTokens;
+    for (;;) {
+      set_rule(rule);
+      find_places();
+      if (rule != Rule::kWhole || !team_.any(is_unfair())) break;
+      longest_ = longest_piece();
+      rule = longest_ > 0 ? Rule::kEqual : Rule::kShares;
     }
-    find_places();
+    count_items();
     return size();
   }
 
@@ -188,12 +192,24 @@ class DecodePlan {
     return total * (100 + kSlackPercent) / (100 * options_.blocks);
   }
 
-  // Whether one of this thread's blocks has too much.
-  STROBE_DEVICE bool exceeds_share() const {
+  // Whether one of this thread's blocks has too much, at the places that have been found.
+  STROBE_DEVICE bool is_unfair() const {
     const int64_t most = most_of_block(total_);
     const Range own = own_part(options_.blocks);
-    int64_t start = start_of(first_by_middle(own.begin));
+    int64_t start = start_of(at_.places[own.begin]);
     for (int32_t block = own.begin; block < own.end; ++block) {
+      const int64_t end = start_of(at_.places[block + 1]);
+      if (end - start > most) return true;
+      start = end;
+    }
+    return false;
+  }
+
+  // The same as the places are found, up to the first that has.
+  STROBE_DEVICE bool exceeds_share() const {
+    const int64_t most = most_of_block(total_);
+    int64_t start = 0;
+    for (int32_t block = 0; block < options_.blocks; ++block) {
       const int64_t end = start_of(first_by_middle(block + 1));
       if (end - start > most) return true;
       start = end;
@@ -279,7 +295,7 @@ class DecodePlan {
     const auto lies_behind = [&](int64_t piece) {
       return (start(piece) + start(piece + 1)) * options_.blocks >= 2 * total_ * block;
     };
-    int64_t piece = (at - begin) * n / cost;
+    int64_t piece = n == 1 ? 0 : (at - begin) * n / cost;
     while (piece > 0 && lies_behind(piece - 1)) --piece;
     while (piece < n && !lies_behind(piece)) ++piece;
     if (piece == n) return begin_of_row(request, static_cast<int32_t>(number) + 1);
@@ -314,24 +330,26 @@ class DecodePlan {
   }
 
   STROBE_DEVICE void find_places() {
-    if (rule_ == Rule::kEqual)
-      sum_up(at_.items, count_, [this](int32_t r) { return rows(r) * pieces(row_of(r)); });
-    if (rule_ == Rule::kEqual || rule_ == Rule::kPieces) {
-      const auto cut = [this](int32_t r) { return pieces(row_of(r)) > 1 ? rows(r) : 0; };
-      sum_up(at_.cut_items, count_, [&](int32_t r) { return cut(r) * pieces(row_of(r)); });
-      sum_up(at_.cut_rows, count_, cut);
-    }
+    sum_up(at_.items, count_, [this](int32_t r) { return rows(r) * pieces(row_of(r)); });
     for (int32_t block = team_.rank(); block <= options_.blocks; block += team_.size())
       at_.places[block] = rule_ == Rule::kShares  ? border_of_share(block)
                           : rule_ == Rule::kEqual ? item_at(block)
                                                   : first_by_middle(block);
     team_.sync();
+  }
+
+  STROBE_DEVICE void count_items() {
+    if (rule_ == Rule::kEqual || rule_ == Rule::kPieces) {
+      const auto cut = [this](int32_t r) { return pieces(row_of(r)) > 1 ? rows(r) : 0; };
+      sum_up(at_.cut_items, count_, [&](int32_t r) { return cut(r) * pieces(row_of(r)); });
+      sum_up(at_.cut_rows, count_, cut);
+    }
     if (rule_ == Rule::kShares) {
       sum_up(at_.cuts, options_.blocks, [this](int32_t b) { return at_.places[b].tile > 0 ? 1 : 0; });
       sum_up(at_.first_cuts, options_.blocks, [this](int32_t b) { return is_first_cut(b) ? 1 : 0; });
     }
     sum_up(at_.further_items, options_.blocks, [this](int32_t b) {
-      const int32_t items = count_items(b);
+      const int32_t items = items_before(b + 1) - items_before(b);
       return items > 1 ? items - 1 : 0;
     });
   }
@@ -356,11 +374,12 @@ class DecodePlan {
     return {at.request, at.row, static_cast<int32_t>(tile_of_piece(row, at.piece + 1, n)), at.piece + 1};
   }
 
-  STROBE_DEVICE int32_t count_items(int32_t block) const {
-    int32_t count = 0;
-    const DecodePlace end = at_.places[block + 1];
-    for (DecodePlace at = at_.places[block]; !same(at, end); at = next(at, end)) ++count;
-    return count;
+  STROBE_DEVICE int32_t items_before(int32_t block) const {
+    const DecodePlace& place = at_.places[block];
+    const int32_t whole = at_.items[place.request];
+    if (rule_ == Rule::kShares) return whole + place.row + at_.cuts[block] + (place.tile > 0 ? 1 : 0);
+    const int64_t of_rows = place.row == 0 ? 0 : place.row * pieces(row_of(place.request));
+    return whole + static_cast<int32_t>(of_rows) + place.piece;
   }
 
   STROBE_DEVICE DecodeListSize size() {
@@ -407,9 +426,10 @@ class DecodePlan {
       list.items[block] = {};
       list.items[block].kv_head = -1;
     }
-    for (int32_t* to = &block; !same(at, end); to = &further) {
+    for (bool first = true; !same(at, end); first = false) {
       const DecodePlace after = next(at, end);
-      list.items[to == &further ? further++ : block] = item(list, at, after, end, block);
+      list.items[first ? block : further] = item(list, at, after, end, block);
+      further += first ? 0 : 1;
       at = after;
     }
     run.end = further;

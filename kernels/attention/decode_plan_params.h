@@ -20,4 +20,19 @@ struct DecodePlanParams {
   AttentionCounts* counts;
 };
 
+// The first request of a plan that cannot be served as it is.
+struct IndexFault {
+  enum : int32_t { kNone, kContradiction, kPage };
+  int32_t kind;
+  int32_t request;
+  int32_t entry, page;  // kPage: which of the request's pages, and its number
+};
+
+struct DecodeCheckParams {
+  DecodePlanParams plan;  // of which the lists are not looked at
+  const int32_t* kv_indices;
+  int32_t num_pages;
+  IndexFault* fault;
+};
+
 }  // namespace strobe::kernel

@@ -36,6 +36,7 @@ STROBE_DEVICE constexpr int sm_threads() {
   constexpr bool kNarrows = size_of(kOutput) == 1;
   if (kLong) return kForm == NormForm::kRms || (kAdd && kOutput == Dtype::kBf16) ? 1536 : 1280;
   if (kItems > 2 || (kNarrows && (kLayer || kItems == 2))) return 1024;
+  if (kLayer && kItems == 2) return 1280;
   return kAdd && kNarrows ? kMostSmThreads : 1536;
 }
 constexpr int kSmThreads = sm_threads();

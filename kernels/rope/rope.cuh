@@ -23,7 +23,13 @@
 namespace strobe::kernel {
 
 constexpr int kThreads = 256;
-constexpr int kSmBlocks = kTable ? 5 : 6;  // that there are registers for
+// Of an SM. Two heads a thread want many threads: 40 registers for each, which ptxas has enough of up to
+// sm_90.
+#if __CUDA_ARCH__ < 1000
+constexpr int kSmBlocks = kItems == 2 ? 6 : 4;
+#else
+constexpr int kSmBlocks = kItems == 2 ? 5 : 4;
+#endif
 using Params = RopeParams<kPairs>;
 
 // A head's vectors of one thread.

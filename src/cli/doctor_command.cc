@@ -9,6 +9,7 @@
 #include "cli/cuda_findings.h"
 #include "core/env.h"
 #include "cpu/isa.h"
+#include "ops/attention_decode_cuda.h"
 #include "strobe/error.h"
 #include "strobe/threads.h"
 
@@ -83,6 +84,12 @@ void print_cuda(const CudaFindings& found) {
         "  {:<8} {} kernels, {} of them in the cache; `strobe warmup --arch {}` adds those of common "
         "models\n",
         cuda::name(count.architecture), count.kernels, count.cached, cuda::name(count.architecture));
+  for (const KernelCount& count : found.kernels)
+    fmt::print(
+        "  {:<8} decode attention of f16 and bf16 is fast for head dimensions {}; others take the generic "
+        "kernels: "
+        "STROBE_LOGLEVEL=3 names those of each run\n",
+        cuda::name(count.architecture), op::decode_head_dims(count.architecture));
 }
 
 Json version_json(int version) { return version == 0 ? Json(nullptr) : Json(cuda::version_text(version)); }

@@ -80,6 +80,8 @@ void add_trace(CLI::App& app, Action& action) {
   check->add_option("--definitions", options->definitions, "Only these definitions");
   check->callback([&action, options] { action = [options] { return validate(*options); }; });
 
+  add_trace_run(*command, action);
+
   CLI::App* summary =
       command->add_subcommand("summary", "What a data set holds, and the best solution of each definition");
   add_data_set(summary, options);

@@ -15,6 +15,10 @@ namespace {
 constexpr Entry kTable[] = {
     {Variable::kCacheDir, "STROBE_CACHE_DIR", "a directory that only this user may write",
      "strobe under XDG_CACHE_HOME or ~/.cache", "where compiled CUDA kernels are kept"},
+    {Variable::kCheckIndices, "STROBE_CHECK_INDICES", "0, 1", "0",
+     "1: runs of attention that was planned on a GPU wait, and look there for page numbers that the cache "
+     "does "
+     "not have and for requests whose numbers contradict each other; captured runs do not"},
     {Variable::kCpuIsa, "STROBE_CPU_ISA", "portable, avx2, avx512, avx512_bf16; neon, neon_bf16",
      "the best level of this machine", "forces an instruction-set level of the CPU backend"},
     {Variable::kCublasLt, "STROBE_CUBLASLT", "the library file, a folder that holds it, or none",
@@ -52,6 +56,8 @@ constexpr Entry kTable[] = {
      "threads of the CPU backend"},
     {Variable::kNvrtc, "STROBE_NVRTC", "the library file, or a folder that holds it",
      "searched for; see `strobe doctor`", "which NVRTC (the CUDA run-time compiler) is used"},
+    {Variable::kPython, "STROBE_PYTHON", "a program, or its path", "python3",
+     "the interpreter with which `strobe trace run` runs Python"},
     {Variable::kSpinUs, "STROBE_SPIN_US", "0 to 1000000", "100",
      "microseconds that an idle worker of the CPU backend polls before it sleeps"},
 };

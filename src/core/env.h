@@ -11,6 +11,7 @@ namespace strobe::env {
 
 enum class Variable {
   kCacheDir,
+  kCheckIndices,
   kCpuIsa,
   kCublasLt,
   kCudaArchList,
@@ -28,6 +29,7 @@ enum class Variable {
   kLogLevel,
   kNumThreads,
   kNvrtc,
+  kPython,
   kSpinUs
 };
 

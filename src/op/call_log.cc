@@ -55,7 +55,8 @@ std::string statistics_text(const TensorView& view, Stream stream) {
 
 }  // namespace
 
-std::uint64_t log_call(const Operator& op, const void* args, Phase phase, Backend backend, Stream stream) {
+std::uint64_t log_call(const Operator& op, const void* args, Phase phase, Backend backend, Stream stream,
+                       std::string_view kernels) {
   const int level = log::level();
   const std::uint64_t number = ++call_count;
   const std::string name = fmt::format("{}{}", op.name, phase == Phase::kPlan ? ".plan" : "");
@@ -67,6 +68,7 @@ std::uint64_t log_call(const Operator& op, const void* args, Phase phase, Backen
     for (const Attribute& attribute : op.attributes)
       if (attribute.phase == phase)
         record += fmt::format("\n  {} = {}", attribute.name, attribute.text(args));
+    if (!kernels.empty()) record += fmt::format("\n  kernels = {}", kernels);
   }
   log::write(record);
   if (level < 5) return number;

@@ -626,7 +626,8 @@ void BatchAttention::run(const AttentionRunArgs& run, const Launch& launch) {
   if (log::level() == 0) [[likely]]
     return run_backend();
   const Backend backend = state.on_gpu() ? state.gpu.backend_for(tensors) : Backend::kCpu;
-  const std::uint64_t number = op::log_call(op, &state.args, op::Phase::kRun, backend, launch.stream);
+  const std::uint64_t number = op::log_call(op, &state.args, op::Phase::kRun, backend, launch.stream,
+                                            state.on_gpu() ? state.gpu.kernels_for(tensors) : std::string());
   const State::PlannedArgs planned(state);
   std::unique_ptr<op::CallDump> dump;  // of what replay can plan again
   if (!state.planned_on_device)

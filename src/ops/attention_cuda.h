@@ -1,6 +1,8 @@
 // The kernels of attention on a GPU and their choice.
 #pragma once
 
+#include <string_view>
+
 #include "attention/attention_params.h"
 #include "ops/attention_cuda_shape.h"
 #include "ops/attention_decode_cuda.h"
@@ -11,6 +13,11 @@ namespace strobe::op {
 
 // How the batch is cut for the kernel that serves it: rows of an item, and how many blocks run at once.
 plan::WorkListOptions list_options(const AttentionCudaShape& shape, const Gpu& gpu);
+
+// Which kernel the launches below take.
+std::string_view generic_kernel_name(const AttentionCudaShape& shape, const kernel::AttentionParams& params,
+                                     cuda::Architecture architecture);
+std::string_view decode_kernel_name(const kernel::AttentionParams& params);
 
 // A grid of (items, KV heads).
 void launch_attention(const AttentionCudaShape& shape, const kernel::AttentionParams& params,

@@ -1,6 +1,7 @@
 #include "ops/attention_decode_cuda.h"
 
 #include <algorithm>
+#include <string>
 #include <utility>
 
 namespace strobe::op {
@@ -187,6 +188,22 @@ bool serves_decode(const AttentionCudaShape& shape, int qo_len, cuda::Architectu
                                  .general = true,
                                  .long_tiles = false};
   return choose_decode_tiling(tiling, architecture).warps > 0;
+}
+
+std::string decode_head_dims(cuda::Architecture architecture) {
+  std::string dims;
+  for (const int dim : kHeadDims) {
+    const AttentionCudaShape shape{.q_dtype = Dtype::kBf16,
+                                   .kv_dtype = Dtype::kBf16,
+                                   .num_qo_heads = 1,
+                                   .num_kv_heads = 1,
+                                   .head_dim_qk = dim,
+                                   .head_dim_vo = dim,
+                                   .mask = MaskMode::kNone,
+                                   .window_left = -1};
+    if (serves_decode(shape, 1, architecture)) dims += (dims.empty() ? "" : ", ") + std::to_string(dim);
+  }
+  return dims;
 }
 
 DecodeChoice choose_decode(const AttentionCudaShape& shape, std::span<const plan::AttentionRequest> requests,

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <span>
+#include <string>
 
 #include "attention/attention_params.h"
 #include "ops/attention_cuda_shape.h"
@@ -40,6 +41,9 @@ struct DecodeChoice {
 
 // By shape and query length alone, so that a request's neighbours do not change its bits.
 bool serves_decode(const AttentionCudaShape& shape, int qo_len, cuda::Architecture architecture);
+
+// The head dimensions that it serves: "64, 96, …". Others take the generic kernel.
+std::string decode_head_dims(cuda::Architecture architecture);
 
 // When `shape.fixed`, the requests' lengths are not looked at.
 DecodeChoice choose_decode(const AttentionCudaShape& shape, std::span<const plan::AttentionRequest> requests,

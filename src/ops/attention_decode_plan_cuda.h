@@ -24,14 +24,19 @@ class DeviceDecodePlan {
   void make(const DecodeChoice& choice, const AttentionCudaShape& shape, const DeviceIndices& indices,
             const Gpu& gpu, const Launch& launch);
 
+  // What the arrays hold that the last plan was made of, as they are now: waits for the stream, which is not
+  // being captured.
+  kernel::IndexFault check(const std::int32_t* kv_indices, std::int32_t num_pages, const Gpu& gpu,
+                           const Launch& launch) const;
+
   // Puts the plan's arrays into what the decode kernel takes.
   void set(kernel::AttentionParams& params) const;
 
  private:
   // Offsets in the buffer.
   struct Layout {
-    std::size_t counts, items, runs, merges, arrivals, arrivals_bytes, requests, cost, places, by_request,
-        by_block, of_requests, of_blocks, bytes;
+    std::size_t fault, counts, items, runs, merges, arrivals, arrivals_bytes, requests, cost, places,
+        by_request, by_block, of_requests, of_blocks, bytes;
   };
   static Layout layout(const DecodeChoice& choice, const AttentionCudaShape& shape);
   template <class T>
@@ -40,6 +45,7 @@ class DeviceDecodePlan {
   }
 
   Layout layout_{};
+  kernel::DecodePlanParams params_{};  // of the last plan
   cuda::DeviceBuffer buffer_;
 };
 

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <utility>
 
+#include "core/env.h"
 #include "core/message.h"
 #include "cpu/index_kernel.h"
 #include "cpu/rope_turns.h"
@@ -179,6 +180,7 @@ void GpuAttention::plan_on_device(const AttentionShape& shape, const AttentionOp
   plan_workspace(target);
   kv_indices_ = {};
   pages_ = {};
+  checks_indices_ = env::integer(env::Variable::kCheckIndices, 0, 1, 0) == 1;
   Launch launch;
   launch.stream = target.stream;
   device_plan_.make(decode_choice_, fixed_.shape, indices, gpu_, launch);
@@ -420,6 +422,7 @@ void GpuAttention::run(const AttentionTensors& tensors, const Launch& launch) {
     note_capture(tensors);
   else
     follow_on(launch.stream);
+  if (fixed_.planned_on_device) check_indices(tensors, launch);
   set_tensors(tensors);
   if (variant_ != nullptr) return run_variant(tensors, launch);
   const op::AttentionCudaShape& shape = fixed_.shape;
@@ -437,6 +440,39 @@ Backend GpuAttention::backend_for(const AttentionTensors& tensors) {
   set_tensors(tensors);
   return sm90_.wanted && op::expresses_sm90(fixed_.shape, params_, extents_) ? Backend::kCudaSm90
                                                                              : Backend::kCudaSm80;
+}
+
+std::string GpuAttention::kernels_for(const AttentionTensors& tensors) {
+  const bool hopper = backend_for(tensors) == Backend::kCudaSm90;
+  const std::string_view generic = variant_ != nullptr
+                                       ? variant_->cuda.name
+                                       : op::generic_kernel_name(fixed_.shape, params_, gpu_.architecture);
+  std::string names;
+  const auto add = [&](const Part& part, std::string_view name) {
+    if (part.extents.items > 0) names += fmt::format("{}{}", names.empty() ? "" : ", ", name);
+  };
+  add(decode_, op::decode_kernel_name(params_));
+  add(sm90_, hopper ? "attention_sm90" : generic);
+  add(other_, generic);
+  return names.empty() ? "none" : names;
+}
+
+// The checking mode: in a capture nothing can be waited for.
+void GpuAttention::check_indices(const AttentionTensors& tensors, const Launch& launch) const {
+  if (!checks_indices_ || cuda::rehearsal() != nullptr || cuda::is_capturing(gpu_.device, launch.stream))
+    return;
+  const auto num_pages = static_cast<std::int32_t>(tensors.num_kv);
+  const kernel::IndexFault fault = device_plan_.check(params_.kv_indices, num_pages, gpu_, launch);
+  if (fault.kind == kernel::IndexFault::kPage)
+    fail(ErrorKind::kInvalidArgument,
+         "{}: kv_indices: expected page numbers in [0, num_pages = {}), got {} as page {} of request {}",
+         op_name_, num_pages, fault.page, fault.entry, fault.request);
+  if (fault.kind == kernel::IndexFault::kContradiction)
+    fail(ErrorKind::kInvalidArgument,
+         "{}: qo_indptr, kv_indptr and lengths: expected numbers that agree with each other and with the "
+         "declared "
+         "capacity, got others for request {}",
+         op_name_, fault.request);
 }
 
 // The generic kernel takes the same list, for tensors that copies of boxes cannot express.

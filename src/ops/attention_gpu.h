@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -48,6 +49,8 @@ class GpuAttention {
   const Pages& pages() const { return pages_; }
   // Whose kernels a run takes: kCudaSm90 where any of them is Hopper's own.
   Backend backend_for(const AttentionTensors& tensors);
+  // The names of its kernels, but for the merge.
+  std::string kernels_for(const AttentionTensors& tensors);
   // The page numbers of the last plan, until the next but one.
   std::span<const std::int32_t> kv_indices() const { return kv_indices_; }
 
@@ -92,6 +95,7 @@ class GpuAttention {
   Layout layout(const AttentionShape& shape);
   void upload(const AttentionShape& shape, const Target& target);
   void plan_workspace(const Target& target);
+  void check_indices(const AttentionTensors& tensors, const Launch& launch) const;
   void run_sm90(const kernel::AttentionParams& params, const Launch& launch);
   void note_capture(const AttentionTensors& tensors);
   void move_to(const Target& target);
@@ -118,6 +122,7 @@ class GpuAttention {
 
   cuda::PinnedUpload upload_;
   op::DeviceDecodePlan device_plan_;
+  bool checks_indices_ = false;
   std::span<const std::int32_t> kv_indices_;
   Pages pages_;
   std::size_t workspace_bytes_ = 0;

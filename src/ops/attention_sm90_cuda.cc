@@ -185,6 +185,13 @@ kernel::Sm90List order_sm90_list(const AttentionCudaShape& shape, plan::DeviceWo
                             .bytes_per_token = dims * static_cast<std::int64_t>(size_of(shape.kv_dtype)),
                             .cache_bytes = kCacheBytes},
                            scratch);
+  // Merges, in the order of their slots, name an item of theirs.
+  for (std::size_t i = 0; i < list.items.size(); ++i) {
+    const auto merge =
+        std::ranges::lower_bound(list.merges, list.items[i].slot, {}, &kernel::AttentionMerge::first_slot);
+    if (merge != list.merges.end() && merge->first_slot == list.items[i].slot)
+      merge->item = static_cast<std::int32_t>(i);
+  }
   const int together = heads * (shape.group() / pack_of(shape)), packs = shape.num_qo_heads / pack_of(shape);
   const auto items = static_cast<std::uint32_t>(list.items.size());
   return {.taken = 0,

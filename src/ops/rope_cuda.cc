@@ -21,7 +21,7 @@ constexpr int kPositionForms[] = {static_cast<int>(RopePositions::kOffsets),
                                   static_cast<int>(RopePositions::kInt32),
                                   static_cast<int>(RopePositions::kInt64)};
 constexpr int kVectors[] = {1, 4, 8};
-constexpr int kItemCounts[] = {1, 2};
+constexpr int kItemCounts[] = {1, 2, 4};
 // Pairs that the parameters have room for: heads of up to 128 elements, and kMaxRotaryDim.
 constexpr int kFewPairs = 64, kManyPairs = kMaxRotaryDim / 2;
 constexpr int kPairCounts[] = {kFewPairs, kManyPairs};
@@ -41,9 +41,13 @@ constexpr jit::Constant kConstants[] = {
     {"kPairs", "int", kPairCounts},
 };
 
+// Heads of a thread where there are many tokens; the kernel's note says why.
+constexpr int many_items(bool table) { return table ? 4 : 2; }
+
 bool valid(jit::Values values, cuda::Architecture) {
   if (values[kTable] && values[kPositions] == static_cast<int>(RopePositions::kOffsets)) return false;
   if (values[kVector] == 1) return values[kItems] == 1;
+  if (values[kItems] > 1 && values[kItems] != many_items(values[kTable] != 0)) return false;
   return values[kVector] == widest_vector(static_cast<Dtype>(values[kType]));
 }
 
@@ -111,18 +115,18 @@ void launch_rope(const RopeCudaArgs& args, const RopeChoice& choice, const Gpu& 
 
 }  // namespace
 
-// Few tokens: a thread has one head, since the time is that of one load. Many: two, which hide the latency
-// of each other. A block has as many tokens as it has threads for.
+// Few tokens: a thread has one head, since the time is that of one load. Many: several, which hide the
+// latency of each other. A block has as many tokens as it has threads for.
 RopeChoice choose_rope(const RopeShape& shape, int sm_count) {
   constexpr int kThreadsThatFillAnSm = 1024;
   const std::int64_t rest = shape.copy_rest ? shape.head_dim - shape.rotary_dim : 0;
   RopeChoice choice{.vector = shape.vector};
   choice.rotary_columns = shape.rotary_dim / 2 / shape.vector;
   choice.columns = choice.rotary_columns + static_cast<int>(ceil_div(rest, 2 * shape.vector));
-  constexpr int kMany = 2;
+  const int many = many_items(shape.table);
   const std::int64_t vectors = shape.tokens * shape.heads * choice.columns;
-  const bool are_many = vectors >= std::int64_t{sm_count} * kThreadsThatFillAnSm * kMany;
-  choice.items = shape.vector > 1 && are_many ? kMany : 1;
+  const bool are_many = vectors >= std::int64_t{sm_count} * kThreadsThatFillAnSm * many;
+  choice.items = shape.vector > 1 && are_many ? many : 1;
   choice.head_groups = static_cast<int>(ceil_div(shape.heads, choice.items));
   const int slots = choice.columns * choice.head_groups;
   choice.block_tokens = std::max(1, kThreads / std::max(1, slots));
@@ -143,6 +147,7 @@ void run_rope_cuda(const RopeCudaArgs& args, const Launch& launch) {
                    .head_dim = static_cast<int>(head_dim),
                    .rotary_dim = args.rotary_dim,
                    .vector = width.all_or_one(),
+                   .table = args.cos_sin_cache != nullptr,
                    .copy_rest = args.q.data != args.q_out.data || args.k.data != args.k_out.data},
                   gpu.sm_count);
   if (choice.columns == 0) return;  // nothing turns, and all is in place

@@ -31,6 +31,7 @@ struct RopeShape {
   std::int64_t tokens = 0, heads = 0;  // heads: of q and k together
   int head_dim = 0, rotary_dim = 0;
   int vector = 1;          // elements that an access may have; divides rotary_dim / 2 and the rest of a head
+  bool table = false;      // cosines and sines come from one
   bool copy_rest = false;  // elements from rotary_dim on are copied
 };
 

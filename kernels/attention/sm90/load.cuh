@@ -11,6 +11,7 @@ namespace strobe::kernel {
 // Of pages, boxes have at least eight tokens: a lane of the warp copies one.
 static_assert(kBlockTokens <= 8 * kWarpLanes);
 
+constexpr int kItemWords = sizeof(AttentionItem) / 4;
 constexpr int32_t kNoPage = -1;  // outside the tensor: read as zeros
 
 // The page of the lane's box of a block.
@@ -18,7 +19,7 @@ STROBE_DEVICE int32_t find_page(const AttentionSm90Params& params, const Attenti
                                 int32_t lane) {
   if (!kPaged) return 0;
   const int32_t token = block * kBlockTokens + lane * params.box_tokens;
-  const bool exists = token < min(item.kv_end, (block + 1) * kBlockTokens);
+  const bool exists = token >= 0 && token < min(item.kv_end, (block + 1) * kBlockTokens);
   return exists ? params.attention.kv_indices[item.kv_base + quotient(token, params.attention.page_size)]
                 : kNoPage;
 }
@@ -59,6 +60,9 @@ struct Loader {
   Ring<kStages> key, value;
   Ring<kQuerySlots> slot;
   Ring<kSm90TileInfos> info;
+  bool next_exists;
+  int32_t next_pack;
+  uint32_t next_word;  // of the next item: the lane's
 
   STROBE_DEVICE void load_keys(const Tile& tile, int32_t block, int32_t page) {
     wait_for_phase(barriers.key_free(key.at), key.phase ^ 1);
@@ -102,16 +106,29 @@ struct Loader {
     __syncwarp();
   }
 
-  // A piece of work, an index below list.work.
-  STROBE_DEVICE Tile describe_tile(uint32_t index) const {
+  // Takes the next piece of work, early: what it is comes while the warp waits for room.
+  STROBE_DEVICE void find_next(uint32_t taken) {
+    const Sm90List& list = *params.list;
+    const uint32_t index = __shfl_sync(0xffffffff, taken, 0);
+    next_exists = index < list.work;
+    if (!next_exists) return;
+    const uint32_t section = quotient(index, list.section), rest = remainder(index, section, list.section);
+    const uint32_t number = quotient(rest, list.together);
+    next_pack = static_cast<int32_t>(section * list.together.value + remainder(rest, number, list.together));
+    const auto* words = reinterpret_cast<const uint32_t*>(params.attention.items + number);
+    next_word = lane < kItemWords ? words[lane] : 0;
+  }
+
+  STROBE_DEVICE Tile describe_next() const {
     const AttentionParams& attention = params.attention;
-    const uint32_t section = quotient(index, params.list->section),
-                   rest = remainder(index, section, params.list->section);
-    const uint32_t number = quotient(rest, params.list->together);
+    struct {
+      uint32_t word[kItemWords];
+    } words;
+#pragma unroll
+    for (int i = 0; i < kItemWords; ++i) words.word[i] = __shfl_sync(0xffffffff, next_word, i);
     Tile tile;
-    tile.item = attention.items[number];
-    tile.pack = static_cast<int32_t>(section * params.list->together.value +
-                                     remainder(rest, number, params.list->together));
+    tile.item = __builtin_bit_cast(AttentionItem, words);
+    tile.pack = next_pack;
     tile.item.kv_head = tile.pack / params.packs_of_kv_head;
     const AttentionItem& item = tile.item;
     const TokenRange first = attended(attention, item, item.position),
@@ -127,32 +144,32 @@ struct Loader {
 
   // The blocks in the order in which they are used: K[last], then K[last - 1] V[last], …, V[first].
   STROBE_DEVICE void load_tile(const Tile& tile) {
+    const uint32_t taken = lane == 0 ? gridDim.x + add_global(&params.list->taken, 1) : 0;
     int32_t page = find_page(params, tile.item, tile.last, lane);
+    int32_t next = find_page(params, tile.item, tile.last - 1, lane);
     load_keys(tile, tile.last, page);
 #pragma unroll 1
     for (int32_t block = tile.last; block > tile.first; --block) {
-      // Page numbers come while the warp waits for room.
-      const int32_t next = find_page(params, tile.item, block - 1, lane);
+      const int32_t after = find_page(params, tile.item, block - 2, lane);
       load_keys(tile, block - 1, next);
       load_values(tile, block, page);
       page = next;
+      next = after;
     }
+    find_next(taken);
     load_values(tile, tile.first, page);
   }
 
   STROBE_DEVICE void run() {
-    const uint32_t work = params.list->work;
-    uint32_t index = blockIdx.x;
+    find_next(blockIdx.x);
 #pragma unroll 1
-    while (index < work) {
-      const Tile tile = describe_tile(index);
+    while (next_exists) {
+      const Tile tile = describe_next();
       announce(tile, kGroups * kQueryBytes);
       load_queries(tile);
       slot.advance();
       info.advance();
-      if (lane == 0) index = gridDim.x + add_global(&params.list->taken, 1);
       load_tile(tile);
-      index = __shfl_sync(0xffffffff, index, 0);
     }
     Tile end;
     end.last = -1;
