@@ -58,8 +58,8 @@ class Plugin:
         self.counts[outcome] += 1
         if outcome != "passed":
             text = str(call.excinfo.value) if call.excinfo is not None else "no reason"
-            line = next((line for line in text.splitlines() if line.strip()), type(call.excinfo.value).__name__)
-            seen = self.messages[outcome].setdefault(f"{item.originalname}: {line.strip()[:200]}", [])
+            lines = [line.strip() for line in text.splitlines() if line.strip()] or [type(call.excinfo.value).__name__]
+            seen = self.messages[outcome].setdefault(f"{item.originalname}: {' '.join(lines[:4])[:250]}", [])
             seen.append(item.name)
         self.save()
 

@@ -20,3 +20,4 @@
 #include "strobe/sampling.h"
 #include "strobe/tensor.h"
 #include "strobe/threads.h"
+#include "strobe/top_k.h"

@@ -7,7 +7,7 @@ came. `strobe.ops` has every operator of the library in its own terms.
 
 from __future__ import annotations
 
-from . import activation, attention, cascade, decode, norm, ops, page, prefill, quantization, rope, sampling
+from . import activation, attention, cascade, decode, norm, ops, page, prefill, quantization, rope, sampling, topk
 from ._errors import Unsupported
 from .activation import gelu_and_mul, gelu_tanh_and_mul, silu_and_mul
 from .attention import BatchAttention, BatchAttentionWithAttentionSinkWrapper
@@ -70,5 +70,6 @@ from .sampling import (
     top_p_renorm_probs,
     top_p_sampling_from_probs,
 )
+from .topk import TopKTieBreak, top_k, top_k_page_table_transform, top_k_ragged_transform
 
 __version__ = "0.1.0"

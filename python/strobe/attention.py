@@ -87,7 +87,7 @@ class BatchAttention(BatchWrapper):
     ) -> tuple[Tensor, Tensor]:
         """Attends as planned; returns out and lse. A soft cap other than 0 takes the place of the plan's."""
         refuse(type(self).__name__, profiler_buffer=profiler_buffer, kv_cache_sf=kv_cache_sf)
-        changed = {"logits_soft_cap": logits_soft_cap} if logits_soft_cap else {}
+        changed: dict[str, Any] = {"logits_soft_cap": logits_soft_cap} if logits_soft_cap else {}
         k, v = both_of_cache(kv_cache)
         return self._run(q, k, v, out, lse, True, None, None, scale(k_scale), scale(v_scale), **changed)
 

@@ -161,7 +161,7 @@ class _BatchPrefill(BatchWrapper):
     ) -> dict[str, Any]:
         """The arguments of multi-item scoring as those of a custom mask. Reads them to the host."""
         framework = framework_of(token_pos_in_items_ptr, f"{self._operator}: token_pos_in_items_ptr")
-        prefixes = framework_of(prefix_len_ptr, f"{self._operator}: prefix_len_ptr").to_host(prefix_len_ptr).tolist()
+        prefixes = framework_of(prefix_len_ptr, f"{self._operator}: prefix_len_ptr").to_host(prefix_len_ptr).reshape(-1).tolist()
         positions = framework.to_host(token_pos_in_items_ptr).reshape(-1).tolist()
         if len(prefixes) != len(qo_lens):
             raise ValueError(f"prefix_len_ptr: expected shape [batch_size = {len(qo_lens)}], got [{len(prefixes)}]")
@@ -368,7 +368,7 @@ class BatchPrefillWithPagedKVCacheWrapper(_BatchPrefill):
                 type(self).__name__, kv_cache_sf=kv_cache_sf, uses_spcompress=uses_spcompress,
                 skip_softmax_threshold_scale_factor=skip_softmax_threshold_scale_factor,
             )  # fmt: skip
-        k, v = both_of_cache(paged_kv_cache)
+        k, v = both_of_cache(paged_kv_cache, self._kv_layout)
         scales = scale(q_scale), scale(k_scale), scale(v_scale)
         extra = self._extra(args, q) if args or self._variant is not None else ()
         if window_left is None:

@@ -179,7 +179,7 @@ class VariantModule:
         """One request; `q` is [qo_len, num_qo_heads, head_dim]. Mask modes: 0 none, 1 causal, 2 the text's own."""
         hnd = kv_layout == "HND"
         kv_len, num_kv_heads = (k.shape[1], k.shape[0]) if hnd else (k.shape[0], k.shape[1])
-        self._wrapper = self._wrapper_class(q, kv_layout, backend=self._backend, jit_args=self._jit_args)
+        self._wrapper = self._wrapper_class(q, kv_layout, backend=self._backend, jit_args=list(self._jit_args))
         framework = framework_of(q, "single attention: q")
         qo_indptr, kv_indptr = (framework.to_host(framework.from_list([0, n], q)) for n in (q.shape[0], kv_len))
         self._wrapper.plan(
