@@ -278,6 +278,16 @@ TEST_F(CudaAttentionSm90, UnalignedOperandsTakeTheGenericKernelAndTheLogSaysSo) 
   EXPECT_THAT(log_of(2), AllOf(HasSubstr("cuda/sm80"), Not(HasSubstr("cuda/sm90"))));
 }
 
+// Its list, of other rows an item and cut for Hopper, is then the generic kernel's.
+TEST_F(CudaAttentionSm90, F32OutputsTakeTheGenericKernel) {
+  AttentionBatch batch({{.qo_len = 70, .kv_len = 700}, {.qo_len = 1, .kv_len = 40}},
+                       {.num_qo_heads = 4, .num_kv_heads = 1, .head_dim = 128});
+  batch.plan.options.mask = MaskMode::kNone;
+  const Tensor out(Dtype::kF32, {71, 4, 128});
+  batch.run.out = out;
+  expect_matches(batch, "f32");
+}
+
 TEST_F(CudaAttentionSm90, SingleRequests) {
   test::expect_routine_matches_on_gpu("single_prefill", {{"qo_len", "40"},
                                                          {"kv_len", "60"},
