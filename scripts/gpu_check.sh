@@ -23,7 +23,11 @@ logged() {
   [[ $status -eq 0 ]] || { failed=1; grep -E '^\[  FAILED|Failure$|=========' "$out/$name.log" | head -12; }
 }
 
-tests=("$build"/tests/cuda_{device,norm,rope,page,activation,merge,quantization,attention,attention_decode,sampling,log}_test)
+# All that need a GPU; cuda_device_test first.
+tests=("$build/tests/cuda_device_test")
+for test in "$build"/tests/cuda_*_test; do
+  [[ $test =~ cuda_(device|compile|driver|missing_driver|host)_test$ ]] || tests+=("$test")
+done
 if [[ " $parts " == *" tests "* ]]; then
   for test in "${tests[@]}"; do logged "$(basename "$test")" "$test"; done
 fi

@@ -179,6 +179,14 @@ TEST(AttentionVariant, PlanMasksAndScalesApply) {
   expect_matches(masked, variant, "custom mask");
 }
 
+TEST(AttentionVariant, RequestsWithoutQueriesOrWithoutKv) {
+  AttentionBatch batch({{0, 5}, {3, 0}, {5, 3}});
+  ops::BatchAttentionArgs args{batch.plan, batch.run};
+  test::ExampleArguments memory;
+  const std::vector<VariantCase> examples = test::example_variants(args, memory);
+  for (std::size_t i : {0, 2}) expect_matches(args, examples[i], examples[i].text.name);
+}
+
 TEST(AttentionVariant, EveryInstructionSetLevelMatches) {
   AttentionBatch batch({{5, 70}});
   ops::BatchAttentionArgs args{batch.plan, batch.run};

@@ -290,7 +290,7 @@ TEST_F(CudaAttentionDevicePlan, CheckingFindsWhatTheHostCannotSee) {
   AttentionBatch batch({{1, 40}, {1, 50}}, kShape);
   const cuda::OwnedStream stream(kGpu);
   const auto error = [&](auto change) {
-    AttentionBatch changed = batch;
+    AttentionBatch changed({{1, 40}, {1, 50}}, kShape);
     change(changed);
     DevicePlanned gpu(batch, capacity_of(batch, 1));
     BatchAttention attention;
@@ -301,8 +301,8 @@ TEST_F(CudaAttentionDevicePlan, CheckingFindsWhatTheHostCannotSee) {
     unsetenv("STROBE_CHECK_INDICES");
     try {
       attention.run(gpu.run(), Stream(stream));
-    } catch (const Error& error) {
-      return std::string(error.what());
+    } catch (const Error& fault) {
+      return std::string(fault.what());
     }
     return std::string("no error");
   };

@@ -1,11 +1,16 @@
 // Hopper's attention kernel (backend cuda/sm90, forced) against FP64.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cmath>
+#include <filesystem>
+#include <fstream>
 #include <limits>
 #include <memory>
+#include <sstream>
 
+#include "core/log.h"
 #include "cuda/graph.h"
 #include "ops/attention_sm90_cuda.h"
 #include "support/attention_batch.h"
@@ -19,7 +24,9 @@ using test::BatchShape;
 using test::GpuRun;
 using test::kGpu;
 using test::RequestShape;
+using testing::AllOf;
 using testing::HasSubstr;
+using testing::Not;
 using Values = test::Values;
 
 class CudaAttentionSm90 : public test::GpuTest {
@@ -236,10 +243,24 @@ TEST_F(CudaAttentionSm90, ForgottenPartsFailTheCheck) {
   EXPECT_TRUE(passes_when([] {}, [] {}));
 }
 
-TEST_F(CudaAttentionSm90, UnalignedOperandsTakeTheGenericKernel) {
-  AttentionBatch batch({{.qo_len = 70, .kv_len = 90}});
+// Copies of boxes begin at multiples of 16 bytes; the log names the kernels that a run takes.
+TEST_F(CudaAttentionSm90, UnalignedOperandsTakeTheGenericKernelAndTheLogSaysSo) {
+  const std::filesystem::path path =
+      std::filesystem::temp_directory_path() / ("strobe_sm90_log_" + std::to_string(getpid()));
+  AttentionBatch batch({{.qo_len = 30, .kv_len = 50}}, {.num_qo_heads = 1, .num_kv_heads = 1});
   ops::BatchAttentionArgs args{batch.plan, batch.run};
-  expect_matches(args, "unaligned", {.shift = 2});
+  const auto log_of = [&](std::size_t shift) {
+    std::filesystem::remove(path);
+    log::configure(1, path.string());
+    expect_matches(args, "shifted by " + std::to_string(shift), {.shift = shift});
+    log::configure(0, "stdout");
+    std::ostringstream content;
+    content << std::ifstream(path).rdbuf();
+    std::filesystem::remove(path);
+    return content.str().substr(content.str().find('\n') + 1);  // plan's record is the first
+  };
+  EXPECT_THAT(log_of(0), HasSubstr("cuda/sm90"));
+  EXPECT_THAT(log_of(2), AllOf(HasSubstr("cuda/sm80"), Not(HasSubstr("cuda/sm90"))));
 }
 
 TEST_F(CudaAttentionSm90, SingleRequests) {

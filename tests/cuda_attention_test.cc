@@ -7,6 +7,7 @@
 
 #include "cuda/graph.h"
 #include "support/attention_batch.h"
+#include "support/block_sparse_batch.h"
 #include "support/cascade_batch.h"
 #include "support/gpu.h"
 
@@ -182,10 +183,41 @@ TEST_F(CudaAttention, GroupsOfMoreHeadsThanATileHasRows) {
 }
 
 TEST_F(CudaAttention, UnalignedOperandsTakeASlowerKernel) {
-  expect_routine_matches(
-      "batch_mixed_paged",
-      with(kHeads, {{"batch_size", "2"}, {"num_prefill", "1"}, {"qo_len", "9"}, {"kv_len", "60"}}),
-      {.shift = 2});
+  for (const Values& feature :
+       {Values{}, Values{{"kv_dtype", "e4m3"}, {"logits_soft_cap", "20"}}, Values{{"pos_encoding", "rope"}}})
+    expect_routine_matches(
+        "batch_mixed_paged",
+        with(with(kHeads, {{"batch_size", "2"}, {"num_prefill", "1"}, {"qo_len", "9"}, {"kv_len", "60"}}),
+             feature),
+        {.shift = 2});
+}
+
+TEST_F(CudaAttention, RopeOnTheFlyMatchesTheReference) {
+  for (bool interleave : {false, true})
+    for (Dtype kv_dtype : {Dtype::kBf16, Dtype::kE4m3}) {
+      AttentionBatch batch({{.qo_len = 40, .kv_len = 90}, {.qo_len = 1, .kv_len = 33}},
+                           {.head_dim = 80, .kv_dtype = kv_dtype});
+      batch.plan.options.pos_encoding = PosEncoding::kRope;
+      batch.plan.options.rope_interleave = interleave;
+      expect_matches(batch, std::string("RoPE on ") + std::string(name(kv_dtype)));
+    }
+}
+
+TEST_F(CudaAttention, OtherPairsOfRopeFailTheCheck) {
+  AttentionBatch batch({{.qo_len = 10, .kv_len = 30}});
+  batch.plan.options.pos_encoding = PosEncoding::kRope;
+  ops::BatchAttentionArgs args{batch.plan, batch.run};
+  const op::CheckResult result =
+      test::check_run_on_gpu(ops::batch_attention_operator(true), &args, "pairs", {}, [&](Stream stream) {
+        AttentionPlanArgs plan = args.plan;
+        plan.device = kGpu;
+        plan.options.rope_interleave = true;
+        BatchAttention attention;
+        attention.plan(plan, stream);
+        attention.run(args.run, stream);
+        cuda::synchronize(kGpu, stream);
+      });
+  EXPECT_FALSE(result.passed);
 }
 
 TEST_F(CudaAttention, CustomMaskMatchesTheReference) {
@@ -338,6 +370,46 @@ TEST_F(CudaAttention, CascadeEqualsAttentionOverTheConcatenation) {
         common.device = kGpu;
         cascade.plan(batch.levels(), common, stream);
         cascade.run(args.run, stream);
+        cuda::synchronize(kGpu, stream);
+      });
+  EXPECT_TRUE(result.passed) << result.worst;
+}
+
+TEST_F(CudaAttention, BlocksOfOneSizeEqualDenseAttentionWithAMask) {
+  test::FixedBlocks blocks;
+  ops::BatchAttentionArgs args{blocks.batch.plan, blocks.batch.run};
+  const op::CheckResult result = test::check_run_on_gpu(ops::batch_attention_operator(true), &args,
+                                                        "block sparse", {}, [&](Stream stream) {
+                                                          AttentionPlanArgs common = blocks.batch.common();
+                                                          common.device = kGpu;
+                                                          AttentionRunArgs run = args.run;
+                                                          run.k = run.k.reshape({96, 2, 64});
+                                                          run.v = run.v.reshape({96, 2, 64});
+                                                          BlockSparseAttention attention;
+                                                          attention.plan(blocks.pattern(), common, stream);
+                                                          attention.run(run, stream);
+                                                          cuda::synchronize(kGpu, stream);
+                                                        });
+  EXPECT_TRUE(result.passed) << result.worst;
+}
+
+TEST_F(CudaAttention, VariableBlocksEqualDenseAttentionWithAMask) {
+  test::VariableBlocks blocks;
+  ops::BatchAttentionArgs args{blocks.batch.plan, blocks.batch.run};
+  const test::DeviceCopy k(blocks.k, 0), v(blocks.v, 0);
+  const op::CheckResult result = test::check_run_on_gpu(
+      ops::batch_attention_operator(true), &args, "variable blocks", {}, [&](Stream stream) {
+        AttentionPlanArgs common = blocks.common();
+        common.device = kGpu;
+        const AttentionRunArgs run = {.q = args.run.q.reshape({4, 50, 64}),
+                                      .k = k.view(),
+                                      .v = v.view(),
+                                      .sinks = {},
+                                      .out = args.run.out.reshape({4, 50, 64}),
+                                      .lse = args.run.lse.reshape({4, 50})};
+        BlockSparseAttention attention;
+        attention.plan(blocks.pattern(), common, stream);
+        attention.run(run, stream);
         cuda::synchronize(kGpu, stream);
       });
   EXPECT_TRUE(result.passed) << result.worst;

@@ -179,6 +179,26 @@ TEST_F(CudaSampling, AnotherSeedFailsTheCheck) {
   EXPECT_FALSE(op::compare(*problem.op, &args, problem.axes, expected).passed);
 }
 
+// A row that softmax cannot hold: its vectors are not aligned.
+TEST_F(CudaSampling, SoftmaxOfOddRowsMatchesTheReference) {
+  expect_routine_matches_on_gpu("softmax", {{"batch_size", "2"}, {"vocab_size", "1001"}, {"dtype", "f32"}});
+}
+
+TEST(SoftmaxChoices, HoldTheRow) {
+  for (const cuda::ArchitectureFacts& facts : cuda::kArchitectures)
+    for (const auto& [dtype, vector] : {std::pair(Dtype::kF32, 4), {Dtype::kBf16, 8}})
+      for (const int rows : {1, 64, 1000})
+        for (const int vocab : {8, 4096, 4104, 16384, 32000, 128256, 163840}) {
+          const op::SoftmaxChoice choice = op::choose_softmax(
+              {.dtype = dtype, .rows = rows, .vocab_size = vocab, .vector = vector}, facts.architecture, 132);
+          if (facts.has_tma || vocab <= 16384) EXPECT_GT(choice.steps, 0) << facts.name << " " << vocab;
+          if (choice.steps > 0) EXPECT_GE(choice.cluster * 512 * choice.steps * vector, vocab);
+        }
+  const auto architecture = cuda::Architecture::kSm90a;
+  EXPECT_EQ(op::choose_softmax({.rows = 1, .vocab_size = 163844, .vector = 4}, architecture, 132).steps, 0);
+  EXPECT_EQ(op::choose_softmax({.rows = 1, .vocab_size = 1001, .vector = 1}, architecture, 132).steps, 0);
+}
+
 // Every column has a lane, and what a block keeps has room.
 TEST(SamplingChoices, CoverTheRow) {
   for (const cuda::ArchitectureFacts& facts : cuda::kArchitectures)

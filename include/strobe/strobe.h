@@ -4,6 +4,7 @@
 #include "strobe/activation.h"
 #include "strobe/attention.h"
 #include "strobe/attention_variant.h"
+#include "strobe/block_sparse_attention.h"
 #include "strobe/c_api.h"
 #include "strobe/cascade.h"
 #include "strobe/cascade_attention.h"
@@ -20,3 +21,4 @@
 #include "strobe/sampling.h"
 #include "strobe/tensor.h"
 #include "strobe/threads.h"
+#include "strobe/top_k.h"

@@ -72,6 +72,7 @@ struct AttentionParams {
   float scale;                // q_scale and k_scale included
   float scale_log2;           // scale * log2(e), for kernels that go to base 2 at once
   float logits_soft_cap;      // 0: off
+  float soft_cap_inverse;     // 1 / logits_soft_cap
   float v_scale;              // multiplies the output
   int32_t causal;             // kv <= position
   int32_t window_left;        // kv >= position - window_left; -1: off

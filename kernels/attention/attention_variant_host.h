@@ -121,15 +121,16 @@ inline void score_row(HostItem& it, int32_t number, int32_t first, int32_t count
                     : kNone;
   for (int32_t t = max(end, 0); t < kHostTokens; ++t) scores[t] = kNone;
   if constexpr (!Hooks::kSoftmax) return;
+  auto* halves = reinterpret_cast<Lanes*>(scores);
+  const Lanes most = halves[0] > halves[1] ? halves[0] : halves[1];
   float highest = it.maximum[number];
-  for (int32_t t = 0; t < kHostTokens; ++t) highest = scores[t] > highest ? scores[t] : highest;
+  for (int lane = 0; lane < kHostLanes; ++lane) highest = most[lane] > highest ? most[lane] : highest;
   const float reference = highest == kNone ? 0.0f : highest;
   const float shrink = exp2_of(it.maximum[number] - reference);
   float sum = 0;
-  for (int32_t t = 0; t < kHostTokens; ++t) {
-    scores[t] = exp2_of(scores[t] - reference);
-    sum += scores[t];
-  }
+  for (int32_t t = 0; t < kHostTokens; ++t) scores[t] = exp2_of(scores[t] - reference);
+  const Lanes sums = halves[0] + halves[1];
+  for (int lane = 0; lane < kHostLanes; ++lane) sum += sums[lane];
   it.maximum[number] = highest;
   it.sum[number] = it.sum[number] * shrink + sum;
   if (shrink != 1)

@@ -34,8 +34,8 @@
 //
 // Merges. A launch of their own took 1 us more at 1 x 8192 (2.28 TB/s); what is left of them there is 2.4 us.
 // Merging a row when its item ends, which the full ring hides, instead of all rows at a block's end, and
-// leaving short rows whole brought the skewed batch from 131.8 to 127.4 us. 34 pieces asked for at once instead
-// of 17: 0.7 us more at 1 x 8192.
+// leaving short rows whole brought the skewed batch from 131.8 to 127.4 us. 34 pieces asked for at once
+// instead of 17: 0.7 us more at 1 x 8192.
 //
 // Tried and left: 3 slots (-1 %), 4 warps x 6 slots (-3 %), tiles of 32 rows across pages (16 x 4096: -1 %),
 // cp.async with L2::256B (-6 %), one KV head a block at batch 128 (-2 %), all heads of a request in a block

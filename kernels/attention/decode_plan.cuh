@@ -8,7 +8,7 @@
 #include "attention/decode_plan_team.cuh"
 #include "ptx/dependency.h"
 
-extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads)
+extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads, 1)
     strobe_attention_decode_plan(const __grid_constant__ strobe::kernel::DecodePlanParams params) {
   using namespace strobe::kernel;
   __shared__ int64_t sums[kWarps];

@@ -68,10 +68,10 @@ class DecodePlan {
     rows_of_request_ = options.num_kv_heads / options.heads_together;
   }
 
-  // Whether whole rows are dealt fairly.
+  // Whether whole rows are dealt fairly, for a team of one.
   STROBE_DEVICE bool whole_rows_do() {
     set_rule(Rule::kWhole);
-    return !team_.any(exceeds_share());
+    return !exceeds_share();
   }
 
   // Whether every row comes in pieces that have a block each and are not longer than others' by much, the
@@ -85,15 +85,19 @@ class DecodePlan {
     return true;
   }
 
-  // Chooses the rule and finds every block's part of the line. All threads get the result.
+  // Chooses the rule and finds every block's part of the line. All threads get the result. Rules are tried in
+  // a loop, so that a kernel has their code once.
   STROBE_DEVICE DecodeListSize measure() {
-    if (options_.deterministic) {
-      longest_ = kPieceTokens / kDecodeTileTokens;
-      set_rule(Rule::kPieces);
-    } else if (!whole_rows_do() && !equal_pieces_do()) {
-      set_rule(Rule::kShares);
+    Rule rule = options_.deterministic ? Rule::kPieces : Rule::kWhole;
+    longest_ = kPieceTokens / kDecodeTileTokens;
+    for (;;) {
+      set_rule(rule);
+      find_places();
+      if (rule != Rule::kWhole || !team_.any(is_unfair())) break;
+      longest_ = longest_piece();
+      rule = longest_ > 0 ? Rule::kEqual : Rule::kShares;
     }
-    find_places();
+    count_items();
     return size();
   }
 
@@ -188,21 +192,28 @@ class DecodePlan {
     return total * (100 + kSlackPercent) / (100 * options_.blocks);
   }
 
-  // Finds the places of this thread's blocks; whether one of these has too much.
-  STROBE_DEVICE bool exceeds_share() {
+  // Whether one of this thread's blocks has too much, at the places that have been found.
+  STROBE_DEVICE bool is_unfair() const {
     const int64_t most = most_of_block(total_);
     const Range own = own_part(options_.blocks);
-    if (own.begin == own.end) return false;
-    DecodePlace place = first_by_middle(own.begin);
-    int64_t start = start_of(place);
+    int64_t start = start_of(at_.places[own.begin]);
     for (int32_t block = own.begin; block < own.end; ++block) {
-      at_.places[block] = place;
-      place = first_by_middle(block + 1);
-      const int64_t end = start_of(place);
+      const int64_t end = start_of(at_.places[block + 1]);
       if (end - start > most) return true;
       start = end;
     }
-    if (own.end == options_.blocks) at_.places[own.end] = place;
+    return false;
+  }
+
+  // The same as the places are found, up to the first that has.
+  STROBE_DEVICE bool exceeds_share() const {
+    const int64_t most = most_of_block(total_);
+    int64_t start = 0;
+    for (int32_t block = 0; block < options_.blocks; ++block) {
+      const int64_t end = start_of(first_by_middle(block + 1));
+      if (end - start > most) return true;
+      start = end;
+    }
     return false;
   }
 
@@ -320,18 +331,19 @@ class DecodePlan {
 
   STROBE_DEVICE void find_places() {
     sum_up(at_.items, count_, [this](int32_t r) { return rows(r) * pieces(row_of(r)); });
+    for (int32_t block = team_.rank(); block <= options_.blocks; block += team_.size())
+      at_.places[block] = rule_ == Rule::kShares  ? border_of_share(block)
+                          : rule_ == Rule::kEqual ? item_at(block)
+                                                  : first_by_middle(block);
+    team_.sync();
+  }
+
+  STROBE_DEVICE void count_items() {
     if (rule_ == Rule::kEqual || rule_ == Rule::kPieces) {
       const auto cut = [this](int32_t r) { return pieces(row_of(r)) > 1 ? rows(r) : 0; };
       sum_up(at_.cut_items, count_, [&](int32_t r) { return cut(r) * pieces(row_of(r)); });
       sum_up(at_.cut_rows, count_, cut);
     }
-    // Those of whole rows have been found.
-    for (int32_t block = team_.rank(); block <= options_.blocks && rule_ != Rule::kWhole;
-         block += team_.size())
-      at_.places[block] = rule_ == Rule::kShares  ? border_of_share(block)
-                          : rule_ == Rule::kEqual ? item_at(block)
-                                                  : first_by_middle(block);
-    team_.sync();
     if (rule_ == Rule::kShares) {
       sum_up(at_.cuts, options_.blocks, [this](int32_t b) { return at_.places[b].tile > 0 ? 1 : 0; });
       sum_up(at_.first_cuts, options_.blocks, [this](int32_t b) { return is_first_cut(b) ? 1 : 0; });
@@ -414,9 +426,10 @@ class DecodePlan {
       list.items[block] = {};
       list.items[block].kv_head = -1;
     }
-    for (int32_t* to = &block; !same(at, end); to = &further) {
+    for (bool first = true; !same(at, end); first = false) {
       const DecodePlace after = next(at, end);
-      list.items[to == &further ? further++ : block] = item(list, at, after, end, block);
+      list.items[first ? block : further] = item(list, at, after, end, block);
+      further += first ? 0 : 1;
       at = after;
     }
     run.end = further;

@@ -1,44 +1,45 @@
 // Tiles of rows of 16-bit elements in shared memory.
 //
-// A row is kDims elements (a multiple of 64) in chunks of 16 bytes. Chunk c of row r lies where chunk c ^ (r
-// % 8) would: eight rows' chunks of one number, which a matrix load takes, fall into different banks.
+// A row is kDims elements (a multiple of 64) in chunks of 16 bytes, and one chunk of nothing: eight rows'
+// chunks of one number, which a matrix load takes, fall into different banks, and all of a lane's addresses
+// are one register and a constant.
 #pragma once
 
 #include "attention/rows.h"
 #include "ptx/async_copy.h"
 #include "ptx/convert.h"
 #include "ptx/matrix.h"
+#include "ptx/thread.h"
+#include "tile/element.h"
 
 namespace strobe::kernel {
 
 inline constexpr int kChunkBytes = 16, kChunkDims = 8;
+inline constexpr int kPanelDims = 64, kPanelChunks = 8;  // of a row, 128 bytes
 
-template <int kDims>
-STROBE_DEVICE int32_t chunk_place(int32_t row, int32_t chunk) {
-  return row * (kDims * 2) + ((chunk ^ (row & 7)) * kChunkBytes);
-}
+STROBE_DEVICE constexpr int tile_row_bytes(int dims) { return dims * 2 + kChunkBytes; }
 
 // Where a lane's rows of matrix loads begin. A load takes 16 rows by 16 elements as four matrices, (rows,
 // elements), in the order in which a product takes them from neighbouring registers:
 //   kRowsFirst   (0, 0), (8, 0), (0, 8), (8, 8)   its first operand; transposed, its second
 //   else         (0, 0), (0, 8), (8, 0), (8, 8)   its second operand
+// Made anew for each tile, it takes no register from one to the next.
 template <int kDims, bool kRowsFirst>
 class MatrixPlaces {
  public:
   STROBE_DEVICE explicit MatrixPlaces(SharedAddress tile) {
-    const int32_t lane = static_cast<int32_t>(threadIdx.x) % 32, matrix = lane / 8, r = lane % 8;
+    const int32_t lane = reread_thread() % 32, matrix = lane / 8, r = lane % 8;
     const int32_t row = (kRowsFirst ? matrix % 2 : matrix / 2) * 8 + r;
     const int32_t chunk = kRowsFirst ? matrix / 2 : matrix % 2;
-#pragma unroll
-    for (int i = 0; i < 4; ++i) place_[i] = tile + row * (kDims * 2) + (((2 * i + chunk) ^ r) * kChunkBytes);
+    place_ = tile + row * tile_row_bytes(kDims) + chunk * kChunkBytes;
   }
-  // Of the elements from 64 * panel + 16 * step of the rows from `row`, a multiple of 8.
-  STROBE_DEVICE SharedAddress at(int row, int panel, int step) const {
-    return place_[step] + row * (kDims * 2) + panel * (8 * kChunkBytes);
+  // Of the elements from 16 * step of the rows from `row`.
+  STROBE_DEVICE SharedAddress at(int row, int step) const {
+    return place_ + row * tile_row_bytes(kDims) + step * (2 * kChunkBytes);
   }
 
  private:
-  SharedAddress place_[4];
+  SharedAddress place_;
 };
 
 // Where the rows of a group of tokens lie; those of no token lie anywhere in the cache.
@@ -58,21 +59,36 @@ STROBE_DEVICE void find_rows(const AttentionParams& params, const AttentionItem&
   rows.v[i] = v + kv_offset(params, item, token, params.v_stride_page, params.v_stride_token);
 }
 
-// Starts the copies of the first `dims` elements of rows of 16 bits; the others, and rows from `count` on,
-// become 0: what lies behind a request's last token may be a stale NaN, which a weight of 0 would not undo.
+// Starts the copies of the first `dims` elements (a multiple of 8) of `count` rows; the others, and rows from
+// `count` on, become 0: what lies behind a request's last token may be a stale NaN, which a weight of 0 would
+// not undo. A thread takes one chunk of each panel of every 16th row.
 template <int kRows, int kDims, int kThreads>
 STROBE_DEVICE void copy_rows(const char* const* rows, int32_t count, int32_t dims, SharedAddress tile) {
-  constexpr int kRowChunks = kDims / kChunkDims, kChunks = kRows * kRowChunks;
-  static_assert(kChunks % kThreads == 0);
-  const bool whole = count >= kRows && dims == kDims;
-#pragma unroll(kDims > 256 ? 1 : 2)
-  for (int i = 0; i < kChunks; i += kThreads) {
-    const int32_t index = i + static_cast<int32_t>(threadIdx.x);
-    const int32_t row = index / kRowChunks, chunk = index % kRowChunks;
-    const SharedAddress to = tile + chunk_place<kDims>(row, chunk);
-    const bool valid = whole || (row < count && chunk * kChunkDims < dims);
-    copy_async_or_zero<kChunkBytes>(to, rows[row] + (valid ? chunk * kChunkBytes : 0), valid);
-  }
+  constexpr int kPassRows = kThreads / kPanelChunks, kPasses = kRows / kPassRows,
+                kPanels = kDims / kPanelDims;
+  static_assert(kRows % kPassRows == 0);
+  const int32_t row = static_cast<int32_t>(threadIdx.x) / kPanelChunks;
+  const int32_t chunk = static_cast<int32_t>(threadIdx.x) % kPanelChunks;
+  const SharedAddress to = tile + row * tile_row_bytes(kDims) + chunk * kChunkBytes;
+  const char* from[kPasses];
+#pragma unroll
+  for (int i = 0; i < kPasses; ++i) from[i] = rows[row + i * kPassRows] + chunk * kChunkBytes;
+  const auto copy = [&](bool whole) {
+#pragma unroll
+    for (int i = 0; i < kPasses; ++i)
+#pragma unroll
+      for (int panel = 0; panel < kPanels; ++panel) {
+        const bool valid =
+            whole || (row + i * kPassRows < count && (panel * kPanelChunks + chunk) * kChunkDims < dims);
+        copy_async_or_zero<kChunkBytes>(
+            to + i * (kPassRows * tile_row_bytes(kDims)) + panel * (kPanelChunks * kChunkBytes),
+            from[i] + panel * (kPanelChunks * kChunkBytes), valid);
+      }
+  };
+  if (count >= kRows && dims == kDims)
+    copy(true);
+  else
+    copy(false);
 }
 
 // The same of rows of 8 bits, as they are and one after the other. `dims` is a multiple of 16. A thread's
@@ -80,10 +96,8 @@ STROBE_DEVICE void copy_rows(const char* const* rows, int32_t count, int32_t dim
 template <int kRows, int kDims, int kThreads>
 STROBE_DEVICE void copy_fp8_rows(const char* const* rows, int32_t count, int32_t dims, SharedAddress raw) {
   constexpr int kRowChunks = kDims / kChunkBytes, kChunks = kRows * kRowChunks;
-  static_assert(kChunks % kThreads == 0);
 #pragma unroll 2
-  for (int i = 0; i < kChunks; i += kThreads) {
-    const int32_t index = i + static_cast<int32_t>(threadIdx.x);
+  for (int32_t index = static_cast<int32_t>(threadIdx.x); index < kChunks; index += kThreads) {
     const int32_t row = index / kRowChunks, offset = index % kRowChunks * kChunkBytes;
     const bool valid = row < count && offset < dims;
     copy_async_or_zero<kChunkBytes>(raw + index * kChunkBytes, rows[row] + (valid ? offset : 0), valid);
@@ -114,18 +128,37 @@ STROBE_DEVICE void convert_rows(const char* raw, Dtype cache, char* tile) {
 #pragma unroll 1
   for (int32_t index = static_cast<int32_t>(threadIdx.x); index < kChunks; index += kThreads) {
     const ChunkWords from = *reinterpret_cast<const ChunkWords*>(raw + index * kChunkBytes);
-    const int32_t row = index / kRowChunks, chunk = index % kRowChunks * 2;
+    char* to = tile + index / kRowChunks * tile_row_bytes(kDims) + index % kRowChunks * (2 * kChunkBytes);
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      ChunkWords to;
+      ChunkWords words;
 #pragma unroll
       for (int i = 0; i < 2; ++i)
         if (cache == Dtype::kE4m3)
-          widen<kType, Dtype::kE4m3>(from.word[half * 2 + i], to.word[i * 2], to.word[i * 2 + 1]);
+          widen<kType, Dtype::kE4m3>(from.word[half * 2 + i], words.word[i * 2], words.word[i * 2 + 1]);
         else
-          widen<kType, Dtype::kE5m2>(from.word[half * 2 + i], to.word[i * 2], to.word[i * 2 + 1]);
-      *reinterpret_cast<ChunkWords*>(tile + chunk_place<kDims>(row, chunk + half)) = to;
+          widen<kType, Dtype::kE5m2>(from.word[half * 2 + i], words.word[i * 2], words.word[i * 2 + 1]);
+      *reinterpret_cast<ChunkWords*>(to + half * kChunkBytes) = words;
     }
+  }
+}
+
+// Elements 2i and 2i + 1 of a row of any alignment as a pair of kType.
+template <Dtype kType>
+STROBE_DEVICE uint32_t load_pair(const char* row, int32_t i, Dtype from) {
+  return pair_of<kType>(load_float(row, 2 * i, from), load_float(row, 2 * i + 1, from));
+}
+
+// Loads rows of any float format and alignment, pair by pair; otherwise like copy_rows, and done when it
+// returns.
+template <Dtype kType, int kRows, int kDims, int kThreads>
+STROBE_DEVICE void load_rows(const char* const* rows, int32_t count, int32_t dims, Dtype from, char* tile) {
+  constexpr int kRowPairs = kDims / 2;
+#pragma unroll 1
+  for (int32_t index = static_cast<int32_t>(threadIdx.x); index < kRows * kRowPairs; index += kThreads) {
+    const int32_t row = index / kRowPairs, pair = index % kRowPairs;
+    *reinterpret_cast<uint32_t*>(tile + row * tile_row_bytes(kDims) + pair * 4) =
+        row < count && pair * 2 < dims ? load_pair<kType>(rows[row], pair, from) : 0;
   }
 }
 

@@ -1,5 +1,5 @@
 // Attention on tensor cores by mma.sync (sm_80 and later), after FlashAttention-2: any number of query
-// tokens, ragged or paged KV, all masks and transforms of the logits.
+// tokens, ragged or paged KV, all masks and transforms of the logits, RoPE on the fly, rows of any alignment.
 //
 // A block does one item for one KV head, kTileRows rows (query tokens x heads of the group) at a time; a
 // warp has kRowTiles x 16 of them. The block goes through the KV in tiles of kTileTokens: while it computes
@@ -7,36 +7,86 @@
 // layout of Q K^T, packed to 16 bits, is the operand layout of P V. Maxima are followed lazily: the output is
 // rescaled only when a weight would pass 2^kSlack.
 //
-// Shared memory: Q [kTileRows][kTileQk], then for each stage K [kTileTokens][kTileQk], V
-// [kTileTokens][kTileVo]. 128 rows of 128 elements: 32 + 2 (8 + 8) = 64 KiB, two blocks an SM of Hopper.
-// Registers then: output 128, scores 32, fragments 16, addresses 12, rows 8.
+// Shared memory: Q [kTileRows], then for each stage K [kTileTokens], V [kTileTokens], in rows of 16 bytes
+// more than kTileQk or kTileVo elements. 128 rows of 128 elements and tiles of 64 tokens: 34 + 2 (17 + 17) =
+// 102 KiB, two blocks an SM of Hopper. Registers then: output 128, scores 64, fragments 16, rows 8,
+// addresses 3.
 //
-// Constants: Dtype kType; int kTileRows, kTileQk, kTileVo; bool kFp8 (the cache is e4m3 or e5m2:
-// its tiles are converted in shared memory), kGeneral (takes custom masks, soft caps and ALiBi).
-#include "attention/prefill_tile.h"
+// On Hopper the tensor cores take a product every 6 cycles from a scheduler's two warps; what bounds the rate
+// is the other instructions of a product (KPERPRODUCT) and matrix loads (0.31 of a product, 5 cycles each for
+// the SM).
+//
+// Constants: Dtype kType; int kTileRows, kTileQk, kTileVo, kTileTokens; bool kFp8 (the cache is e4m3 or e5m2:
+// its tiles are converted in shared memory), kGeneral (takes custom masks, soft caps and ALiBi),
+// kExactSums (for log-sum-exps); RowForm kRowForm.
+#include "attention/prefill_result.h"
+#include "attention/rotate.h"
 #include "attention/specials.h"
 #include "ptx/dependency.h"
 
 namespace strobe::kernel {
 
-constexpr int kQBytes = kTileRows * kTileQk * 2, kKBytes = kTileTokens * kTileQk * 2;
-constexpr int kStageBytes = kKBytes + kTileTokens * kTileVo * 2;
-constexpr int kLeastBlocks = kTileRows == 64 && kTileVo <= 128 ? 3 : 2;
+constexpr bool kLoads = kRowForm == RowForm::kLoaded, kRotates = kRowForm == RowForm::kRotated;
+constexpr int kLeastBlocks = prefill_blocks_per_sm(kTileRows, kTileVo);
+constexpr int kQBytes = kTileRows * tile_row_bytes(kTileQk), kKBytes = kTileTokens * tile_row_bytes(kTileQk);
+constexpr int kStageBytes = kKBytes + kTileTokens * tile_row_bytes(kTileVo);
+
+STROBE_DEVICE int32_t stage_of(int32_t tile) { return kStages > 1 ? tile % 2 : 0; }
 
 struct alignas(16) Chunk {
   char bytes[kChunkBytes];
 };
 
-STROBE_DEVICE void copy_queries(const AttentionParams& params, const Shared& shared, SharedAddress tile) {
-  constexpr int kRowChunks = kTileQk / kChunkDims;
+// A block's tiles in shared memory.
+class Tiles {
+ public:
+  STROBE_DEVICE explicit Tiles(char* begin) : begin_(begin), address_(shared_address(begin)) {}
+  STROBE_DEVICE char* q() const { return begin_; }
+  STROBE_DEVICE SharedAddress q_address() const { return address_; }
+  STROBE_DEVICE char* k(int32_t stage) const { return begin_ + k_offset(stage); }
+  STROBE_DEVICE char* v(int32_t stage) const { return k(stage) + kKBytes; }
+  STROBE_DEVICE SharedAddress k_address(int32_t stage) const { return address_ + k_offset(stage); }
+  STROBE_DEVICE SharedAddress v_address(int32_t stage) const { return k_address(stage) + kKBytes; }
+  // K and V of a tile as an 8-bit cache has them.
+  STROBE_DEVICE char* raw() const { return begin_ + k_offset(kStages); }
+  STROBE_DEVICE SharedAddress raw_address() const { return address_ + k_offset(kStages); }
+  // What turned queries and keys lack.
+  STROBE_DEVICE char* q_rest() const { return begin_ + kRestOffset; }
+  STROBE_DEVICE char* k_rest() const { return begin_ + kRestOffset + kQBytes; }
+  STROBE_DEVICE SharedAddress q_rest_address() const { return address_ + kRestOffset; }
+  STROBE_DEVICE SharedAddress k_rest_address() const { return address_ + kRestOffset + kQBytes; }
+
+ private:
+  STROBE_DEVICE static constexpr int32_t k_offset(int32_t stage) { return kQBytes + stage * kStageBytes; }
+  static constexpr int32_t kRawBytes = kFp8 ? kTileTokens * (kTileQk + kTileVo) : 0;
+  static constexpr int32_t kRestOffset = kQBytes + kStages * kStageBytes + kRawBytes;
+
+  char* begin_;
+  SharedAddress address_;
+};
+
+// Rows of queries; those behind the item's last become 0.
+STROBE_DEVICE void copy_queries(const AttentionParams& params, const Shared& shared, const Tiles& tiles) {
+  const int32_t lane = static_cast<int32_t>(threadIdx.x) % kPanelChunks;
 #pragma unroll 1
-  for (int32_t i = static_cast<int32_t>(threadIdx.x); i < kTileRows * kRowChunks; i += kThreads) {
-    const int32_t row = i / kRowChunks, chunk = i % kRowChunks, number = shared.first_row + row;
-    const bool valid = number < shared.rows && chunk * kChunkDims < params.head_dim_qk;
+  for (int32_t row = static_cast<int32_t>(threadIdx.x) / kPanelChunks; row < kTileRows;
+       row += kThreads / kPanelChunks) {
+    const int32_t number = shared.first_row + row, place = row * tile_row_bytes(kTileQk);
+    const bool valid = number < shared.rows;
     const char* from =
-        params.q + (valid ? chunk * kChunkBytes : 0) +
+        params.q +
         place_of_row(params, shared, number).offset(shared.item, params.q_stride_token, params.q_stride_head);
-    copy_async_or_zero<kChunkBytes>(tile + chunk_place<kTileQk>(row, chunk), from, valid);
+    if constexpr (kLoads) {
+      auto* to = reinterpret_cast<uint32_t*>(tiles.q() + place);
+      for (int32_t pair = lane; pair < kTileQk / 2; pair += kPanelChunks)
+        to[pair] = valid && pair * 2 < params.head_dim_qk ? load_pair<kType>(from, pair, kType) : 0;
+    } else {
+#pragma unroll
+      for (int chunk = 0; chunk < kTileQk / kChunkDims; chunk += kPanelChunks)
+        copy_async_or_zero<kChunkBytes>(tiles.q_address() + place + (chunk + lane) * kChunkBytes,
+                                        from + (chunk + lane) * kChunkBytes,
+                                        valid && (chunk + lane) * kChunkDims < params.head_dim_qk);
+    }
   }
 }
 
@@ -48,85 +98,42 @@ STROBE_DEVICE void find_group(const AttentionParams& params, Shared& shared, int
             tokens.begin + group * kGroupTokens, tokens.end, shared.tokens[group % 2]);
 }
 
-STROBE_DEVICE void copy_tile(const AttentionParams& params, const Shared& shared, int32_t number,
-                             SharedAddress to) {
+// Brings tile `number`, if there is one, to its stage, or as it is to where convert_tile finds it.
+STROBE_DEVICE void copy_tile(const AttentionParams& params, const Shared& shared, const Tiles& tiles,
+                             int32_t number) {
   const TokenRange& tokens = shared.ranges.block;
-  const int32_t count = tokens.end - tokens.begin - number * kTileTokens;
+  const int32_t count = tokens.end - tokens.begin - number * kTileTokens, stage = stage_of(number);
+  if (count <= 0) return;
+  const int32_t dims = dims_of_block(params);
   const TokenRows<kGroupTokens>& group = shared.tokens[number / kGroupTiles % 2];
   const char* const* k = group.k + number % kGroupTiles * kTileTokens;
   const char* const* v = group.v + number % kGroupTiles * kTileTokens;
-  if constexpr (kFp8) {
-    copy_fp8_rows<kTileTokens, kTileQk, kThreads>(k, count, params.head_dim_qk, to);
-    copy_fp8_rows<kTileTokens, kTileVo, kThreads>(v, count, dims_of_block(params), to + kKBytes / 2);
+  if constexpr (kLoads) {
+    const auto cache = static_cast<Dtype>(params.kv_dtype);
+    load_rows<kType, kTileTokens, kTileQk, kThreads>(k, count, params.head_dim_qk, cache, tiles.k(stage));
+    load_rows<kType, kTileTokens, kTileVo, kThreads>(v, count, dims, cache, tiles.v(stage));
+  } else if constexpr (kFp8) {
+    copy_fp8_rows<kTileTokens, kTileQk, kThreads>(k, count, params.head_dim_qk, tiles.raw_address());
+    copy_fp8_rows<kTileTokens, kTileVo, kThreads>(v, count, dims,
+                                                  tiles.raw_address() + kTileTokens * kTileQk);
   } else {
-    copy_rows<kTileTokens, kTileQk, kThreads>(k, count, params.head_dim_qk, to);
-    copy_rows<kTileTokens, kTileVo, kThreads>(v, count, dims_of_block(params), to + kKBytes);
+    copy_rows<kTileTokens, kTileQk, kThreads>(k, count, params.head_dim_qk, tiles.k_address(stage));
+    copy_rows<kTileTokens, kTileVo, kThreads>(v, count, dims, tiles.v_address(stage));
   }
   end_copy_group();
 }
 
-STROBE_DEVICE void convert_tile(const AttentionParams& params, const char* raw, char* stage) {
+STROBE_DEVICE void convert_tile(const AttentionParams& params, const Tiles& tiles, int32_t stage) {
   const auto cache = static_cast<Dtype>(params.kv_dtype);
-  convert_rows<kType, kTileTokens, kTileQk, kThreads>(raw, cache, stage);
-  convert_rows<kType, kTileTokens, kTileVo, kThreads>(raw + kKBytes / 2, cache, stage + kKBytes);
+  convert_rows<kType, kTileTokens, kTileQk, kThreads>(tiles.raw(), cache, tiles.k(stage));
+  convert_rows<kType, kTileTokens, kTileVo, kThreads>(tiles.raw() + kTileTokens * kTileQk, cache,
+                                                      tiles.v(stage));
 }
 
-STROBE_DEVICE void store_pair(char* to, Dtype dtype, float first, float second) {
-  if (dtype == Dtype::kF32) {
-    *reinterpret_cast<float2*>(to) = float2{first, second};
-  } else {
-    *reinterpret_cast<uint32_t*>(to) =
-        dtype == Dtype::kF16 ? pair_of<Dtype::kF16>(first, second) : pair_of<Dtype::kBf16>(first, second);
-  }
-}
-
-// A lane's share of a row's results; `sum` is that of all lanes.
-STROBE_DEVICE void finish_row(const AttentionParams& params, const Shared& shared, int32_t number,
-                              float maximum, float sum, const float (&out)[kVoGroups][2]) {
-  const bool whole = shared.item.slot < 0;
-  const auto dtype = whole ? static_cast<Dtype>(params.out_dtype) : Dtype::kF32;
-  const int32_t bytes = dtype == Dtype::kF32 ? 4 : 2;
-  const ItemRow row = place_of_row(params, shared, number);
-  const RowEnd end(params, maximum, sum, row.head, whole);
-  const int64_t partial =
-      static_cast<int64_t>(shared.item.slot + kv_head_of_block()) * params.partial_rows + number;
-  char* to = whole ? params.out + row.offset(shared.item, params.out_stride_token, params.out_stride_head)
-                   : reinterpret_cast<char*>(params.partial_out + partial * params.head_dim_vo);
-  to += first_dim_of_block() * bytes;
-#pragma unroll
-  for (int d = 0; d < kVoGroups; ++d) {
-    const int32_t column = d * 8 + lane_of_thread() % 4 * 2;
-    if (column < dims_of_block(params))
-      store_pair(to + column * bytes, dtype, sum == 0 ? 0 : out[d][0] * end.factor,
-                 sum == 0 ? 0 : out[d][1] * end.factor);
-  }
-  if (lane_of_thread() % 4 != 0 || first_dim_of_block() != 0) return;
-  if (!whole)
-    params.partial_lse[partial] = end.lse;
-  else if (params.lse != nullptr)
-    *reinterpret_cast<float*>(reinterpret_cast<char*>(params.lse) +
-                              row.offset(shared.item, params.lse_stride_token, params.lse_stride_head)) =
-        end.lse;
-}
-
-STROBE_DEVICE void finish_rows(const AttentionParams& params, const Shared& shared, const RowStates& state,
-                               const Outputs& out) {
-  const float scale = kGeneral ? 1.0f : params.scale_log2;
-#pragma unroll
-  for (int t = 0; t < kRowTiles; ++t)
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const float sum = sum_of_row(state.sum[t][half]);
-      const int32_t number = row_of_lane(shared, t, half);
-      if (number >= shared.rows) continue;
-      float row[kVoGroups][2];
-#pragma unroll
-      for (int d = 0; d < kVoGroups; ++d) {
-        row[d][0] = out[t][d][half * 2];
-        row[d][1] = out[t][d][half * 2 + 1];
-      }
-      finish_row(params, shared, number, state.reference[t][half] * scale, sum, row);
-    }
+STROBE_DEVICE void rotate_queries(const AttentionParams& params, const Shared& shared, const Tiles& tiles) {
+  rotate_rows<kType, kTileRows, kTileQk, kThreads>(params, tiles.q(), tiles.q_rest(), [&](int32_t row) {
+    return place_of_row(params, shared, shared.first_row + row).position;
+  });
 }
 
 STROBE_DEVICE TokenRange any_of_rows(const AttentionParams& params, const Shared& shared, int32_t first,
@@ -147,70 +154,82 @@ STROBE_DEVICE void find_ranges(const AttentionParams& params, Shared& shared) {
   if (threadIdx.x != 0) return;
   const TokenRange of_first = any_of_rows(params, shared, first, first),
                    of_last = any_of_rows(params, shared, last, last);
-  shared.ranges.block = {of_first.begin, of_last.end};
-  shared.ranges.all = {of_last.begin, of_first.end};
+  TileRanges& ranges = shared.ranges;
+  ranges.block = {of_first.begin, of_last.end};
+  const int32_t begin = of_first.begin;
+  const bool none_whole = kGeneral && params.custom_mask != nullptr;
+  ranges.tiles = (of_last.end - begin + kTileTokens - 1) / kTileTokens;
+  ranges.whole_begin = (of_last.begin - begin + kTileTokens - 1) / kTileTokens;
+  ranges.whole_end = none_whole ? 0 : max(of_first.end - begin, 0) / kTileTokens;
 }
 
-STROBE_DEVICE bool is_masked(const AttentionParams& params, const TileRanges& ranges, int32_t token) {
-  return token < ranges.all.begin || token + kTileTokens > ranges.all.end ||
-         (kGeneral && params.custom_mask != nullptr);
-}
-
-// The warp's rows to the tokens from `token`, which lie in the stage.
-STROBE_DEVICE void attend_tile(const AttentionParams& params, const Shared& shared, int32_t token,
-                               bool masked, const QueryPlaces& q, SharedAddress stage, RowStates& state,
-                               Outputs& out) {
+// The warp's rows to tile `number`.
+STROBE_DEVICE void attend_tile(const AttentionParams& params, const Shared& shared, int32_t number,
+                               bool masked, const Tiles& tiles, RowStates& state, Outputs& out) {
+  const int32_t stage = stage_of(number), token = shared.ranges.block.begin + number * kTileTokens;
+  if (masked) {
+    const TokenRange& seen = shared.ranges.warp[threadIdx.x / kWarpThreads];
+    if (token >= seen.end || token + kTileTokens <= seen.begin) return;
+  }
   const float scale = kGeneral ? 1.0f : params.scale_log2;
+  const SharedAddress row = first_row_of_warp() * tile_row_bytes(kTileQk);
   Scores scores;
-  multiply_q_k(q, KeyPlaces(stage), scores);
+  multiply_q_k<false>(QueryPlaces(tiles.q_address() + row), KeyPlaces(tiles.k_address(stage)), scores);
+  if constexpr (kRotates) {
+#pragma unroll 1
+    for (int rest_of_q = 0; rest_of_q < 2; ++rest_of_q)
+      multiply_q_k<true>(QueryPlaces((rest_of_q ? tiles.q_rest_address() : tiles.q_address()) + row),
+                         KeyPlaces(rest_of_q ? tiles.k_address(stage) : tiles.k_rest_address()), scores);
+  }
   if (kGeneral || masked) mask_scores(params, shared, token, scores);
   follow_maxima(scores, scale, state, out);
   Weights weights;
   weigh(scores, scale, state, weights);
-  multiply_p_v(weights, ValuePlaces(stage + kKBytes), out);
+  multiply_p_v(weights, ValuePlaces(tiles.v_address(stage)), state, out);
   if (masked) add_specials(params, shared, token, out);
 }
 
 // kTileRows rows of the item, from shared.first_row.
-STROBE_DEVICE void attend_rows(const AttentionParams& params, char* tiles, Shared& shared) {
-  const SharedAddress q_tile = shared_address(tiles), stages = q_tile + kQBytes;
-  const SharedAddress raw = stages + kStages * kStageBytes;  // of an 8-bit cache
+STROBE_DEVICE void attend_rows(const AttentionParams& params, const Tiles& tiles, Shared& shared) {
+  constexpr bool kConverts = kFp8 && !kLoads;
   find_ranges(params, shared);
-  copy_queries(params, shared, q_tile);
+  copy_queries(params, shared, tiles);
   __syncthreads();
-  const TileRanges& ranges = shared.ranges;
-  const int32_t begin = ranges.block.begin, end = ranges.block.end;
-  const int32_t warp = static_cast<int32_t>(threadIdx.x) / kWarpThreads;
-  const QueryPlaces q(q_tile + first_row_of_warp() * (kTileQk * 2));
   Outputs out;
   RowStates state;
   clear(state, out);
-  if (begin < end) {
+  if (shared.ranges.tiles > 0) {
     find_group(params, shared, 0);
     __syncthreads();
-    copy_tile(params, shared, 0, kFp8 ? raw : stages);
+    copy_tile(params, shared, tiles, 0);
+  }
+  if constexpr (kRotates) {
+    wait_for_copies<0>();
+    __syncthreads();
+    rotate_queries(params, shared, tiles);
   }
 #pragma unroll 1
-  for (int32_t number = 0, token = begin; token < end; ++number, token += kTileTokens) {
-    const int32_t stage = kStages > 1 ? number % 2 * kStageBytes : 0;
-    const bool masked = is_masked(params, ranges, token);
+  for (int32_t number = 0; number < shared.ranges.tiles; ++number) {
+    const bool masked = number < shared.ranges.whole_begin || number >= shared.ranges.whole_end;
     wait_for_copies<0>();
-    if constexpr (kFp8) {
+    if constexpr (kConverts) {
       if constexpr (kStages == 1) __syncthreads();
-      convert_tile(params, tiles + (raw - q_tile), tiles + kQBytes + stage);
+      convert_tile(params, tiles, stage_of(number));
     }
     if (number % kGroupTiles == 0) find_group(params, shared, number / kGroupTiles + 1);
     __syncthreads();
-    if constexpr (kFp8)
-      copy_tile(params, shared, number + 1, raw);
-    else if constexpr (kStages > 1)
-      copy_tile(params, shared, number + 1, stages + (kStageBytes - stage));
-    if (masked) take_out_specials(tiles + kQBytes + stage + kKBytes, shared.special);
-    if (token < ranges.warp[warp].end && token + kTileTokens > ranges.warp[warp].begin)
-      attend_tile(params, shared, token, masked, q, stages + stage, state, out);
-    if constexpr (!kFp8 && kStages == 1) {
+    if (kConverts || kStages > 1) copy_tile(params, shared, tiles, number + 1);
+    if constexpr (kRotates) {
+      const int32_t token = shared.ranges.block.begin + number * kTileTokens;
+      rotate_rows<kType, kTileTokens, kTileQk, kThreads>(params, tiles.k(stage_of(number)), tiles.k_rest(),
+                                                         [&](int32_t row) { return token + row; });
       __syncthreads();
-      copy_tile(params, shared, number + 1, stages);
+    }
+    if (masked) take_out_specials(tiles.v(stage_of(number)), shared.special);
+    attend_tile(params, shared, number, masked, tiles, state, out);
+    if constexpr (!kConverts && kStages == 1) {
+      __syncthreads();
+      copy_tile(params, shared, tiles, number + 1);
     }
   }
   let_next_kernel_begin();
@@ -237,6 +256,6 @@ extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads, strobe::k
     }
     __syncthreads();
     rows = shared.rows;
-    attend_rows(params, reinterpret_cast<char*>(tiles), shared);
+    attend_rows(params, Tiles(reinterpret_cast<char*>(tiles)), shared);
   }
 }

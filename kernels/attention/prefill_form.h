@@ -6,25 +6,35 @@
 
 namespace strobe::kernel {
 
-// KV tokens of a tile; masks and transforms of many would be long code. And tiles in shared memory: one is
-// computed on while the other is on its way.
-STROBE_DEVICE constexpr int prefill_tile_tokens(int tile_qk, bool general) {
-  return tile_qk <= 64 && !general ? 64 : tile_qk <= 256 ? 32 : 16;
-}
+// How rows of Q, K and V come into shared memory.
+enum class RowForm : int {
+  kCopied,   // in chunks of 16 bytes, to which they are aligned
+  kRotated,  // and Q and K are turned to their positions there (RoPE on the fly)
+  kLoaded,   // element by element
+};
+
+// Tiles in shared memory: one is computed on while the other is on its way.
 STROBE_DEVICE constexpr int prefill_stages(int tile_qk, bool fp8) {
   return tile_qk > (fp8 ? 128 : 256) ? 1 : 2;
 }
 
-// Q, then the stages of K and V, then a tile as an 8-bit cache has it.
-STROBE_DEVICE constexpr int prefill_shared_bytes(int tile_rows, int tile_qk, int tile_vo, bool fp8,
-                                                 bool general) {
-  const int tile = prefill_tile_tokens(tile_qk, general) * (tile_qk + tile_vo);
-  return 2 * tile_rows * tile_qk + 2 * prefill_stages(tile_qk, fp8) * tile + (fp8 ? tile : 0);
+// Q, then the stages of K and V, then a tile as an 8-bit cache has it, then what turned Q and K lack. A row
+// has 16 bytes of nothing behind it.
+STROBE_DEVICE constexpr int prefill_shared_bytes(int tile_rows, int tile_qk, int tile_vo, int tile_tokens,
+                                                 bool fp8, RowForm form) {
+  const int qk_row = 2 * tile_qk + 16, vo_row = 2 * tile_vo + 16;
+  const int tiles = tile_rows * qk_row + prefill_stages(tile_qk, fp8) * tile_tokens * (qk_row + vo_row);
+  const int raw = fp8 && form != RowForm::kLoaded ? tile_tokens * (tile_qk + tile_vo) : 0;
+  const int rest = form == RowForm::kRotated ? (tile_rows + tile_tokens) * qk_row : 0;
+  return tiles + raw + rest;
 }
 
 // At most so much static shared memory comes to that: mostly addresses of rows.
-STROBE_DEVICE constexpr int prefill_static_bytes(int tile_qk, bool general) {
-  return 1024 + 64 * prefill_tile_tokens(tile_qk, general);
+STROBE_DEVICE constexpr int prefill_static_bytes(int tile_tokens) { return 1024 + 72 * tile_tokens; }
+
+// Blocks of an SM that the registers are shared out for.
+STROBE_DEVICE constexpr int prefill_blocks_per_sm(int tile_rows, int tile_vo) {
+  return tile_rows == 64 && tile_vo <= 128 ? 3 : 2;
 }
 
 }  // namespace strobe::kernel

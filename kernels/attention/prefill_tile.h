@@ -6,15 +6,13 @@
 
 #include "attention/kv_tile.h"
 #include "attention/prefill_form.h"
-#include "ptx/exponent.h"
-#include "ptx/mma.h"
-#include "ptx/shuffle.h"
-#include "tile/element.h"
+#include "attention/row_sums.h"
+#include "attention/score.h"
 
 namespace strobe::kernel {
 
 constexpr int kThreads = 128, kWarps = 4;
-constexpr int kTileTokens = prefill_tile_tokens(kTileQk, kGeneral), kStages = prefill_stages(kTileQk, kFp8);
+constexpr int kStages = prefill_stages(kTileQk, kFp8);
 constexpr int kCacheBytes = kFp8 ? 1 : 2;  // of an element
 // Rows of tokens are found for two tiles at a time.
 constexpr int kGroupTiles = 2, kGroupTokens = kGroupTiles * kTileTokens;
@@ -31,10 +29,11 @@ using Scores = float[kRowTiles][kTokenGroups][4];
 using Weights = uint32_t[kRowTiles][kTileTokens / 16][4];  // as operands
 using Outputs = float[kRowTiles][kVoGroups][4];
 
-// The tokens [begin, end) that any of the block's rows, or of a warp's, attends to, and those that all of the
-// block's attend to.
+// The tokens that any of the block's rows, or of a warp's, attends to. And its tiles: their number, and those
+// [whole_begin, whole_end) to all of whose tokens all rows attend.
 struct TileRanges {
-  TokenRange block, all, warp[kWarps];
+  TokenRange block, warp[kWarps];
+  int32_t tiles, whole_begin, whole_end;
 };
 
 // What a block does, in shared memory: there are few registers.
@@ -47,12 +46,12 @@ struct Shared {
   int32_t special[kTileTokens];       // whether a token's v holds NaN or Inf
 };
 
-static_assert(sizeof(Shared) <= prefill_static_bytes(kTileQk, kGeneral));
+static_assert(sizeof(Shared) <= prefill_static_bytes(kTileTokens));
 
 // A lane's rows: [tile][half], row g + 8 half of the tile.
 struct RowStates {
   float reference[kRowTiles][2];  // what exponents are relative to, in units of the scores
-  float sum[kRowTiles][2];        // this lane's share of the sum of weights
+  RowSums<kType, kRowTiles, kExactSums> sums;
 };
 
 STROBE_DEVICE int32_t kv_head_of_block() { return static_cast<int32_t>(blockIdx.y); }
@@ -62,12 +61,12 @@ STROBE_DEVICE int32_t dims_of_block(const AttentionParams& params) {
   return min(kTileVo, params.head_dim_vo - first_dim_of_block());
 }
 STROBE_DEVICE int32_t lane_of_thread() { return static_cast<int32_t>(threadIdx.x) % kWarpThreads; }
-STROBE_DEVICE int32_t first_row_of_warp() {
-  return static_cast<int32_t>(threadIdx.x) / kWarpThreads * (16 * kRowTiles);
-}
-// Of the item; those behind its last row are numbers, too.
+STROBE_DEVICE int32_t first_row_of_warp() { return reread_thread() / kWarpThreads * (16 * kRowTiles); }
+// Of the item; those behind its last row are numbers, too. Rarely asked for: not worth registers.
 STROBE_DEVICE int32_t row_of_lane(const Shared& shared, int tile, int half) {
-  return shared.first_row + first_row_of_warp() + tile * 16 + half * 8 + lane_of_thread() / 4;
+  const int32_t thread = reread_thread();
+  return shared.first_row + thread / kWarpThreads * (16 * kRowTiles) + tile * 16 + half * 8 +
+         thread % kWarpThreads / 4;
 }
 STROBE_DEVICE ItemRow place_of_row(const AttentionParams& params, const Shared& shared, int32_t row) {
   return ItemRow(params, shared.item, kv_head_of_block(), min(row, shared.rows - 1));
@@ -78,19 +77,13 @@ STROBE_DEVICE float most_of_row(float x) {
   x = fmaxf(x, __shfl_xor_sync(0xffffffff, x, 1));
   return fmaxf(x, __shfl_xor_sync(0xffffffff, x, 2));
 }
-STROBE_DEVICE float sum_of_row(float x) {
-  x += __shfl_xor_sync(0xffffffff, x, 1);
-  return x + __shfl_xor_sync(0xffffffff, x, 2);
-}
 
 STROBE_DEVICE void clear(RowStates& state, Outputs& out) {
+  state.sums.clear();
 #pragma unroll
   for (int t = 0; t < kRowTiles; ++t) {
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      state.reference[t][half] = minus_infinity();
-      state.sum[t][half] = 0;
-    }
+    for (int half = 0; half < 2; ++half) state.reference[t][half] = minus_infinity();
 #pragma unroll
     for (int d = 0; d < kVoGroups; ++d)
 #pragma unroll
@@ -98,59 +91,50 @@ STROBE_DEVICE void clear(RowStates& state, Outputs& out) {
   }
 }
 
+// Scores become the products, or with kMore are increased by them.
+template <bool kMore>
 STROBE_DEVICE void multiply_q_k(const QueryPlaces& q, const KeyPlaces& k, Scores& scores) {
-  // Four steps of 16 elements are a panel; unrolling all of the largest heads would take too many
-  // registers.
-#pragma unroll(kTileQk > 256 ? 1 : 4)
-  for (int panel = 0; panel < kTileQk / 64; ++panel)
+  // Unrolling all of the largest heads would take too many registers.
+#pragma unroll(kTileQk > 256 ? 4 : kTileQk / 16)
+  for (int step = 0; step < kTileQk / 16; ++step) {
+    uint32_t rows[kRowTiles][4];
 #pragma unroll
-    for (int step = 0; step < 4; ++step) {
-      uint32_t rows[kRowTiles][4];
+    for (int t = 0; t < kRowTiles; ++t) load_matrices(rows[t], q.at(t * 16, step));
 #pragma unroll
-      for (int t = 0; t < kRowTiles; ++t) load_matrices(rows[t], q.at(t * 16, panel, step));
+    for (int n = 0; n < kTokenGroups; n += 2) {
+      uint32_t tokens[4];
+      load_matrices(tokens, k.at(n * 8, step));
 #pragma unroll
-      for (int n = 0; n < kTokenGroups; n += 2) {
-        uint32_t tokens[4];
-        load_matrices(tokens, k.at(n * 8, panel, step));
-#pragma unroll
-        for (int t = 0; t < kRowTiles; ++t) {
-          if (panel == 0 && step == 0) {
-            mma_16x8x16_first<kType>(scores[t][n], rows[t], tokens[0], tokens[1]);
-            mma_16x8x16_first<kType>(scores[t][n + 1], rows[t], tokens[2], tokens[3]);
-          } else {
-            mma_16x8x16<kType>(scores[t][n], rows[t], tokens[0], tokens[1]);
-            mma_16x8x16<kType>(scores[t][n + 1], rows[t], tokens[2], tokens[3]);
-          }
+      for (int t = 0; t < kRowTiles; ++t) {
+        if (!kMore && step == 0) {
+          mma_16x8x16_first<kType>(scores[t][n], rows[t], tokens[0], tokens[1]);
+          mma_16x8x16_first<kType>(scores[t][n + 1], rows[t], tokens[2], tokens[3]);
+        } else {
+          mma_16x8x16<kType>(scores[t][n], rows[t], tokens[0], tokens[1]);
+          mma_16x8x16<kType>(scores[t][n + 1], rows[t], tokens[2], tokens[3]);
         }
       }
     }
+  }
 }
 
-STROBE_DEVICE void multiply_p_v(const Weights& weights, const ValuePlaces& v, Outputs& out) {
+STROBE_DEVICE void multiply_p_v(const Weights& weights, const ValuePlaces& v, RowStates& state,
+                                Outputs& out) {
 #pragma unroll
-  for (int step = 0; step < kTileTokens / 16; ++step)
+  for (int step = 0; step < kTileTokens / 16; ++step) {
+#pragma unroll
+    for (int t = 0; t < kRowTiles; ++t) state.sums.add_rounded(t, weights[t][step]);
 #pragma unroll
     for (int d = 0; d < kVoGroups; d += 2) {
       uint32_t elements[4];
-      load_matrices_transposed(elements, v.at(step * 16, d / 8, d / 2 % 4));
+      load_matrices_transposed(elements, v.at(step * 16, d / 2));
 #pragma unroll
       for (int t = 0; t < kRowTiles; ++t) {
         mma_16x8x16<kType>(out[t][d], weights[t][step], elements[0], elements[1]);
         mma_16x8x16<kType>(out[t][d + 1], weights[t][step], elements[2], elements[3]);
       }
     }
-}
-
-// tanh from the exponential, to 2^-21 absolutely.
-STROBE_DEVICE float tanh_of(float x) { return 1.0f - 2.0f / (exp2_approx(x * (2 * kLog2E)) + 1.0f); }
-
-// Products become base-2 logits.
-STROBE_DEVICE void transform(const AttentionParams& params, const ItemRow& row, int32_t token, float& x) {
-  x *= params.scale;
-  if (params.alibi_slopes != nullptr)
-    x += params.alibi_slopes[row.head] * static_cast<float>(token - row.position);
-  if (params.logits_soft_cap > 0) x = params.logits_soft_cap * tanh_of(x / params.logits_soft_cap);
-  x *= kLog2E;
+  }
 }
 
 // Transforms and masks the scores of the tokens from `first_token`.
@@ -169,12 +153,11 @@ STROBE_DEVICE void mask_scores(const AttentionParams& params, const Shared& shar
         for (int i = 0; i < 2; ++i) {
           float& x = scores[t][n][half * 2 + i];
           const int32_t its = token + n * 8 + i;
-          bool seen = its >= range.begin && its < range.end;
-          if constexpr (kGeneral) {
-            transform(params, row, its, x);
-            seen = seen && mask_allows(params, shared.item, row.token, its);
-          }
-          if (!seen) x = minus_infinity();
+          const bool seen = its >= range.begin && its < range.end;
+          if constexpr (kGeneral)
+            x = seen ? score_of(params, shared.item, row, its, x) : minus_infinity();
+          else if (!seen)
+            x = minus_infinity();
         }
     }
 }
@@ -204,7 +187,7 @@ STROBE_DEVICE void follow_maxima(const Scores& scores, float scale, RowStates& s
       const float shrink =
           highest == minus_infinity() ? 1.0f : exp2_approx((state.reference[t][half] - highest) * scale);
       state.reference[t][half] = highest;
-      state.sum[t][half] *= shrink;
+      state.sums.scale(t, half, shrink);
 #pragma unroll
       for (int d = 0; d < kVoGroups; ++d) {
         out[t][d][half * 2] *= shrink;
@@ -229,7 +212,7 @@ STROBE_DEVICE void weigh(const Scores& scores, float scale, RowStates& state, We
         sum += first + second;
         weights[t][n / 2][n % 2 * 2 + half] = pair_of<kType>(first, second);
       }
-      state.sum[t][half] += sum;
+      state.sums.add(t, half, sum);
     }
 }
 

@@ -19,7 +19,8 @@ STROBE_DEVICE void take_out_specials(char* v, int32_t* special) {
 #pragma unroll 1
   for (int32_t index = static_cast<int32_t>(threadIdx.x); index < kChunks; index += kThreads) {
     const int32_t row = index / kRowChunks;
-    auto* words = reinterpret_cast<uint32_t*>(v + chunk_place<kTileVo>(row, index % kRowChunks));
+    auto* words =
+        reinterpret_cast<uint32_t*>(v + row * tile_row_bytes(kTileVo) + index % kRowChunks * kChunkBytes);
     bool found = false;
 #pragma unroll
     for (int w = 0; w < kChunkBytes / 4; ++w) {

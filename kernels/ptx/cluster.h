@@ -68,16 +68,4 @@ STROBE_DEVICE void store_of_rank(T* shared, uint32_t rank, T value) {
 #endif
 }
 
-// Adds there and returns what was there; orders nothing else.
-STROBE_DEVICE uint32_t add_of_rank(uint32_t* shared, uint32_t rank, uint32_t value) {
-  uint32_t before = 0;
-#if __CUDA_ARCH__ >= 900
-  asm volatile("atom.relaxed.cluster.shared::cluster.add.u32 %0, [%1], %2;"
-               : "=r"(before)
-               : "r"(address_of_rank(shared, rank)), "r"(value)
-               : "memory");
-#endif
-  return before;
-}
-
 }  // namespace strobe::kernel

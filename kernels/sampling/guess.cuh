@@ -14,18 +14,12 @@ constexpr int kThreadSample = 16, kSampleVectors = kThreadSample / kVector;
 constexpr int kSampleSize = kThreads * kThreadSample;
 constexpr float kSurety = 4;
 
-// Tokens of low < value < high. floor: what lies at `low` or below it is nothing or weighs nothing.
-struct Window {
-  float low = kLogits ? -infinity() : 0.0f, high = infinity();
-  bool floor = true;
-};
-
 struct Sample {
   float x[kThreadSample];
 
   STROBE_DEVICE explicit Sample(const Columns& columns) {
     constexpr uint32_t kVectors = kThreads * kSampleVectors;
-    const auto all = static_cast<uint64_t>(columns.vocab_size() / kVector);
+    const auto all = static_cast<uint64_t>(columns.size() / kVector);
     ColumnVector vectors[kSampleVectors];
 #pragma unroll
     for (int i = 0; i < kSampleVectors; ++i) {
@@ -128,7 +122,7 @@ STROBE_DEVICE Window guess_by_count(const Columns& columns, const SampleBins& bi
   const uint64_t before = sum_before(own, shared, all);
   // Of n tokens above a value, n * share are in the sample, give or take the root of that.
   const float expected =
-      static_cast<float>(wanted) * static_cast<float>(kSampleSize) / static_cast<float>(columns.vocab_size());
+      static_cast<float>(wanted) * static_cast<float>(kSampleSize) / static_cast<float>(columns.size());
   const float most = expected + kSurety * kSurety / 2 + kSurety * sqrtf(expected + kSurety * kSurety / 4);
   const auto rank = static_cast<uint64_t>(fminf(most, static_cast<float>(kSampleSize - 1))) + 1;
   uint64_t above = all - before - own;
@@ -149,7 +143,7 @@ STROBE_DEVICE float up(float x, int distance) {
 STROBE_DEVICE Window guess_by_weight(const Columns& columns, const SampleBins& bins, Shared& shared,
                                      float dropped) {
   const int first = static_cast<int>(threadIdx.x) * kOwnBins;
-  const float step = static_cast<float>(columns.vocab_size()) / static_cast<float>(kSampleSize);
+  const float step = static_cast<float>(columns.size()) / static_cast<float>(kSampleSize);
   float weight[kOwnBins], count[kOwnBins], mass = 0, variance = 0;
 #pragma unroll
   for (int i = 0; i < kOwnBins; ++i) {

@@ -33,8 +33,8 @@ struct Amount {
 
 class List {
  public:
-  STROBE_DEVICE List(const uint64_t* entries, Shared& shared)
-      : entries_(entries), size_(static_cast<int>(shared.listed)), shared_(shared) {}
+  STROBE_DEVICE List(const uint64_t* entries, uint32_t size, Shared& shared)
+      : entries_(entries), size_(static_cast<int>(size)), shared_(shared) {}
 
   STROBE_DEVICE int size() const { return size_; }
 

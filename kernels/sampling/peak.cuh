@@ -35,7 +35,7 @@ STROBE_DEVICE Peak peak_of(const Columns& columns, Shared& shared, float factor,
         any_bad |= bad(x[i][j]);
         batch.largest = fmaxf(batch.largest, x[i][j]);
       }
-    if (kLogits && with_mass) {
+    if (kLogits && with_mass && batch.largest > -infinity()) {
 #pragma unroll
       for (int i = 0; i < kBatch; ++i)
 #pragma unroll

@@ -26,7 +26,7 @@ struct Row {
   STROBE_DEVICE void begin(const SamplingParams& params, int row) {
     const int k = at_row(params.top_k, row);
     const float p = at_row(params.top_p, row), min = at_row(params.min_p, row);
-    top_k = k > 0 && k < params.vocab_size ? k : 0;
+    top_k = k > 0 && k < params.cut.vocab_size ? k : 0;
     top_p = p < 1 ? fmaxf(p, 0.0f) : 1.0f;
     min_p = min > 0 ? fminf(min, 1.0f) : 0.0f;
     joint = params.joint != 0;
@@ -50,6 +50,12 @@ struct Row {
   STROBE_DEVICE uint64_t weight(float x) const { return weight_of(value(x)); }
   STROBE_DEVICE bool reaches_least(float x) const { return least == 0 || value(x) >= least; }
   STROBE_DEVICE bool keeps(float x) const { return x >= threshold && reaches_least(x); }
+};
+
+// Tokens of low < value < high. floor: what lies at `low` or below it is nothing or weighs nothing.
+struct Window {
+  float low = kLogits ? -infinity() : 0.0f, high = infinity();
+  bool floor = true;
 };
 
 STROBE_DEVICE bool bad(float x) { return kLogits ? bad_logit(x) : bad_prob(x); }

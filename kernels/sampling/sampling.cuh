@@ -11,6 +11,15 @@
 // All sums are of integers, so that the order of threads and atomic operations changes nothing.
 //
 // Constants: Dtype kInput; TokenSource kSource; TokenTask kTask; int kVector, kCluster.
+constexpr bool kRowLengths = false;
+// Rows of one block are many: two of them share an SM. The blocks of a cluster have one each.
+#if __CUDA_ARCH__ == 860 || __CUDA_ARCH__ == 890 || __CUDA_ARCH__ >= 1200
+constexpr int kSmBlocks = 1;  // the lists leave room for no more
+#else
+constexpr int kSmBlocks = kCluster == 1 ? 2 : 1;
+#endif
+constexpr int kBatchValues = kCluster == 1 && kInput != strobe::kernel::Dtype::kF32 ? 8 : 16;
+
 #include "ptx/dependency.h"
 #include "sampling/peak.cuh"
 #include "sampling/philox.h"
@@ -48,21 +57,21 @@ STROBE_DEVICE Outcome solve_by_list(const SamplingParams& params, const Columns&
     set_largest(shared, peak.largest);
     mass = peak.mass;
   }
-  Window window;
-  if (columns.vocab_size() > params.list_capacity) window = guess(columns, shared, by_weight, mass);
+  const bool whole = columns.size() <= params.cut.list_capacity;
+  set_window(shared, whole ? Window() : guess(columns, shared, by_weight, mass));
   if (weighs)
-    survey<true>(params, columns, shared, window, entries);
+    survey<true>(params, columns, shared, entries);
   else
-    survey<false>(params, columns, shared, window, entries);
-  wait_for_all();
+    survey<false>(params, columns, shared, entries);
+  const uint32_t listed = gather(shared, entries, static_cast<uint32_t>(params.cut.list_capacity));
   if (cluster_rank() == 0) {
     Outcome outcome = Outcome::kUnsolved;
     uint64_t kept = 0;
     if (any_bad_warp(shared)) {
       outcome = Outcome::kBad;
-    } else if (shared.listed <= static_cast<uint32_t>(params.list_capacity)) {
-      const List list(entries, shared);
-      outcome = solve(params, list, window, shared, by_weight);
+    } else if (listed <= static_cast<uint32_t>(params.cut.list_capacity)) {
+      const List list(entries, listed, shared);
+      outcome = solve(params, list, shared, by_weight);
       if (outcome == Outcome::kSolved && kTask == TokenTask::kSample)
         add_to_segments(params, list, shared, by_weight);
       if (outcome == Outcome::kSolved && kTask == TokenTask::kRenorm)
@@ -131,7 +140,8 @@ STROBE_DEVICE void draw(const SamplingParams& params, const Columns& columns, Sh
   const int first = static_cast<int>(threadIdx.x) * kOwn;
   uint64_t own[kOwn], sum = 0, all;
 #pragma unroll
-  for (int i = 0; i < kOwn; ++i) sum += own[i] = first + i < params.segments ? shared.segment[first + i] : 0;
+  for (int i = 0; i < kOwn; ++i)
+    sum += own[i] = first + i < params.cut.segments ? shared.segment[first + i] : 0;
   uint64_t before = sum_before(sum, shared, all);
   if (any_bad_warp(shared) || all == 0) {
     if (threadIdx.x == 0) put_sample(params, number, 0, false);
@@ -149,7 +159,7 @@ STROBE_DEVICE void draw(const SamplingParams& params, const Columns& columns, Sh
   __syncthreads();
   target = shared.target;
   const int begin = shared.target_segment * columns.segment_columns(),
-            end = min(begin + columns.segment_columns(), params.vocab_size);
+            end = min(begin + columns.segment_columns(), params.cut.vocab_size);
   for (int at = begin; at < end; at += kThreads) {
     const int column = at + static_cast<int>(threadIdx.x);
     const float x = column < end ? columns.value(column) : 0.0f;
@@ -169,7 +179,7 @@ STROBE_DEVICE void write_row(const SamplingParams& params, const Columns& column
 #pragma unroll
     for (int i = 0; i < kBatch; ++i) {
       const int column = first + i * kVectorStep;
-      if (column >= params.vocab_size) break;
+      if (column >= params.cut.vocab_size) break;
       float y[kVector];
 #pragma unroll
       for (int j = 0; j < kVector; ++j) y[j] = f(x[i][j]);
@@ -182,7 +192,7 @@ STROBE_DEVICE void work(const SamplingParams& params, const Columns& columns, Sh
                         uint64_t* list) {
   const Row& row = shared.row;
   Outcome outcome = Outcome::kUnsolved;
-  if (params.list_capacity > 0) {
+  if (params.cut.list_capacity > 0) {
     const bool only_top_p = row.top_p < 1 && row.min_p == 0;
     if (row.top_k > 0 || only_top_p) outcome = solve_by_list(params, columns, shared, list);
   }
@@ -215,24 +225,20 @@ STROBE_DEVICE void work(const SamplingParams& params, const Columns& columns, Sh
 
 }  // namespace strobe::kernel
 
-extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads, strobe::kernel::kSmBlocks)
+extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads, kSmBlocks)
     strobe_sampling(const __grid_constant__ strobe::kernel::SamplingParams params) {
   using namespace strobe::kernel;
   extern __shared__ Shared block_memory[];
   Shared& shared = *block_memory;
   const int number = static_cast<int>(blockIdx.x / kCluster);
-  void* behind = reinterpret_cast<char*>(block_memory) + kSamplingSharedBytes;
-  const auto columns_of = [&](int source) {
-    return Columns(params, params.input + source * params.input_stride, static_cast<ColumnVector*>(behind));
-  };
-  if (params.indices == nullptr) columns_of(number).prefetch();
+  auto* list = reinterpret_cast<uint64_t*>(reinterpret_cast<char*>(block_memory) + kSamplingSharedBytes);
   wait_for_kernel_before();
   const int source = params.indices != nullptr ? params.indices[number] : number;
   if (static_cast<uint32_t>(source) >= static_cast<uint32_t>(params.input_rows)) {
     if (cluster_rank() == 0 && threadIdx.x == 0) put_sample(params, number, 0, false);
     return;
   }
-  const Columns columns = columns_of(source);
+  const Columns columns(params.cut, params.cut.input + source * params.cut.input_stride);
   if (threadIdx.x == 0) {
     shared.bad = 0;
     shared.listed = 0;
@@ -241,7 +247,6 @@ extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads, strobe::k
       shared.random = random_bits(at_row(params.seed, number), at_row(params.offset, number),
                                   params.seed.per_row ? 0 : static_cast<uint32_t>(number), 0);
   }
-  columns.fetch();
   wait_for_all();  // all blocks of the cluster have begun
-  work(params, columns, shared, number, static_cast<uint64_t*>(behind));
+  work(params, columns, shared, number, list);
 }

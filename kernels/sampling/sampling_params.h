@@ -21,26 +21,29 @@ struct RowNumber {
 
 inline constexpr int kSamplingThreads = 512;
 inline constexpr int kMostSegments = 1024;  // of a row
-// What a block needs of shared memory in front of its list or of the columns that it keeps: at most this.
+// What a block needs of shared memory in front of its list: at most this.
 inline constexpr int kSamplingSharedBytes = 28672;
 
+// Rows, and how a cluster shares one out (columns.cuh).
+struct RowCut {
+  const char* input;
+  int64_t input_stride;  // bytes
+  int32_t vocab_size;
+  int32_t segments;         // of the row,
+  int32_t segment_batches;  // whose lanes have so many batches of vectors: 2^segment_shift columns
+  int32_t segment_shift;
+  int32_t list_capacity;  // tokens; 0: no list
+};
+
 struct SamplingParams {
-  const char* input;                 // rows of probabilities or logits
-  char* out;                         // rows, of kRenorm and kMask
-  int64_t input_stride, out_stride;  // bytes
+  RowCut cut;          // of rows of probabilities or logits
+  char* out;           // rows, of kRenorm and kMask
+  int64_t out_stride;  // bytes
   void* samples;
   unsigned char* valid;    // may be null
   const int32_t* indices;  // may be null
   int32_t input_rows;
-  int32_t vocab_size;
-  int32_t segments;  // of the row,
-  int32_t
-      segment_batches;  // whose lanes have so many batches of vectors (columns.cuh): 2^segment_shift columns
-  int32_t segment_shift;
-  int32_t segments_ahead;  // that a warp brings to L2 before it comes to them
-  int32_t keeps_row;       // whether the block's columns stay in its shared memory
-  int32_t list_capacity;   // tokens; 0: no list
-  int32_t wide;            // samples are 64-bit
+  int32_t wide;  // samples are 64-bit
   int32_t joint;
   RowParameter<int32_t> top_k;
   RowParameter<float> top_p, min_p, temperature;

@@ -39,15 +39,36 @@ STROBE_DEVICE int first_own_bin() {
   return static_cast<int>(cluster_rank()) * kBlockBins + static_cast<int>(threadIdx.x) * kThreadBins;
 }
 
-// `larger` is what lies in the bins behind this thread's, `own` what lies in them. One thread of the cluster
-// finds the bin.
-STROBE_DEVICE void find_bin(Shared& shared, uint64_t larger, uint64_t own, uint64_t wanted) {
-  if (larger >= wanted || larger + own < wanted) return;
-  int bin = first_own_bin() + kThreadBins - 1;
-  if constexpr (kThreadBins > 1)
-    for (uint64_t sum; larger + (sum = amount_of(shared, bin)) < wanted; --bin) larger += sum;
-  tell_all(shared.found, static_cast<uint32_t>(bin));
-  tell_all(shared.above, larger);
+// Behind the histograms of all blocks: the bin in which `above` and the bins from the last one down reach
+// wanted(all bins), in shared.found, and what lies above it, in shared.above. False when they do not.
+template <class Wanted>
+STROBE_DEVICE bool find_bin_of_cluster(Shared& shared, uint64_t above, Wanted wanted_of) {
+  wait_for_all();
+  uint64_t own = 0, of_block;
+  if (threadIdx.x < kSumThreads)
+#pragma unroll
+    for (int i = 0; i < kThreadBins; ++i) own += amount_of(shared, first_own_bin() + i);
+  const uint64_t before = sum_before(own, shared, of_block);
+  if (threadIdx.x < kCluster) tell(shared.rank_part[cluster_rank()], threadIdx.x, of_block);
+  wait_for_all();
+  // Parts of larger ranks have larger keys.
+  uint64_t all = 0, larger = above + of_block - before - own;
+#pragma unroll
+  for (uint32_t rank = 0; rank < kCluster; ++rank) {
+    all += shared.rank_part[rank];
+    if (rank > cluster_rank()) larger += shared.rank_part[rank];
+  }
+  const uint64_t wanted = wanted_of(all);
+  if (above + all < wanted) return false;
+  if (larger < wanted && larger + own >= wanted) {
+    int bin = first_own_bin() + kThreadBins - 1;
+    if constexpr (kThreadBins > 1)
+      for (uint64_t sum; larger + (sum = amount_of(shared, bin)) < wanted; --bin) larger += sum;
+    tell_all(shared.found, static_cast<uint32_t>(bin));
+    tell_all(shared.above, larger);
+  }
+  wait_for_all();
+  return true;
 }
 
 // The threshold of top-p (by weight) or top-k among the tokens that the filters before it keep, or, jointly,
@@ -72,26 +93,11 @@ STROBE_DEVICE float threshold_of(const Columns& columns, Shared& shared, bool by
         if (more != 0) add_to_bin(shared, key >> low & ((1u << bits) - 1), more);
       }
     });
-    wait_for_all();
-    uint64_t own = 0;
-    if (threadIdx.x < kSumThreads)
-#pragma unroll
-      for (int i = 0; i < kThreadBins; ++i) own += amount_of(shared, first_own_bin() + i);
-    uint64_t of_block;
-    const uint64_t before = sum_before(own, shared, of_block);
-    if (threadIdx.x < kCluster) tell(shared.rank_part[cluster_rank()], threadIdx.x, of_block);
-    wait_for_all();
-    // Parts of larger ranks have larger keys.
-    uint64_t all = 0, larger = of_block - before - own;
-#pragma unroll
-    for (uint32_t rank = 0; rank < kCluster; ++rank) {
-      all += shared.rank_part[rank];
-      if (rank > cluster_rank()) larger += shared.rank_part[rank];
-    }
-    if (first && by_weight) wanted = least_weight(row.top_p, all);
-    if (above + all < wanted) return -infinity();  // in the first round, if at all
-    find_bin(shared, above + larger, own, wanted);
-    wait_for_all();
+    const bool found = find_bin_of_cluster(shared, above, [&](uint64_t all) {
+      if (first && by_weight) wanted = least_weight(row.top_p, all);
+      return wanted;
+    });
+    if (!found) return -infinity();  // in the first round, if at all
     above = shared.above;
     prefix = prefix << bits | shared.found;
     shift = low;

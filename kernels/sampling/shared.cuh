@@ -20,16 +20,17 @@ struct alignas(16) Shared {
   uint32_t low[kBins], high[kBins];  // words of the bins
   uint64_t warp[kWarps], warp_more[kWarps];
   Row row;
+  Window window;
   uint64_t random;
   float warp_largest[kWarps], warp_mass[kWarps], warp_variance[kWarps];
   uint32_t warp_first[kWarps], warp_last[kWarps];
-  uint32_t bad;  // threads that have seen a bad token
+  uint32_t bad;     // threads that have seen a bad token
+  uint32_t listed;  // tokens that the block should have in its list
 
   // Of the first block of the cluster, to which the others tell it:
   uint64_t segment[kMostSegments];          // weights
   uint64_t all[kCluster * kWarps];          // the weight that each warp has seen,
   uint32_t bad_of_warp[kCluster * kWarps];  // and whether it has seen a bad token
-  uint32_t listed;                          // tokens that should be in the list
   uint32_t few;
   uint32_t few_key[kFew];
   uint64_t few_amount[kFew];
@@ -38,7 +39,7 @@ struct alignas(16) Shared {
 
   // What the blocks of the cluster tell each other, by rank:
   uint64_t rank_part[kCluster];  // of a histogram
-  uint32_t rank_bad[kCluster];
+  uint32_t rank_bad[kCluster], rank_listed[kCluster];
   float rank_largest[kCluster], rank_mass[kCluster];
   uint32_t found;  // the bin in which the wanted amount is reached,
   uint64_t above;  // and what lies above it
@@ -74,16 +75,13 @@ template <class T>
 STROBE_DEVICE void tell_first(T& shared, T value) {
   tell(shared, 0, value);
 }
-STROBE_DEVICE uint32_t add_of_first(uint32_t* shared, uint32_t value) {
-  if constexpr (kCluster > 1)
-    return add_of_rank(shared, 0, value);
-  else
-    return add_shared(shared, value);
-}
-
 // Of the block's row; all threads of the block call them.
 STROBE_DEVICE void set_largest(Shared& shared, float largest) {
   if (threadIdx.x == 0) shared.row.set_largest(largest);
+  __syncthreads();
+}
+STROBE_DEVICE void set_window(Shared& shared, const Window& window) {
+  if (threadIdx.x == 0) shared.window = window;
   __syncthreads();
 }
 STROBE_DEVICE void raise_threshold(Shared& shared, float threshold) {
@@ -142,7 +140,7 @@ STROBE_DEVICE uint64_t sum_before(uint64_t x, Shared& shared, uint64_t& all) {
   __syncthreads();
   uint64_t before = to_here - x;
   all = 0;
-#pragma unroll 4
+#pragma unroll 2
   for (int warp = 0; warp < kWarps; ++warp) {
     if (warp < warp_of_thread()) before += shared.warp[warp];
     all += shared.warp[warp];

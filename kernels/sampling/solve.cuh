@@ -10,28 +10,27 @@ namespace strobe::kernel {
 STROBE_DEVICE void add_to_segments(const SamplingParams& params, const List& list, Shared& shared,
                                    bool on_top) {
   __syncthreads();
-  clear_bins(shared, params.segments);
+  clear_bins(shared, params.cut.segments);
   __syncthreads();
   list.for_each([&](uint32_t key, int column) {
     const float x = value_of_key(key);
     if (shared.row.keeps(x))
-      add_to_bin(shared, static_cast<uint32_t>(column) >> params.segment_shift, shared.row.weight(x));
+      add_to_bin(shared, static_cast<uint32_t>(column) >> params.cut.segment_shift, shared.row.weight(x));
   });
   __syncthreads();
-  for (int segment = static_cast<int>(threadIdx.x); segment < params.segments; segment += kThreads)
+  for (int segment = static_cast<int>(threadIdx.x); segment < params.cut.segments; segment += kThreads)
     shared.segment[segment] = bin_of(shared, segment) + (on_top ? shared.segment[segment] : 0);
   __syncthreads();
 }
 
 // The row gets its threshold. By weight, the list has what lies around it and the segments what is above;
 // else the list has the largest values.
-STROBE_DEVICE Outcome solve(const SamplingParams& params, const List& list, const Window& window,
-                            Shared& shared, bool by_weight) {
+STROBE_DEVICE Outcome solve(const SamplingParams& params, const List& list, Shared& shared, bool by_weight) {
   const Row& row = shared.row;
   const auto size = static_cast<uint64_t>(list.size()), top_k = static_cast<uint64_t>(row.top_k);
   List::Extent extent{};
   if (!by_weight) {
-    if (size == 0 || (size < top_k && !window.floor)) return Outcome::kUnsolved;
+    if (size == 0 || (size < top_k && !shared.window.floor)) return Outcome::kUnsolved;
     extent = list.extent({row, true, true});
     set_largest(shared, value_of_key(extent.high));
   }

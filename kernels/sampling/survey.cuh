@@ -1,21 +1,21 @@
 // One pass over a row: what lies above a window, and a list of the tokens in it.
 //
-// Every block sends what it finds to the first of the cluster: the weight of each segment and each warp, and
-// the tokens in the window, in any order.
+// Every block sends what it finds to the first of the cluster: the weight of each segment and each warp, and,
+// from its own list, the tokens in the window, in any order.
 #pragma once
 
 #include "sampling/guess.cuh"
 
 namespace strobe::kernel {
 
-// A token in a list: its key above its column.
+// A token in a list: its key above its column. Listed probabilities are beyond 0: their bits are the key.
 STROBE_DEVICE uint64_t entry_of(float x, int column) {
-  return static_cast<uint64_t>(key_of(x)) << 32 | static_cast<uint32_t>(column);
+  return static_cast<uint64_t>(kLogits ? key_of_logit(x) : word_of(x)) << 32 | static_cast<uint32_t>(column);
 }
 
-// Appends the values whose bits are set in `chosen` (bit i * kVector + j: x[i][j]) to the first block's list.
-STROBE_DEVICE void append(uint32_t chosen, int first_column, const float (&x)[kBatch][kVector],
-                          Shared& shared, uint64_t* list, uint32_t capacity) {
+// Appends entry(i, j) to the block's list for each bit i * kVector + j of `chosen`.
+template <class F>
+STROBE_DEVICE void append(uint32_t chosen, F entry, Shared& shared, uint64_t* list, uint32_t capacity) {
   const auto own = static_cast<uint32_t>(__popc(chosen));
   if (!__any_sync(0xffffffff, own != 0)) return;
   // How many the lanes before this one have, and all: from the bits of their numbers.
@@ -28,46 +28,67 @@ STROBE_DEVICE void append(uint32_t chosen, int first_column, const float (&x)[kB
     all += static_cast<uint32_t>(__popc(votes)) << bit;
   }
   uint32_t at = 0;
-  if (lane_of_thread() == 0) at = add_of_first(&shared.listed, all);
+  if (lane_of_thread() == 0) at = add_shared(&shared.listed, all);
   at = __shfl_sync(0xffffffff, at, 0) + before;
 #pragma unroll
   for (int i = 0; i < kBatch; ++i)
 #pragma unroll
     for (int j = 0; j < kVector; ++j)
       if ((chosen >> (i * kVector + j) & 1) != 0) {
-        if (at < capacity) tell_first(list[at], entry_of(x[i][j], first_column + i * kVectorStep + j));
+        if (at < capacity) list[at] = entry(i, j);
         ++at;
       }
+}
+
+// Brings the lists of all blocks to the first, unless they are too long; returns how many tokens they have.
+// Behind a barrier of the cluster.
+STROBE_DEVICE uint32_t gather(Shared& shared, uint64_t* list, uint32_t capacity) {
+  __syncthreads();
+  const uint32_t own = shared.listed;
+  if constexpr (kCluster == 1) return own;
+  if (threadIdx.x < kCluster) tell(shared.rank_listed[cluster_rank()], threadIdx.x, own);
+  wait_for_all();
+  uint32_t before = 0, all = 0;
+  for (uint32_t rank = 0; rank < kCluster; ++rank) {
+    if (rank < cluster_rank()) before += shared.rank_listed[rank];
+    all += shared.rank_listed[rank];
+  }
+  if (cluster_rank() != 0 && all <= capacity)
+    for (uint32_t i = threadIdx.x; i < own; i += kThreads) tell_first(list[before + i], list[i]);
+  wait_for_all();
+  return all;
 }
 
 STROBE_DEVICE int warp_of_cluster() { return static_cast<int>(cluster_rank()) * kWarps + warp_of_thread(); }
 
 // kWeighs: shared.all gets all weight, shared.segment what lies above the window; the largest logit is known.
-// A barrier of the cluster has to follow.
+// gather() has to follow.
 template <bool kWeighs>
 STROBE_DEVICE void survey(const SamplingParams& params, const Columns& columns, Shared& shared,
-                          const Window& window, uint64_t* list) {
-  const auto capacity = static_cast<uint32_t>(params.list_capacity);
+                          uint64_t* list) {
+  const auto capacity = static_cast<uint32_t>(params.cut.list_capacity);
   uint64_t all = 0;
   bool any_bad = false;
   columns.for_each_segment([&](int segment) {
     WeightSum sum, sum_above;
-    columns.in_segment<true>(segment, [&](int first, const float(&x)[kBatch][kVector]) {
+    columns.in_segment(segment, [&](int first, const float(&x)[kBatch][kVector]) {
       uint32_t chosen = 0;
 #pragma unroll
       for (int i = 0; i < kBatch; ++i)
 #pragma unroll
         for (int j = 0; j < kVector; ++j) {
           any_bad |= bad(x[i][j]);
-          const bool is_above = x[i][j] >= window.high;
+          const bool is_above = x[i][j] >= shared.window.high;
           if constexpr (kWeighs) {
             const WeightParts weight(shared.row.value(x[i][j]));
             sum.add(weight);
             if (is_above) sum_above.add(weight);
           }
-          if (x[i][j] > window.low && !is_above) chosen |= 1u << (i * kVector + j);
+          if (x[i][j] > shared.window.low && !is_above) chosen |= 1u << (i * kVector + j);
         }
-      append(chosen, first, x, shared, list, capacity);
+      append(
+          chosen, [&](int i, int j) { return entry_of(x[i][j], first + i * kVectorStep + j); }, shared, list,
+          capacity);
     });
     if constexpr (kWeighs) {
       all += sum.total();
@@ -96,7 +117,7 @@ STROBE_DEVICE uint64_t own_part_of_all(const Shared& shared) {
 }
 STROBE_DEVICE uint64_t own_part_of_segments(const SamplingParams& params, const Shared& shared) {
   uint64_t own = 0;
-  for (int segment = static_cast<int>(threadIdx.x); segment < params.segments; segment += kThreads)
+  for (int segment = static_cast<int>(threadIdx.x); segment < params.cut.segments; segment += kThreads)
     own += shared.segment[segment];
   return own;
 }

@@ -7,7 +7,7 @@ came. `strobe.ops` has every operator of the library in its own terms.
 
 from __future__ import annotations
 
-from . import activation, attention, cascade, decode, norm, ops, page, prefill, quantization, rope, sampling
+from . import activation, attention, cascade, decode, norm, ops, page, pod, prefill, quantization, rope, sampling, sparse, topk
 from ._errors import Unsupported
 from .activation import gelu_and_mul, gelu_tanh_and_mul, silu_and_mul
 from .attention import BatchAttention, BatchAttentionWithAttentionSinkWrapper
@@ -37,6 +37,7 @@ from .norm import (
     rmsnorm_quant,
 )
 from .page import append_paged_kv_cache, append_paged_mla_kv_cache, get_batch_indices_positions, get_seq_lens
+from .pod import BatchPODWithPagedKVCacheWrapper, PODWithPagedKVCacheWrapper
 from .prefill import (
     BatchPrefillWithPagedKVCacheWrapper,
     BatchPrefillWithRaggedKVCacheWrapper,
@@ -70,5 +71,7 @@ from .sampling import (
     top_p_renorm_probs,
     top_p_sampling_from_probs,
 )
+from .sparse import BlockSparseAttentionWrapper, VariableBlockSparseAttentionWrapper
+from .topk import TopKTieBreak, top_k, top_k_page_table_transform, top_k_ragged_transform
 
 __version__ = "0.1.0"

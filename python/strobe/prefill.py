@@ -368,7 +368,7 @@ class BatchPrefillWithPagedKVCacheWrapper(_BatchPrefill):
                 type(self).__name__, kv_cache_sf=kv_cache_sf, uses_spcompress=uses_spcompress,
                 skip_softmax_threshold_scale_factor=skip_softmax_threshold_scale_factor,
             )  # fmt: skip
-        k, v = both_of_cache(paged_kv_cache)
+        k, v = both_of_cache(paged_kv_cache, self._kv_layout)
         scales = scale(q_scale), scale(k_scale), scale(v_scale)
         extra = self._extra(args, q) if args or self._variant is not None else ()
         if window_left is None:

@@ -15,7 +15,8 @@ namespace strobe::op {
 plan::WorkListOptions list_options(const AttentionCudaShape& shape, const Gpu& gpu);
 
 // Which kernel the launches below take.
-std::string_view generic_kernel_name(const AttentionCudaShape& shape, const kernel::AttentionParams& params);
+std::string_view generic_kernel_name(const AttentionCudaShape& shape, const kernel::AttentionParams& params,
+                                     cuda::Architecture architecture);
 std::string_view decode_kernel_name(const kernel::AttentionParams& params);
 
 // A grid of (items, KV heads).

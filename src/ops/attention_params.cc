@@ -19,6 +19,7 @@ PlannedScales set_planned(const AttentionShape& shape, const AttentionOptions& o
   const float sm_scale =
       options.sm_scale != 0 ? options.sm_scale : 1 / std::sqrt(static_cast<float>(shape.head_dim_qk));
   params.logits_soft_cap = options.logits_soft_cap;
+  params.soft_cap_inverse = options.logits_soft_cap > 0 ? 1 / options.logits_soft_cap : 0;
   params.causal = options.mask == MaskMode::kCausal;
   params.window_left = options.window_left;
   params.rope_interleave = options.rope_interleave;

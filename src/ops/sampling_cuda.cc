@@ -15,19 +15,17 @@ using kernel::TokenTask;
 // The constants of kernels/sampling/sampling.cuh, in the order of its source.
 enum { kInput, kSource, kTask, kVector, kCluster };
 
-constexpr int kThreads = kernel::kSamplingThreads, kWarps = kThreads / 32;
+constexpr int kThreads = kernel::kSamplingThreads;
 constexpr int kSources[] = {static_cast<int>(TokenSource::kProbs), static_cast<int>(TokenSource::kLogits)};
 constexpr int kTasks[] = {static_cast<int>(TokenTask::kSample), static_cast<int>(TokenTask::kRenorm),
                           static_cast<int>(TokenTask::kMask)};
 constexpr int kVectors[] = {1, 4, 8};
 constexpr int kClusters[] = {1, 2, 4, 8};
 constexpr std::int64_t kLeastBlockColumns = 2048;  // with fewer the others' help costs more than it brings
-constexpr int kSmBlocks = 2;                       // that the kernel is compiled for
-constexpr int kMostListed = 10240;                 // two such lists fit in an SM of 228 KiB
-constexpr int kTokenBytes = 8;                     // of a token in a list
-constexpr int kMostBatches = 4;                    // of a segment, where they are not needed for longer rows
-constexpr int kSegmentsAhead = 2;                  // that a warp brings to L2 before it needs them,
-constexpr std::int64_t kL2Bytes = 40 * cuda::kKiB * cuda::kKiB;  // or all, where all rows have room there
+constexpr int kSmBlocks = 2;                       // of one-block rows, that the kernel is compiled for
+constexpr unsigned kMostListed = 16384;
+constexpr int kTokenBytes = 8;      // of a token in a list
+constexpr int kLeastListed = 8192;  // rather than two blocks to an SM
 
 std::string print_source(int value) {
   constexpr std::string_view kNames[] = {"kProbs", "kLogits"};
@@ -77,20 +75,9 @@ kernel::RowNumber number(const TensorView& numbers, std::int64_t value) {
 
 kernel::SamplingParams params_of(const SamplingCall& call, const SamplingChoice& choice) {
   const TokenFilter& filter = call.filter;
-  const auto pitch = [](const TensorView& view) {
-    return view.strides[0] * static_cast<std::int64_t>(size_of(view.dtype));
-  };
   kernel::SamplingParams params{
-      .input = call.input.as<char>(),
-      .input_stride = pitch(call.input),
+      .cut = row_cut(call.input, choice),
       .input_rows = static_cast<std::int32_t>(call.input.shape[0]),
-      .vocab_size = static_cast<std::int32_t>(call.vocab_size()),
-      .segments = choice.segments,
-      .segment_batches = choice.segment_batches,
-      .segment_shift = std::countr_zero(static_cast<unsigned>(choice.segment_columns)),
-      .segments_ahead = choice.segments_ahead,
-      .keeps_row = choice.keeps_row,
-      .list_capacity = choice.list_capacity,
       .joint = filter.joint,
       .top_k = parameter(&filter.top_k_rows, static_cast<std::int32_t>(filter.top_k)),
       .top_p = parameter(&filter.top_p_rows, filter.top_p),
@@ -98,7 +85,7 @@ kernel::SamplingParams params_of(const SamplingCall& call, const SamplingChoice&
       .temperature = parameter(call.temperature_rows, call.temperature)};
   if (call.out != nullptr) {
     params.out = call.out->as<char>();
-    params.out_stride = pitch(*call.out);
+    params.out_stride = row_pitch(*call.out);
   } else {
     params.samples = call.samples->data;
     params.wide = call.samples->dtype == Dtype::kI64;
@@ -110,66 +97,51 @@ kernel::SamplingParams params_of(const SamplingCall& call, const SamplingChoice&
   return params;
 }
 
-}  // namespace
-
-namespace {
-
 // A row over `cluster` blocks.
 SamplingChoice cut(const SamplingShape& shape, int cluster, const cuda::ArchitectureFacts& facts) {
   SamplingChoice choice{.vector = shape.vector == widest_vector(shape.dtype) ? shape.vector : 1,
                         .cluster = cluster};
-  const int batch = choice.vector == 1 ? 4 : 8 / choice.vector;  // as kBatch of columns.cuh
+  const int batch_values =
+      cluster == 1 && shape.dtype != Dtype::kF32 ? 8 : 16;  // as kBatchValues of the kernels
+  const int batch = choice.vector == 1 ? 4 : batch_values / choice.vector;
   const int batch_columns = batch * 32 * choice.vector;
   while (ceil_div(shape.vocab_size, choice.segment_batches * batch_columns) > kernel::kMostSegments)
     choice.segment_batches *= 2;
-  // Longer segments cost less; each warp is to have one.
-  while (choice.segment_batches < kMostBatches &&
-         shape.vocab_size >= std::int64_t{2} * choice.segment_batches * batch_columns * cluster * kWarps)
-    choice.segment_batches *= 2;
   choice.segment_columns = choice.segment_batches * batch_columns;
   choice.segments = static_cast<int>(ceil_div(shape.vocab_size, choice.segment_columns));
-  const std::int64_t warp_segments = ceil_div(choice.segments, std::int64_t{cluster} * kWarps);
-  const bool fits_l2 =
-      shape.rows * shape.vocab_size * static_cast<std::int64_t>(size_of(shape.dtype)) <= kL2Bytes;
-  choice.segments_ahead = fits_l2 ? static_cast<int>(warp_segments) : kSegmentsAhead;
-  const int vector_bytes = std::max(4, choice.vector * static_cast<int>(size_of(shape.dtype)));
-  const std::int64_t row_bytes = warp_segments * choice.segment_batches * batch * kThreads * vector_bytes;
-  const int room =
-      std::min(facts.shared_bytes_per_block, facts.shared_bytes_per_sm / kSmBlocks - cuda::kKiB) -
-      kernel::kSamplingSharedBytes;
-  choice.keeps_row = shape.keeps && kernel::kSamplingSharedBytes + row_bytes <= facts.shared_bytes_per_block;
-  if (!shape.keeps) choice.list_capacity = std::min(kMostListed, room / kTokenBytes);
-  choice.shared_bytes = kernel::kSamplingSharedBytes + choice.list_capacity * kTokenBytes +
-                        (choice.keeps_row ? static_cast<int>(row_bytes) : 0);
+  const int sm_room =
+      facts.shared_bytes_per_sm / (cluster == 1 ? kSmBlocks : 1) - cuda::kKiB - kernel::kSamplingSharedBytes;
+  const int room = std::min(facts.shared_bytes_per_block - kernel::kSamplingSharedBytes,
+                            std::max(sm_room, kLeastListed * kTokenBytes));
+  choice.list_capacity =
+      static_cast<int>(std::min(kMostListed, std::bit_floor(static_cast<unsigned>(room / kTokenBytes))));
+  choice.shared_bytes = kernel::kSamplingSharedBytes + choice.list_capacity * kTokenBytes;
   return choice;
-}
-
-// Whether an SM holds as many such blocks, with their columns, as the kernel is compiled for.
-bool fills_sm(const SamplingChoice& choice, const cuda::ArchitectureFacts& facts) {
-  return choice.keeps_row && kSmBlocks * (choice.shared_bytes + cuda::kKiB) <= facts.shared_bytes_per_sm;
-}
-
-// Whether the kernel goes over rows of logits as a whole more than once: for their largest, for their sum,
-// and to write.
-bool keeps_rows(const SamplingCall& call) {
-  const TokenFilter& filter = call.filter;
-  const bool filters = filter.top_k > 0 || filter.top_p < 1 || filter.min_p > 0 ||
-                       filter.top_k_rows.given() || filter.top_p_rows.given() || filter.min_p_rows.given();
-  return call.source == TokenSource::kLogits && call.task != TokenTask::kMask && !filters;
 }
 
 }  // namespace
 
-// Few rows: as many blocks to a row as find enough to do. More rows than that fills the GPU with: fewer, as
-// long as columns that are to be kept stay in shared memory.
+// Few rows: as many blocks to a row as find enough to do, on an SM each. Else a block to a row.
 SamplingChoice choose_sampling(const SamplingShape& shape, cuda::Architecture architecture, int sm_count) {
   const cuda::ArchitectureFacts& facts = cuda::facts(architecture);
   int cluster = facts.has_tma ? kClusters[std::size(kClusters) - 1] : 1;
-  while (cluster > 1 && shape.vocab_size < cluster * kLeastBlockColumns) cluster /= 2;
-  while (cluster > 1 && shape.rows * cluster > (shape.keeps ? kSmBlocks : 1) * sm_count &&
-         (!shape.keeps || fills_sm(cut(shape, cluster / 2, facts), facts)))
+  while (cluster > 1 && (shape.vocab_size < cluster * kLeastBlockColumns || shape.rows * cluster > sm_count))
     cluster /= 2;
   return cut(shape, cluster, facts);
+}
+
+std::int64_t row_pitch(const TensorView& view) {
+  return view.strides[0] * static_cast<std::int64_t>(size_of(view.dtype));
+}
+
+kernel::RowCut row_cut(const TensorView& input, const SamplingChoice& choice) {
+  return {.input = input.as<char>(),
+          .input_stride = row_pitch(input),
+          .vocab_size = static_cast<std::int32_t>(input.shape[1]),
+          .segments = choice.segments,
+          .segment_batches = choice.segment_batches,
+          .segment_shift = std::countr_zero(static_cast<unsigned>(choice.segment_columns)),
+          .list_capacity = choice.list_capacity};
 }
 
 void run_sampling_cuda(const SamplingCall& call, const Launch& launch) {
@@ -178,12 +150,14 @@ void run_sampling_cuda(const SamplingCall& call, const Launch& launch) {
   VectorWidth width(widest_vector(call.input.dtype));
   width.extent(call.vocab_size()).rows(call.input);
   if (call.out != nullptr) width.rows(*call.out);
-  const SamplingChoice choice = choose_sampling({.dtype = call.input.dtype,
-                                                 .rows = call.rows(),
-                                                 .vocab_size = call.vocab_size(),
-                                                 .vector = width.elements(),
-                                                 .keeps = keeps_rows(call)},
-                                                gpu.architecture, gpu.sm_count);
+  const SamplingShape shape = {.dtype = call.input.dtype,
+                               .rows = call.rows(),
+                               .vocab_size = call.vocab_size(),
+                               .vector = width.elements()};
+  if (call.source == TokenSource::kLogits && call.task == TokenTask::kRenorm &&
+      run_softmax_cuda(call, shape, launch))
+    return;
+  const SamplingChoice choice = choose_sampling(shape, gpu.architecture, gpu.sm_count);
   if (call.rows() > kMaxRows / choice.cluster)
     fail(ErrorKind::kUnsupported, "{}: {} rows on a GPU, at most {} are possible", call.op_name, call.rows(),
          kMaxRows / choice.cluster);

@@ -108,6 +108,10 @@ def test_batch_decode():
     cache = (k.reshape(2, 4, KV_HEADS, DIM), v.reshape(2, 4, KV_HEADS, DIM))
     wrapper.plan(np.int32([0, 2]), np.int32([0, 1]), np.int32([4]), HEADS, KV_HEADS, DIM, 4, q_data_type=F32)
     np.testing.assert_allclose(wrapper.run(q, cache, 0.5, 0.0), sigmoid(q, k, v, 0.5, 0.0), atol=1e-5)
+    for layout in ("NHD", "HND"):  # pages of one token, without their axis
+        wrapper = strobe.BatchDecodeWithPagedKVCacheWrapper(None, layout, jit_args=sigmoid_args())
+        wrapper.plan(np.int32([0, 8]), np.arange(8, dtype=np.int32), np.int32([1]), HEADS, KV_HEADS, DIM, 1, q_data_type=F32)
+        np.testing.assert_allclose(wrapper.run(q, (k, v), 0.5, 0.0), sigmoid(q, k, v, 0.5, 0.0), atol=1e-5)
 
 
 def test_mask_and_slopes_come_from_the_plan():

@@ -11,8 +11,7 @@
 // behind it:
 //
 //   tensor core | Q K[n]  P V[n+1] | Q K[n-1]  P V[n] | … | P V[first]  Q' K'[last] |
-//   the group   |   softmax n+1    |     softmax n    | … |       store O           | softmax of the next
-//   tile
+//   the group   |   softmax n+1    |     softmax n    | … |       store O           | softmax
 //
 // The first block of a tile is masked (diagonal, end of KV), further masked blocks have a loop of their own,
 // and the rest compares nothing. A row's maximum follows only when it is 2^8 too small; until then the output
@@ -32,13 +31,39 @@
 // the last Q K is done.
 //
 // Pages. A box brings all panels of eight tokens, then of the next eight: [eights][panels][8 rows][128
-// bytes], which wgmma takes by other strides, so that a page of 16 tokens is one copy for K and one for V. A
-// copy costs about 60 cycles beside its bytes: one panel a copy made 501 TFLOP/s from pages of 16 tokens
-// where contiguous KV gives 644, one token a copy 61.
+// bytes], which wgmma takes by other strides, so that a page of 16 tokens is one copy for K and one for V.
 //
 // Floor. 4 rows x tokens x head dim operations at what cuBLAS makes of the tensor cores, 754 to 800 TFLOP/s
 // on an H200 at its power limit. Exponentials, 16 a cycle and SM, take half as long as the products at head
 // dim 128 and as long at 64.
+//
+// Versions, measured on an H200 in bf16: TFLOP/s, causal / full, 2048 columns of heads, 16384 tokens in one
+// request and in requests of 512. Only numbers of one letter compare. (Those of the loop over blocks: overlap
+// of the products, lazy maxima, order of the list, turns, registers, came from a study before this kernel.)
+//
+//   head dim 128: cuDNN                              A  550 / 599    314 / 484
+//     V of masked blocks is looked through behind    A  667 / 657    279 / 434
+//     its barrier
+//   cuDNN                                            B  568 / 599    313 / 471
+//     V of masked blocks has a barrier of its own    B  693 / 689    280 / 454
+//     and nobody looks: wrong where V has NaN        B  726 / 679    313 / 453
+//   cuDNN                                            C  518 / 586    301 / 461
+//     eight chunks looked at together; approximate   C  685 / 713    313 / 473
+//     division at the end of rows
+//     and nobody looks                               C  679 / 707    321 / 475
+//   head dim 64: cuDNN                               B  437 / 460    257 / 372
+//     three math groups, two stages                  B  499 / 503    183 / 330
+//     three stages                                   B  489 / 502    196 / 345
+//     two math groups, 40/232 registers              B  467 / 457    208 / 309
+//   head dim 256: cuDNN                              B  593 / 659    346 / 504
+//     blocks of 80 tokens                            B  704 / 767    218 / 402
+//     blocks of 64 tokens                            B  701 / 745    252 / 438
+//   pages of 16, four causal requests of 4096, 32/8 heads, beside contiguous KV
+//     a copy brings one panel of a page              A  501, contiguous 644
+//     a copy brings all panels                       C  574, contiguous 632; pages of 64: 598
+//   pages of one token, a copy for each panel        A  61: they are left to the generic kernel
+//
+// At 512 tokens, what is lost is time between tiles.
 //
 #include "attention/sm90/load.cuh"
 #include "attention/sm90/math_group.cuh"

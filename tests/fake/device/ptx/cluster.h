@@ -22,12 +22,4 @@ EMULATED void store_of_rank(T* shared, uint32_t rank, T value) {
   *theirs = value;
 }
 
-EMULATED uint32_t add_of_rank(uint32_t* shared, uint32_t rank, uint32_t value) {
-  auto* theirs = static_cast<uint32_t*>(const_cast<void*>(emulated::machine->of_rank(shared, rank)));
-  emulated::machine->atomic(theirs, sizeof *theirs);
-  const uint32_t before = *theirs;
-  *theirs = before + value;
-  return before;
-}
-
 }  // namespace strobe::kernel

@@ -7,5 +7,6 @@ namespace strobe::kernel {
 
 EMULATED float exp2_approx(float x) { return exp2f(x); }
 EMULATED float log2_approx(float x) { return log2f(x); }
+EMULATED float reciprocal_approx(float x) { return 1 / x; }
 
 }  // namespace strobe::kernel
