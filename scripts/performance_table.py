@@ -7,7 +7,7 @@
 
 A part stands between `<!-- measured: KIND FILE [REGEX…] -->` and `<!-- measured: end -->`. Kinds: `suite` (command, machine,
 date, commit, limits and a table of the rows whose routine and flags match one of the expressions), `workload`, `goals`, `versus`,
-`versus_flops`.
+`versus_flops`, `peers`.
 """
 
 import difflib
@@ -169,8 +169,27 @@ def versus_flops_part(file):
     return lines
 
 
+def peers_part(file):
+    """Sampling beside others: a row for each operation and vocabulary, a column for each batch size."""
+    report = load(file)
+    machine = report["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    batches = sorted({row["batch_size"] for row in report["rows"]})
+    groups = {}
+    for row in report["rows"]:
+        groups.setdefault((row["case"], row["vocab_size"], row["sigma"]), {})[row["batch_size"]] = row["median_us"]
+    lines = [f"{machine['gpu']}, {versions}, {machine['date']}, commit {machine['commit']}; {report['method']}. Microseconds: "
+             "Strobe / FlashInfer / torch.", "",
+             "| operation | vocabulary | σ of the logits | " + " | ".join(f"{b} row{'s' * (b > 1)}" for b in batches) + " |",
+             "|---|---:|---:|" + "---:|" * len(batches)]
+    for (case, vocabulary, sigma), times in sorted(groups.items(), key=lambda group: (group[0][2], group[0][1])):
+        cells = [" / ".join(microseconds(t) for t in times[b].values() if t is not None) if b in times else "–" for b in batches]
+        lines.append(f"| {case} | {vocabulary} | {sigma:g} | " + " | ".join(cells) + " |")
+    return lines
+
+
 KINDS = {"suite": suite_part, "workload": workload_part, "goals": goals_part, "versus": versus_part,
-         "versus_flops": versus_flops_part}
+         "versus_flops": versus_flops_part, "peers": peers_part}
 
 
 def regenerated(document):

@@ -178,6 +178,21 @@ TEST_F(CudaAttentionSm90, LongKvIsSplitAndMerged) {
   expect_matches(batch, "split");
 }
 
+// A shared prefix: several tiles of one request without a mask, all of them split.
+TEST_F(CudaAttentionSm90, ASharedPrefixIsSplitAndMerged) {
+  AttentionBatch batch({{.qo_len = 40, .kv_len = 608}},
+                       {.num_qo_heads = 4, .num_kv_heads = 1, .head_dim = 128});
+  batch.plan.options.mask = MaskMode::kNone;
+  expect_matches(batch, "shared prefix");
+}
+
+TEST_F(CudaAttentionSm90Slow, ALongSharedPrefixIsSplitAndMerged) {
+  AttentionBatch batch({{.qo_len = 256, .kv_len = 32768}},
+                       {.num_qo_heads = 32, .num_kv_heads = 8, .head_dim = 128});
+  batch.plan.options.mask = MaskMode::kNone;
+  expect_matches(batch, "long shared prefix");
+}
+
 // Behind a request's last token lies whatever was there before.
 TEST_F(CudaAttentionSm90, StaleNanBehindTheLastTokenNeverMatters) {
   AttentionBatch batch({{.qo_len = 3, .kv_len = 33}, {.qo_len = 1, .kv_len = 50}});

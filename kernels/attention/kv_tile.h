@@ -9,7 +9,6 @@
 #include "ptx/async_copy.h"
 #include "ptx/convert.h"
 #include "ptx/matrix.h"
-#include "ptx/thread.h"
 #include "tile/element.h"
 
 namespace strobe::kernel {
@@ -23,12 +22,11 @@ STROBE_DEVICE constexpr int tile_row_bytes(int dims) { return dims * 2 + kChunkB
 // elements), in the order in which a product takes them from neighbouring registers:
 //   kRowsFirst   (0, 0), (8, 0), (0, 8), (8, 8)   its first operand; transposed, its second
 //   else         (0, 0), (0, 8), (8, 0), (8, 8)   its second operand
-// Made anew for each tile, it takes no register from one to the next.
 template <int kDims, bool kRowsFirst>
 class MatrixPlaces {
  public:
   STROBE_DEVICE explicit MatrixPlaces(SharedAddress tile) {
-    const int32_t lane = reread_thread() % 32, matrix = lane / 8, r = lane % 8;
+    const int32_t lane = static_cast<int32_t>(threadIdx.x) % 32, matrix = lane / 8, r = lane % 8;
     const int32_t row = (kRowsFirst ? matrix % 2 : matrix / 2) * 8 + r;
     const int32_t chunk = kRowsFirst ? matrix / 2 : matrix % 2;
     place_ = tile + row * tile_row_bytes(kDims) + chunk * kChunkBytes;

@@ -61,12 +61,12 @@ STROBE_DEVICE int32_t dims_of_block(const AttentionParams& params) {
   return min(kTileVo, params.head_dim_vo - first_dim_of_block());
 }
 STROBE_DEVICE int32_t lane_of_thread() { return static_cast<int32_t>(threadIdx.x) % kWarpThreads; }
-STROBE_DEVICE int32_t first_row_of_warp() { return reread_thread() / kWarpThreads * (16 * kRowTiles); }
-// Of the item; those behind its last row are numbers, too. Rarely asked for: not worth registers.
+STROBE_DEVICE int32_t first_row_of_warp() {
+  return static_cast<int32_t>(threadIdx.x) / kWarpThreads * (16 * kRowTiles);
+}
+// Of the item; those behind its last row are numbers, too.
 STROBE_DEVICE int32_t row_of_lane(const Shared& shared, int tile, int half) {
-  const int32_t thread = reread_thread();
-  return shared.first_row + thread / kWarpThreads * (16 * kRowTiles) + tile * 16 + half * 8 +
-         thread % kWarpThreads / 4;
+  return shared.first_row + first_row_of_warp() + tile * 16 + half * 8 + lane_of_thread() / 4;
 }
 STROBE_DEVICE ItemRow place_of_row(const AttentionParams& params, const Shared& shared, int32_t row) {
   return ItemRow(params, shared.item, kv_head_of_block(), min(row, shared.rows - 1));

@@ -74,14 +74,16 @@ constexpr int tile_tokens(int rows, const Tile& tile, bool fp8, bool general, Ro
   return 16;
 }
 
-// Whether the registers hold 128 rows, and shared memory what turned ones lack. Converting takes more
-// registers, and how many depends on the architecture.
+// Whether the registers hold 128 rows, and shared memory what turned ones lack. How many registers the code
+// takes, more when it converts, depends on the architecture.
 constexpr bool takes_many_rows(int tile_qk, bool fp8, bool general, RowForm form,
                                cuda::Architecture architecture) {
   if (form == RowForm::kRotated) return false;
+  const bool blackwell =
+      architecture == cuda::Architecture::kSm100a || architecture == cuda::Architecture::kSm120a;
   const bool converts_with_ease =
       architecture == cuda::Architecture::kSm80 || architecture == cuda::Architecture::kSm90a;
-  if (fp8 && !converts_with_ease) return tile_qk <= 64;
+  if (blackwell || (fp8 && !converts_with_ease)) return tile_qk <= 64;
   return tile_qk <= (general ? 128 : 192);
 }
 
