@@ -47,6 +47,7 @@ std::string machine_labels() {
 }
 
 std::optional<Backend> find_gpu_backend(std::string_view name) {
+  if (name == kAutoGpuBackend) return Backend::kAuto;
   for (Backend backend : {Backend::kCudaSm80, Backend::kCudaSm90})
     if (strobe::name(backend) == name) return backend;
   return {};
@@ -67,8 +68,8 @@ std::string reason(std::string_view name) {
   constexpr std::string_view kCpu = "cpu/";
   if (name.starts_with(kCpu) && contains(kLevelNames, name.substr(kCpu.size())))
     return fmt::format("this machine does not run it; it has {}", machine_labels());
-  fail(ErrorKind::kInvalidArgument, "--backends: expected {}, {} or {}, got '{}'", machine_labels(),
-       strobe::name(Backend::kCudaSm80), strobe::name(Backend::kCudaSm90), name);
+  fail(ErrorKind::kInvalidArgument, "--backends: expected {}, {}, {} or {}, got '{}'", machine_labels(),
+       kAutoGpuBackend, strobe::name(Backend::kCudaSm80), strobe::name(Backend::kCudaSm90), name);
 }
 
 // The GPU that --device names, or the first.

@@ -59,7 +59,7 @@ class GpuCaseRun {
     const GpuFacts& facts = probe.facts();
     for (Backend backend : backends_)
       rows_.push_back(describe_case(case_, options_, problem_,
-                                    {std::string(name(backend)), facts.device, facts.architecture, 0}));
+                                    {gpu_backend_label(backend), facts.device, facts.architecture, 0}));
   }
 
   void check(std::string_view position, Progress& progress) {
@@ -213,16 +213,17 @@ std::string gpu_problem(Device device) {
   }
 }
 
+std::string gpu_backend_label(Backend backend) {
+  return backend == Backend::kAuto ? kAutoGpuBackend : std::string(name(backend));
+}
+
 std::vector<Backend> gpu_backends(const op::Operator& op, Device device, std::span<const Backend> wanted) {
+  const bool has_sm90 = op.has(Backend::kCudaSm90) && cuda::serves_sm90(device);
   std::vector<Backend> found;
   for (Backend backend : wanted) {
-    for (Backend best : {Backend::kCudaSm90, Backend::kCudaSm80})
-      if (backend == Backend::kAuto && op.has(best) &&
-          (best == Backend::kCudaSm80 || cuda::serves_sm90(device)))
-        backend = best;
-    if (backend != Backend::kAuto && op.has(backend) &&
-        std::find(found.begin(), found.end(), backend) == found.end())
-      found.push_back(backend);
+    if (backend == Backend::kAuto && !has_sm90) backend = Backend::kCudaSm80;  // there is nothing to choose
+    const bool there = backend == Backend::kAuto || op.has(backend);
+    if (there && std::find(found.begin(), found.end(), backend) == found.end()) found.push_back(backend);
   }
   return found;
 }

@@ -14,8 +14,13 @@ namespace strobe::bench {
 // Why nothing can be measured on the device; empty when it can.
 std::string gpu_problem(Device device);
 
-// The case's operator on the device: the backends among `wanted` (kAuto: the best) that it has and the device
-// serves, each once.
+// How rows and --backends name Backend::kAuto on a device for which an operator has several backends: it is
+// the operator that shares its requests out among them.
+inline constexpr const char* kAutoGpuBackend = "cuda/auto";
+std::string gpu_backend_label(Backend backend);
+
+// The case's operator on the device: the backends among `wanted` that it has and the device serves, each
+// once. kAuto is the only one there is, or stays what it is.
 std::vector<Backend> gpu_backends(const op::Operator& op, Device device, std::span<const Backend> wanted);
 
 // Names of the routines that run on the device.
