@@ -415,9 +415,8 @@ TEST_F(CudaAttention, VariableBlocksEqualDenseAttentionWithAMask) {
   EXPECT_TRUE(result.passed) << result.worst;
 }
 
-// One graph serves batches of other lengths, within the capacity.
-// Records a run, and replays it after plans of other lengths.
-void expect_replays(const AttentionOptions& options) {
+// One graph, recorded under the plan of one batch, serves batches of other lengths within the capacity.
+void expect_replays(const AttentionOptions& options, const std::vector<RequestShape>& at_capture) {
   const std::vector<std::vector<RequestShape>> rounds = {
       {{.qo_len = 1, .kv_len = 40}, {.qo_len = 1, .kv_len = 1200}},
       {{.qo_len = 1, .kv_len = 1200}, {.qo_len = 1, .kv_len = 3}},
@@ -430,19 +429,24 @@ void expect_replays(const AttentionOptions& options) {
   const AttentionCapacity capacity = {
       .max_batch_size = 2, .max_query_tokens = 2, .max_qo_len = 1, .max_kv_tokens = 1600};
   gpu.plan().capacity = capacity;
+  const auto plan_of = [&](AttentionBatch& batch) {
+    AttentionPlanArgs plan = gpu.plan();
+    plan.qo_indptr = batch.plan.qo_indptr;
+    plan.kv_indptr = batch.plan.kv_indptr;
+    plan.kv_indices = batch.plan.kv_indices;
+    plan.last_page_len = batch.plan.last_page_len;
+    return plan;
+  };
+  AttentionBatch recorded(at_capture, shape);
   BatchAttention attention;
-  attention.plan(gpu.plan(), Stream(stream));
+  attention.plan(plan_of(recorded), Stream(stream));
   attention.run(gpu.run(), Stream(stream));  // loads the kernels
   stream.synchronize();
   const cuda::Graph graph(kGpu, stream, [&] { attention.run(gpu.run(), Stream(stream)); });
   for (const std::vector<RequestShape>& requests : rounds) {
     // The same cache and page numbers below its size, other lengths.
     AttentionBatch batch(requests, shape);
-    AttentionPlanArgs plan = gpu.plan();
-    plan.qo_indptr = batch.plan.qo_indptr;
-    plan.kv_indptr = batch.plan.kv_indptr;
-    plan.kv_indices = batch.plan.kv_indices;
-    plan.last_page_len = batch.plan.last_page_len;
+    AttentionPlanArgs plan = plan_of(batch);
     attention.plan(plan, Stream(stream));
     graph.launch(stream);
     const std::vector<char> replayed = gpu.bits(0, stream);
@@ -460,9 +464,14 @@ void expect_replays(const AttentionOptions& options) {
   }
 }
 
-TEST_F(CudaAttentionGraph, ReplaysWithOtherLengths) { expect_replays({}); }
-TEST_F(CudaAttentionGraph, ReplaysOfTheGenericKernelWithOtherLengths) {
-  expect_replays({.pos_encoding = PosEncoding::kRope});
+TEST_F(CudaAttentionGraph, ReplaysWithOtherLengths) {
+  expect_replays({}, {{.qo_len = 1, .kv_len = 40}, {.qo_len = 1, .kv_len = 1200}});
+}
+
+// Nothing is cut at the capture: one token for each of the GPU's blocks at the most.
+TEST_F(CudaAttentionGraph, ReplaysCutRowsThatWereWholeAtTheCapture) {
+  expect_replays({}, {{.qo_len = 1, .kv_len = 1}});
+  expect_replays({.pos_encoding = PosEncoding::kRope}, {{.qo_len = 1, .kv_len = 1}});
 }
 
 TEST_F(CudaAttentionGraph, MisuseIsAnError) {

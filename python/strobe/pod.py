@@ -224,10 +224,10 @@ class BatchPODWithPagedKVCacheWrapper:
         mask = (custom_mask_p, packed_custom_mask_p, causal_p)
         if any(a is not b for a, b in zip(mask, self._mask)):
             arguments, common = self._arguments
-            masked = {"custom_mask": custom_mask_p, "packed_custom_mask": packed_custom_mask_p, "causal": causal_p}
-            self._prefill.plan(*arguments, **masked, **common)
+            masked: dict[str, Any] = {"custom_mask": custom_mask_p, "packed_custom_mask": packed_custom_mask_p, "causal": causal_p}
+            self._prefill.plan(*arguments, **masked, **common)  # type: ignore[misc]
             self._mask = mask
-        scales = {"q_scale": scale(q_scale), "k_scale": scale(k_scale), "v_scale": scale(v_scale)}
+        scales: dict[str, Any] = {"q_scale": scale(q_scale), "k_scale": scale(k_scale), "v_scale": scale(v_scale)}
         return (
             self._prefill.run(q_p, paged_kv_cache_p, return_lse=return_lse, **scales),
             self._decode.run(q_d, paged_kv_cache_d, return_lse=return_lse, **scales),

@@ -36,7 +36,7 @@ class _Sparse:
 
     def run_return_lse(self, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """`run` with return_lse=True."""
-        return self.run(*args, **{**kwargs, "return_lse": True})  # type: ignore[attr-defined]
+        return self.run(*args, **{**kwargs, "return_lse": True})  # type: ignore[attr-defined,no-any-return]
 
     def end_forward(self) -> None:
         """Nothing to do; FlashInfer's old name."""
@@ -223,7 +223,7 @@ class VariableBlockSparseAttentionWrapper(_Sparse):
             _expect(len(set(totals)) == 1, where, f"the same sum of {name} for every head, got {totals}")
         tokens = sum(columns[0])
         page = math.gcd(*(size for head in columns for size in head)) or 1  # the largest that all blocks consist of
-        ends, starts, indices, last = [0], [0], [], []
+        ends, starts, indices, last = [0], [0], [], []  # type: ignore[var-annotated]
         for head in range(num_qo_heads):  # a request for each of its row blocks
             of = head // (num_qo_heads // num_kv_heads)
             borders = [of * tokens]
@@ -237,7 +237,7 @@ class VariableBlockSparseAttentionWrapper(_Sparse):
                 starts.append(len(indices))
                 ends.append(ends[-1] + size)
         self._shape = (num_qo_heads, num_kv_heads, sum(rows[0]), tokens, page)
-        self._pages.plan(
+        self._pages.plan(  # type: ignore[call-arg,misc]
             *(framework.from_list(values, block_row_sz) for values in (ends, starts, indices, last)), 1, 1, head_dim,
             page, causal=causal, pos_encoding_mode=pos_encoding_mode, sm_scale=sm_scale,
             logits_soft_cap=logits_soft_cap, rope_scale=rope_scale, rope_theta=rope_theta, q_data_type=q_data_type,

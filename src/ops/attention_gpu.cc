@@ -164,7 +164,6 @@ void GpuAttention::plan_on_device(const AttentionShape& shape, const AttentionOp
   }
   decode_choice_ = op::choose_decode(fixed_.shape, {}, gpu_);
   set_decode_extents();
-  decode_.partial_rows = fixed_.shape.max_qo_len * fixed_.shape.group();
   const bool capturing = cuda::rehearsal() == nullptr && cuda::is_capturing(target.device, target.stream);
   if (!device_plan_.holds(decode_choice_, fixed_.shape, target.device)) {
     if (captured_ || capturing)
@@ -240,6 +239,10 @@ void GpuAttention::set_decode_extents() {
   decode_.extents = {.items = op::most_items(decode_choice_, shape),
                      .merges = op::most_merges(decode_choice_, shape),
                      .slots = op::most_slots(decode_choice_, shape)};
+  // A capture may happen under a plan that cuts no rows; later ones cut those of the longest queries served.
+  int qo_len = shape.max_qo_len;
+  while (qo_len > 1 && !op::serves_decode(shape, qo_len, gpu_.architecture)) --qo_len;
+  decode_.partial_rows = qo_len * shape.group();
 }
 
 void GpuAttention::make_sm90_list() {
