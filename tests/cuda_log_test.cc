@@ -134,9 +134,9 @@ TEST_F(CudaLog, LevelFiveHasTheStatisticsOfWhatACallReadsAndWrites) {
 // A head dimension without a fast kernel is served by another, and the record says by which.
 TEST_F(CudaLog, ARunOfAttentionNamesItsKernels) {
   log_at(3);
-  const auto record_of = [&](int head_dim, PosEncoding encoding) {
+  const auto record_of = [&](int head_dim, PosEncoding encoding, Dtype dtype = Dtype::kBf16) {
     const std::int64_t before = static_cast<std::int64_t>(text().size());
-    const Tensor q(Dtype::kBf16, {1, 2, head_dim}), kv(Dtype::kBf16, {20, 2, head_dim});
+    const Tensor q(dtype, {1, 2, head_dim}), kv(dtype, {20, 2, head_dim});
     const test::DeviceCopy on_gpu[] = {{q, 0}, {kv, 0}, {q, 0}};
     const std::vector<std::int32_t> qo_indptr = {0, 1}, kv_indptr = {0, 20};
     BatchAttention attention;
@@ -145,6 +145,8 @@ TEST_F(CudaLog, ARunOfAttentionNamesItsKernels) {
                     .num_qo_heads = 2,
                     .num_kv_heads = 2,
                     .head_dim_qk = head_dim,
+                    .q_dtype = dtype,
+                    .kv_dtype = dtype,
                     .options = {.pos_encoding = encoding},
                     .device = test::kGpu});
     attention.run(
@@ -153,7 +155,8 @@ TEST_F(CudaLog, ARunOfAttentionNamesItsKernels) {
   };
   EXPECT_THAT(record_of(64, PosEncoding::kNone), HasSubstr("kernels = attention_decode\n"));
   EXPECT_THAT(record_of(72, PosEncoding::kNone), HasSubstr("kernels = attention_prefill\n"));
-  EXPECT_THAT(record_of(64, PosEncoding::kRope), HasSubstr("kernels = attention_f32\n"));
+  EXPECT_THAT(record_of(64, PosEncoding::kRope), HasSubstr("kernels = attention_prefill\n"));
+  EXPECT_THAT(record_of(64, PosEncoding::kNone, Dtype::kF32), HasSubstr("kernels = attention_f32\n"));
 }
 
 TEST_F(CudaLog, NothingIsComputedBelowLevelFive) {
