@@ -23,7 +23,7 @@ STROBE_DEVICE constexpr Sm90Form sm90_form(int dim_qk) {
 STROBE_DEVICE constexpr int sm90_panels(int dim) { return (dim + 63) / 64; }
 
 // What the loading warp tells of a tile: two take turns, also where queries have one slot.
-inline constexpr int kSm90TileInfos = 2, kSm90TileInfoBytes = 96;
+inline constexpr int kSm90TileInfos = 2, kSm90TileInfoBytes = 80;
 
 // Whether maps have an axis of panels: not where the last one would reach beyond its row.
 STROBE_DEVICE constexpr bool sm90_maps_panels(int dim) { return dim % 64 == 0; }

@@ -46,11 +46,9 @@ constexpr int kWatchWarps = 3;
 struct Tile {
   AttentionItem item;  // its kv_head is the pack's
   int32_t pack;
-  int32_t last, first;           // KV blocks, in the order in which they are done; last < 0: no more tiles
-  int32_t open_end, open_begin;  // blocks in [open_begin, open_end) need no mask
-  int32_t specials;              // not 0: there was NaN or Inf in the V of attended tokens
-  // What each watching warp has found in a block, and in the one before it: the first of them collects it.
-  int32_t found[2][kWatchWarps];
+  int32_t last, first;            // KV blocks, in the order in which they are done; last < 0: no more tiles
+  int32_t open_end, open_begin;   // blocks in [open_begin, open_end) need no mask
+  int32_t specials[kWatchWarps];  // not 0: a watching warp has found NaN or Inf in the V of attended tokens
 
   STROBE_DEVICE bool is_masked(int32_t block) const { return block >= open_end || block < open_begin; }
 };

@@ -138,7 +138,7 @@ struct Loader {
     tile.last = max(tile.first, (last.end + kBlockTokens - 1) / kBlockTokens - 1);
     tile.open_begin = (last.begin + kBlockTokens - 1) / kBlockTokens;
     tile.open_end = first.end / kBlockTokens;
-    tile.specials = 0;
+    for (int32_t& found : tile.specials) found = 0;
     return tile;
   }
 

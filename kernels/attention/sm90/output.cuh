@@ -153,7 +153,7 @@ STROBE_DEVICE void finish_tile(MathGroup& math, const Tile& tile, Outputs& out, 
   const AttentionParams& attention = params.attention;
   const int32_t rows = tile.item.q_tokens << params.pack_log2;
   const bool whole = tile.item.slot < 0;
-  if (tile.specials != 0) add_specials(math, tile, out);
+  if ((tile.specials[0] | tile.specials[1] | tile.specials[2]) != 0) add_specials(math, tile, out);
   float factor[2];
 #pragma unroll
   for (int half = 0; half < 2; ++half) {

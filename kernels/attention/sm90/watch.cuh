@@ -60,29 +60,27 @@ STROBE_DEVICE void watch_values(char* shared, const Barriers& barriers, int32_t 
   Ring<kSm90TileInfos> info;
   int32_t stage = 0;
   uint32_t phases = 0;  // bit s: the parity to wait for at value_copied(s)
-  int32_t turn = 0;
 #pragma unroll 1
   for (;;) {
     wait_for_phase(barriers.query_full(slot.at), slot.phase);
     Tile& tile = tile_info(shared, info.at);
     const int32_t last = tile.last, first = tile.first, end = tile.item.kv_end;
     const int32_t open_begin = tile.open_begin, open_end = tile.open_end;
+    bool found = false;
 #pragma unroll 1
     for (int32_t block = last; block >= first; --block, stage = stage + 1 == kStages ? 0 : stage + 1) {
       if (block < open_end && block >= open_begin) continue;
       wait_for_phase(barriers.value_copied(stage), phases >> stage & 1);
       phases ^= 1u << stage;
-      const bool found =
-          take_out_specials(shared + kValuesAt + stage * kValueBytes, end - block * kBlockTokens, warp, lane);
-      if (lane == 0) tile.found[turn][warp] = found ? 1 : 0;
+      if (take_out_specials(shared + kValuesAt + stage * kValueBytes, end - block * kBlockTokens, warp,
+                            lane) &&
+          !found) {
+        found = true;
+        if (lane == 0) tile.specials[warp] = 1;
+      }
       order_before_async();
       sync_threads(kValuesWatched, kWatchWarps * kWarpLanes);
-      if (warp == 0 && lane == 0) {
-        const int32_t(&all)[kWatchWarps] = tile.found[turn];
-        if ((all[0] | all[1] | all[2]) != 0) tile.specials = 1;
-        arrive(barriers.value_full(stage));
-      }
-      turn ^= 1;  // the other warps do not wait for the first
+      if (warp == 0 && lane == 0) arrive(barriers.value_full(stage));
     }
     __syncwarp();
     if (lane == 0) arrive(barriers.query_free(slot.at));
