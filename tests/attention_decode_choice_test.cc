@@ -69,11 +69,16 @@ TEST(DecodeTiling, LargeHeadsWhereTheyFit) {
     EXPECT_EQ(tiling.warps, fits ? 4 : 0) << facts.name;
     EXPECT_LE(tiling.shared_bytes, facts.shared_bytes_per_block) << facts.name;
     AttentionCudaShape shape = shape_of(512);
-    EXPECT_EQ(serves_decode(shape, 1, facts.architecture), fits) << facts.name;
+    const bool served = fits && facts.architecture != cuda::Architecture::kSm100a;  // its registers spill
+    EXPECT_EQ(serves_decode(shape, 1, facts.architecture), served) << facts.name;
     EXPECT_FALSE(serves_decode(shape, 2, facts.architecture)) << "masks of two query tokens";
     EXPECT_FALSE(serves_decode(shape_of(512, Dtype::kE4m3), 1, facts.architecture));
     shape.mask = MaskMode::kNone;
-    EXPECT_EQ(serves_decode(shape, 2, facts.architecture), fits) << facts.name;
+    EXPECT_EQ(serves_decode(shape, 2, facts.architecture), served) << facts.name;
+    shape.page_size = 8;
+    EXPECT_FALSE(serves_decode(shape, 2, facts.architecture)) << "a page to look up for each row of a tile";
+    shape.page_size = 16;
+    EXPECT_EQ(serves_decode(shape, 2, facts.architecture), served) << facts.name;
     EXPECT_FALSE(serves_decode(shape, 3, facts.architecture)) << "more than 8 rows";
     shape.window_left = 100;
     EXPECT_FALSE(serves_decode(shape, 1, facts.architecture));
@@ -116,7 +121,11 @@ TEST(DecodeChoice, AsksForKernelsThatExist) {
             shape.mask = general ? MaskMode::kCausal : MaskMode::kNone;
             const Gpu gpu{Device{DeviceType::kCuda, 0}, facts.architecture, 108};
             const DecodeChoice choice = choose_decode(shape, requests, gpu);
-            ASSERT_TRUE(choice.suited) << facts.name;
+            const bool blackwell = facts.architecture == cuda::Architecture::kSm100a ||
+                                   facts.architecture == cuda::Architecture::kSm120a;
+            const bool spills = blackwell && head_dim == 192 && kv != Dtype::kBf16 && general;
+            ASSERT_EQ(choice.suited, !spills) << facts.name;
+            if (spills) continue;
             jit::Rehearsal rehearsal(facts.architecture);
             launch_decode(choice, {}, gpu, Launch{});
             ASSERT_EQ(rehearsal.variants().size(), 1u);

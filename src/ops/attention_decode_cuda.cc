@@ -49,6 +49,7 @@ constexpr jit::Constant kConstants[] = {
 static_assert(std::size(kConstants) == kConstantCount);
 
 constexpr int kRowsOfTile = 8;  // query rows of a head tile
+constexpr int kLeastTileRows = 16;
 constexpr int kWarpThreads = 32;
 // Little's law asks for 27 to 36 KiB under way on an SM of an H200; twice the ring's slack is free, more
 // costs 1-2 % (see kernels/attention/decode.cuh).
@@ -67,6 +68,16 @@ bool is_served(Dtype q, Dtype kv) {
 
 // Beside the output of so large heads the registers hold neither masks nor conversions.
 bool is_plain_only(int head_dim) { return head_dim > 256; }
+
+// Whether a thread's registers hold all of it, as the compiler's logs show (cuda_compile_test): the output of
+// so large heads leaves no room to look up a page for each row, and on Blackwell not even that.
+bool fits_registers(int dim_vo, bool converts, bool general, bool row_pages,
+                    cuda::Architecture architecture) {
+  const bool sm100 = architecture == cuda::Architecture::kSm100a;
+  if (dim_vo > 256) return !row_pages && !sm100;
+  const bool blackwell = sm100 || architecture == cuda::Architecture::kSm120a;
+  return !(blackwell && dim_vo == 192 && converts && general);
+}
 
 // The output of so many rows has to stay in a warp's registers.
 int most_head_tiles(int head_dim) { return head_dim <= 128 ? 2 : 1; }
@@ -106,6 +117,9 @@ bool valid(jit::Values values, cuda::Architecture architecture) {
   if (!is_served(static_cast<Dtype>(values[kQuery]), static_cast<Dtype>(values[kKv]))) return false;
   if (values[kHeadTiles] > most_head_tiles(values[kDimQk])) return false;
   if (is_plain_only(values[kDimQk]) && (values[kGeneral] != 0 || values[kKv] != values[kQuery])) return false;
+  if (!fits_registers(values[kDimVo], values[kKv] != values[kQuery], values[kGeneral] != 0,
+                      values[kRowPages] != 0, architecture))
+    return false;
   const DecodeTiling tiling = choose_decode_tiling(tiling_shape(values), architecture);
   return tiling.warps == values[kWarps] && tiling.stages == values[kStages] &&
          tiling.tile_rows == values[kTileRows] && values[kHeads] <= tiling.warps;
@@ -158,7 +172,7 @@ DecodeTiling choose_decode_tiling(const DecodeTilingShape& shape, cuda::Architec
   const cuda::ArchitectureFacts& facts = cuda::facts(architecture);
   const int row_bytes = (shape.head_dim_qk + shape.head_dim_vo) * shape.kv_bytes;
   for (const int warps : {8, 4}) {
-    DecodeTiling tiling{.warps = warps, .stages = 0, .tile_rows = 16, .shared_bytes = 0};
+    DecodeTiling tiling{.warps = warps, .stages = 0, .tile_rows = kLeastTileRows, .shared_bytes = 0};
     // The scores of more rows would not stay in registers beside the output.
     const bool long_tiles = shape.long_tiles && shape.head_tiles == 1;
     if (long_tiles && tiling.tile_rows * row_bytes <= kSmallestSlot) tiling.tile_rows = 32;
@@ -179,8 +193,11 @@ bool serves_decode(const AttentionCudaShape& shape, int qo_len, cuda::Architectu
     return false;
   const std::int64_t rows = std::int64_t{qo_len} * shape.group();
   if (shape.rope || rows > most_head_tiles(shape.head_dim_qk) * kRowsOfTile) return false;
-  const bool plain = shape.kv_dtype == shape.q_dtype && !is_general(shape, qo_len);
-  if (is_plain_only(shape.head_dim_qk) && !plain) return false;
+  const bool converts = shape.kv_dtype != shape.q_dtype, general = is_general(shape, qo_len);
+  if (is_plain_only(shape.head_dim_qk) && (converts || general)) return false;
+  if (!fits_registers(shape.head_dim_vo, converts, general, shape.page_size % kLeastTileRows != 0,
+                      architecture))
+    return false;
   const DecodeTilingShape tiling{.kv_bytes = static_cast<int>(size_of(shape.kv_dtype)),
                                  .head_dim_qk = shape.head_dim_qk,
                                  .head_dim_vo = shape.head_dim_vo,

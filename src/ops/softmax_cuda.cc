@@ -13,7 +13,7 @@ enum { kInput, kVector, kSteps, kCluster };
 
 constexpr int kThreads = kernel::kSamplingThreads;
 constexpr int kSmBlocks = 2;                // that the kernel is compiled for
-constexpr int kValues[] = {8, 16, 32, 40};  // of a thread; 40 only where they come with clusters
+constexpr int kValues[] = {8, 16, 32, 40};  // of a thread
 constexpr int kVectors[] = {4, 8};
 constexpr int kStepCounts[] = {1, 2, 4, 5, 8, 10};
 constexpr int kClusters[] = {1, 2, 4, 8};
@@ -25,14 +25,19 @@ constexpr jit::Constant kConstants[] = {
     {"kCluster", "int", kClusters},
 };
 
-constexpr int most_values(const cuda::ArchitectureFacts& facts) { return facts.has_tma ? 40 : 32; }
+// More than 32 spill elsewhere.
+int most_values(Dtype dtype, int cluster, cuda::Architecture architecture) {
+  const bool holds_more = architecture == cuda::Architecture::kSm90a && (dtype == Dtype::kF32 || cluster > 1);
+  return holds_more ? 40 : 32;
+}
 
 bool valid(jit::Values values, cuda::Architecture architecture) {
   const cuda::ArchitectureFacts& facts = cuda::facts(architecture);
   const int thread_values = values[kSteps] * values[kVector];
   return values[kVector] == widest_vector(static_cast<Dtype>(values[kInput])) &&
          std::find(std::begin(kValues), std::end(kValues), thread_values) != std::end(kValues) &&
-         thread_values <= most_values(facts) && (values[kCluster] == 1 || facts.has_tma);
+         thread_values <= most_values(static_cast<Dtype>(values[kInput]), values[kCluster], architecture) &&
+         (values[kCluster] == 1 || facts.has_tma);
 }
 
 constexpr jit::KernelSource kSoftmax = {
@@ -49,17 +54,19 @@ constexpr jit::KernelSource kSoftmax = {
 
 SoftmaxChoice choose_softmax(const SamplingShape& shape, cuda::Architecture architecture, int sm_count) {
   const cuda::ArchitectureFacts& facts = cuda::facts(architecture);
+  const auto most = [&](int cluster) { return most_values(shape.dtype, cluster, architecture); };
   const auto holds = [&](int cluster, int values) {
     return shape.vocab_size <= std::int64_t{cluster} * kThreads * values;
   };
   SoftmaxChoice choice{.cluster = facts.has_tma ? 8 : 1};
-  if (shape.vector != widest_vector(shape.dtype) || !holds(choice.cluster, most_values(facts))) return {};
+  if (shape.vector != widest_vector(shape.dtype) || !holds(choice.cluster, most(choice.cluster))) return {};
   while (choice.cluster > 1 && shape.rows * choice.cluster > kSmBlocks * sm_count &&
-         holds(choice.cluster / 2, most_values(facts)))
+         holds(choice.cluster / 2, most(choice.cluster / 2)))
     choice.cluster /= 2;
   while (choice.cluster > 1 && holds(choice.cluster / 2, kValues[0])) choice.cluster /= 2;
   for (int values : kValues)
-    if (choice.steps == 0 && holds(choice.cluster, values)) choice.steps = values / shape.vector;
+    if (choice.steps == 0 && values <= most(choice.cluster) && holds(choice.cluster, values))
+      choice.steps = values / shape.vector;
   return choice;
 }
 
