@@ -1,6 +1,8 @@
 // The arguments of a batched attention call as one declaration sees them: plan's and run's.
 #pragma once
 
+#include <span>
+
 #include "op/operator.h"
 #include "strobe/attention.h"
 
@@ -30,5 +32,31 @@ std::vector<op::Routine> batch_attention_routines(bool paged);
 // KV tokens of each request, from kv_len, last_page_len or kv_indptr. Reads host arrays that have passed
 // validation.
 void kv_lengths(const AttentionPlanArgs& plan, std::vector<std::int32_t>& lengths);
+
+inline constexpr std::int64_t kMostTokens = 1 << 30;  // of one request; positions are 32-bit
+
+// Axis numbers of batched attention, in the order of its declaration.
+namespace attention_axis {
+enum {
+  kBatchSize,
+  kNnzQo,
+  kNumPageIndices,
+  kMaskBytes,
+  kNumQoHeads,
+  kNumKvHeads,
+  kHeadDimQk,
+  kHeadDimVo,
+  kPageSize,
+  kNumKv,
+  kWorkspaceBytes,
+  kNumVariantArguments
+};
+}  // namespace attention_axis
+
+// The elements of an index array of the host; none where it is not given.
+inline std::span<const std::int32_t> values(const TensorView& view) {
+  return view.given() ? std::span(view.as<const std::int32_t>(), static_cast<std::size_t>(view.shape[0]))
+                      : std::span<const std::int32_t>();
+}
 
 }  // namespace strobe::ops

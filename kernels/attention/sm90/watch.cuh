@@ -5,8 +5,8 @@
 // them out of V before the product; where an attended token had some, the math groups add them afterwards to
 // the rows that attend to it.
 //
-// What a warp notes in `specials` reaches the math groups by the barrier of the three warps and the first one's
-// arrival at value_full. racecheck does not follow that way and reports it where there is NaN.
+// What a warp notes in `specials` reaches the math groups by the barrier of the three warps and the first
+// one's arrival at value_full. racecheck does not follow that way and reports it where there is NaN.
 #pragma once
 
 #include "attention/sm90/layout.cuh"
