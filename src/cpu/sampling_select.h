@@ -3,8 +3,8 @@
 //
 // Some tokens, taken evenly from the row, say about where it lies. One pass adds up what is above that place
 // and collects the tokens around it, which are narrowed down in the same way, and in the end by histograms of
-// their keys. When the guess was wrong, or too many tokens lie around it, the sums say on which side to go on.
-// Of top_p alone this is the only pass over the row: it leaves sums and collected tokens for every block.
+// their keys. When the guess was wrong, or too many tokens lie around it, the sums say on which side to go
+// on. Of top_p alone this is the only pass over the row: it leaves sums and collected tokens for every block.
 //
 // 16 rows of 128,256 f32, cold, 2 threads: 0.35 ms; with a pass for the sums of blocks, histograms of the
 // whole list and weights by conversions to integers it was 0.93. DRAM gives the rows in 0.10.
