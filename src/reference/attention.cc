@@ -274,8 +274,9 @@ void attention(const ops::BatchAttentionArgs& args, op::Expected& expected) {
   attention(batch, expected);
 }
 
-op::Accuracy attention_accuracy(Dtype q, std::int64_t terms, bool lse) {
-  return {.intermediate = lse ? Dtype::kF32 : q, .reduction = terms};
+op::Accuracy attention_accuracy(Dtype q, std::int64_t terms, bool lse, DeviceType device) {
+  const bool products = q == Dtype::kBf16 || (q == Dtype::kF16 && device == DeviceType::kCuda);
+  return {.intermediate = products && !lse ? q : Dtype::kF32, .reduction = terms};
 }
 
 }  // namespace strobe::reference
