@@ -14,7 +14,7 @@
 #include "op/dtype_set.h"
 #include "ops/attention_variant_cuda.h"
 
-namespace strobe {
+namespace strobe::inline v1 {
 namespace {
 
 using ops::kVariantHeader;
@@ -214,7 +214,9 @@ TensorView VariantArguments::view() const {
   return TensorView(const_cast<std::int64_t*>(slots_.data()), Dtype::kI64, {count_});
 }
 
-namespace ops {
+}  // namespace strobe::inline v1
+
+namespace strobe::ops {
 
 const VariantRecord* find_variant(AttentionVariant variant) {
   if (!variant) return nullptr;
@@ -246,5 +248,4 @@ void read_variant_arguments(std::string_view op_name, const VariantRecord& varia
   std::memcpy(params.arguments, slots + kVariantHeader, variant.arguments() * sizeof(std::int64_t));
 }
 
-}  // namespace ops
-}  // namespace strobe
+}  // namespace strobe::ops
