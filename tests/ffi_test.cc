@@ -150,8 +150,33 @@ TEST(Ffi, OperandsThatArePartsOfATensor) {
   EXPECT_EQ(toy.call({strobe_tensor(&toy.input_view)}, {"input[2=0]"}),
             "toy: input: expected a tensor with index 0 of axis 2, got f32[2, 3]");
   EXPECT_THAT(toy.call({strobe_none()}, {"input[1=0]"}), HasSubstr("got nothing"));
-  for (const char* wrong : {"input[10]", "input[6=0]", "input[1=x]", "factor[1=0]", "input[1=0"})
+  EXPECT_EQ(toy.call({strobe_tensor(&whole)}, {"input[1=0/3]"}),
+            "toy: input: expected a tensor whose axis 1 has 3, got f32[2, 2, 2]");
+  for (const char* wrong : {"input[10]", "input[6=0]", "input[1=x]", "factor[1=0]", "input[1=0", "input[1=0/]",
+                            "input[1=0/x]", "input[1=0:2]"})
     EXPECT_THAT(toy.call({}, {wrong}), HasSubstr("expected an operand with [axis=index], got '")) << wrong;
+}
+
+TEST(Ffi, OperandsThatShareAValue) {
+  Toy toy;
+  std::vector<float> both = {3, 4, 0, 0, 8, 6, 0, 0}, ones = {1, 1};
+  std::array<std::int64_t, 3> shape = {2, 2, 2};
+  StrobeTensor whole = toy.view(both), weight = toy.view(ones);
+  weight.shape = shape.data();
+  whole.rank = 3;
+  whole.shape = shape.data();
+  weight.rank = 1;
+  const Function rmsnorm("rmsnorm",
+                         std::vector<std::string_view>{"input[1=0/2]+out[1=1/2]", "weight", "eps"},
+                         Backend::kAuto);
+  EXPECT_EQ(rmsnorm.arity(), 3u);
+  rmsnorm.call(std::vector{strobe_tensor(&whole), strobe_tensor(&weight), strobe_float(0)}, {});
+  const float a = std::sqrt(12.5f), b = std::sqrt(50.0f);
+  EXPECT_THAT(both,
+              testing::Pointwise(testing::FloatEq(), {3.0f, 4.0f, 3 / a, 4 / a, 8.0f, 6.0f, 8 / b, 6 / b}));
+  EXPECT_THAT([&] { rmsnorm.call(std::vector(4, strobe_none()), {}); },
+              testing::ThrowsMessage<Error>("rmsnorm: expected at most 3 arguments, got 4"));
+  EXPECT_THAT(toy.call({}, {"input+missing"}), HasSubstr("has no argument 'missing'"));
 }
 
 TEST(Ffi, EveryDtypeOfDlpackThatStrobeHas) {

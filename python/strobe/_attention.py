@@ -7,7 +7,7 @@ from typing import Any, Optional, Sequence, Union
 from ._dtypes import dtype_name
 from ._errors import Unsupported
 from ._frameworks import Framework, find_framework, framework_of
-from ._kv import check_layout
+from ._kv import both_of_cache, check_layout
 from ._native import bind_plan, declaration
 
 Tensor = Any
@@ -73,7 +73,7 @@ class Planned:
     """
 
     RUN = ("q", "k", "v", "out", "lse", "sinks", "run_q_scale", "run_k_scale", "run_v_scale")
-    RUN_OF_ONE_CACHE = ("q", "k[1=0]", "v[1=1]", *RUN[3:])  # [num_pages, 2, …]
+    RUN_OF_ONE_CACHE = ("q", "k[1=0/2]+v[1=1/2]", *RUN[3:])  # [num_pages, 2, …]
     INDEX_ARRAYS = ("qo_indptr", "kv_indptr", "kv_indices", "last_page_len", "kv_len", "custom_mask_indptr")
 
     def __init__(
@@ -90,7 +90,9 @@ class Planned:
             operator, [*self._usual, *self._rest], (*self.RUN, *extra), (*self.RUN_OF_ONE_CACHE, *extra), backend=backend
         )
         self._given: dict[str, Any] = {}
+        self.ready = False  # whether the last plan succeeded
         self.changed: dict[str, Any] = {}  # what the last run asked for that is not the plan's
+        self.pages_of_one = False  # token
 
     def _call(self, given: dict[str, Any]) -> int:
         stream = None
@@ -103,10 +105,11 @@ class Planned:
 
     def plan(self, given: dict[str, Any]) -> int:
         """Plans, on the caller's current stream; returns the bytes of workspace. Keeps `given`."""
-        self._given = {}
+        self.ready = False
         self.changed = {}
         workspace_bytes = self._call(given)
-        self._given = given
+        self._given, self.ready = given, True
+        self.pages_of_one = given.get("page_size") == 1
         return workspace_bytes
 
     def replan(self, **attributes: Any) -> None:
@@ -119,18 +122,20 @@ class Planned:
         """Plans again for a run with other attributes than those of the plan and of the run before."""
         changed = {name: value for name, value in attributes.items() if self._given[name] != value}
         if changed != self.changed:
-            given, self._given = self._given, {}
-            self._call({**given, **changed})
-            self._given, self.changed = given, changed
+            self.ready = False
+            self._call({**self._given, **changed})
+            self.changed, self.ready = changed, True
 
     def given(self, name: str) -> Any:
         """What the last plan was given."""
         return self._given.get(name)
 
-    @property
-    def ready(self) -> bool:
-        """Whether the last plan succeeded."""
-        return bool(self._given)
+    def empty_out(self, framework: Framework, q: Tensor, dtype: Optional[str]) -> Tensor:
+        """An output for the queries `q`, of Strobe's name of a dtype or of theirs."""
+        head_dim = self._given.get("head_dim_vo") or self._given["head_dim_qk"]
+        if dtype is None and head_dim == self._given["head_dim_qk"]:
+            return framework.empty_like(q)
+        return framework.empty((*q.shape[:-1], head_dim), q, dtype)
 
 
 class BatchWrapper:
@@ -219,36 +224,50 @@ class BatchWrapper:
     def _run(
         self,
         q: Tensor,
-        k: Tensor,
-        v: Tensor,
+        kv: Any,
         out: Optional[Tensor],
         lse: Optional[Tensor],
         return_lse: bool,
-        sinks: Optional[Tensor],
-        q_scale: Optional[float] = None,
-        k_scale: Optional[float] = None,
-        v_scale: Optional[float] = None,
-        extra: Sequence[Any] = (),
-        **attributes: Any,
+        sinks: Optional[Tensor] = None,
+        q_scale: Any = None,
+        k_scale: Any = None,
+        v_scale: Any = None,
+        args: Sequence[Any] = (),
+        changed: Optional[dict[str, Any]] = None,
     ) -> Union[Tensor, tuple[Tensor, Tensor]]:
-        """Runs with `k` and `v`, which are one tensor when it holds both; `attributes` take the place of the plan's."""
-        planned = self._check_planned()
-        if attributes or planned.changed:
-            planned.change(attributes)
-        call = planned.run_of_one_cache if k is v and self._paged else planned.run
-        if out is not None and not (return_lse and lse is None):
-            call(q, k, v, out, lse, sinks, q_scale, k_scale, v_scale, *extra)
-            return (out, lse) if return_lse else out
-        framework = framework_of(q, f"{self._operator}: q")
-        if out is None:
-            out = framework.empty((*q.shape[:-1], v.shape[-1]), q, self._out_dtype)
-        if return_lse and lse is None:
-            lse = framework.empty(q.shape[:-1], q, "f32")
-        call(q, k, v, out, lse, sinks, q_scale, k_scale, v_scale, *extra)
-        return (framework.result(out), framework.result(lse)) if return_lse else framework.result(out)
+        """Runs with the pair `kv`, or the one tensor that holds both. `args` are what a variant takes; `changed`
+        attributes take the place of the plan's."""
+        planned = self._planned
+        if planned is None or not planned.ready:
+            planned = self._check_planned()
+        if changed is not None or planned.changed:
+            planned.change(changed or {})
+        rest: Sequence[Any] = ()
+        if args or self._variant is not None or not (q_scale is k_scale is v_scale is None):
+            rest = (scale(q_scale), scale(k_scale), scale(v_scale), *self._extra(args, q))
+        framework = None
+        if out is None or (return_lse and lse is None):
+            framework = framework_of(q, f"{self._operator}: q")
+            if out is None:
+                out = planned.empty_out(framework, q, self._out_dtype)
+            if return_lse and lse is None:
+                lse = framework.empty(q.shape[:-1], q, "f32")
+        try:
+            if isinstance(kv, (tuple, list)):
+                k, v = both_of_cache(kv, self._kv_layout) if planned.pages_of_one else kv
+                planned.run(q, k, v, out, lse, sinks, *rest)
+            else:
+                planned.run_of_one_cache(q, kv, out, lse, sinks, *rest)
+        except (TypeError, ValueError):
+            if self._paged:
+                both_of_cache(kv)  # knows what a cache looks like
+            raise
+        if framework is not None:
+            out, lse = framework.result(out), framework.result(lse) if return_lse else lse
+        return (out, lse) if return_lse else out
 
     def _extra(self, args: Sequence[Any], q: Tensor) -> Sequence[Any]:
-        """A run's further positional arguments, which only a variant has."""
+        """A run's further positional arguments."""
         if self._variant is not None:
             return (self._variant.arguments(args, q),)
         if args:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Optional, Union
 
-from ._attention import BatchWrapper, dtypes, options, product, refuse, scale
-from ._kv import both_of_cache
+from ._attention import BatchWrapper, dtypes, options, product, refuse
 from .prefill import BatchPrefillWithPagedKVCacheWrapper
 
 Tensor = Any
@@ -87,9 +86,8 @@ class BatchAttention(BatchWrapper):
     ) -> tuple[Tensor, Tensor]:
         """Attends as planned; returns out and lse. A soft cap other than 0 takes the place of the plan's."""
         refuse(type(self).__name__, profiler_buffer=profiler_buffer, kv_cache_sf=kv_cache_sf)
-        changed: dict[str, Any] = {"logits_soft_cap": logits_soft_cap} if logits_soft_cap else {}
-        k, v = both_of_cache(kv_cache)
-        return self._run(q, k, v, out, lse, True, None, None, scale(k_scale), scale(v_scale), **changed)
+        changed = {"logits_soft_cap": logits_soft_cap} if logits_soft_cap else None
+        return self._run(q, kv_cache, out, lse, True, None, None, k_scale, v_scale, changed=changed)
 
 
 class BatchAttentionWithAttentionSinkWrapper(BatchPrefillWithPagedKVCacheWrapper):

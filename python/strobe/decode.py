@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from typing import Any, Optional, Union
 
-from ._attention import BatchWrapper, dtypes, options, out_dtype, refuse, scale
+from ._attention import BatchWrapper, dtypes, options, out_dtype, refuse
 from ._errors import unsupported, unsupported_class
 from ._frameworks import framework_of
-from ._kv import both_of_cache, check_layout
+from ._kv import check_layout
 from ._native import Calls
 
 Tensor = Any
@@ -290,12 +290,8 @@ class BatchDecodeWithPagedKVCacheWrapper(BatchWrapper):
                 type(self).__name__, kv_cache_sf=kv_cache_sf,
                 skip_softmax_threshold_scale_factor=skip_softmax_threshold_scale_factor,
             )  # fmt: skip
-        k, v = both_of_cache(paged_kv_cache, self._kv_layout)
-        scales = scale(q_scale), scale(k_scale), scale(v_scale)
-        extra = self._extra(args, q) if args or self._variant is not None else ()
-        if window_left is None:
-            return self._run(q, k, v, out, lse, return_lse, sinks, *scales, extra)
-        return self._run(q, k, v, out, lse, return_lse, sinks, *scales, extra, window_left=window_left)
+        changed = None if window_left is None else {"window_left": window_left}
+        return self._run(q, paged_kv_cache, out, lse, return_lse, sinks, q_scale, k_scale, v_scale, args, changed)
 
     def run_return_lse(self, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """`run` with return_lse=True."""

@@ -16,11 +16,11 @@ from __future__ import annotations
 from itertools import accumulate
 from typing import Any, Optional, Union
 
-from ._attention import BatchWrapper, backend_name, dtypes, options, out_dtype, pack_mask, refuse, scale
+from ._attention import BatchWrapper, backend_name, dtypes, options, out_dtype, pack_mask, refuse
 from ._dtypes import dtype_name
 from ._errors import unsupported
 from ._frameworks import framework_of
-from ._kv import both_of_cache, check_layout
+from ._kv import check_layout
 from ._native import bind
 from ._scoring import scoring_mask
 
@@ -368,12 +368,8 @@ class BatchPrefillWithPagedKVCacheWrapper(_BatchPrefill):
                 type(self).__name__, kv_cache_sf=kv_cache_sf, uses_spcompress=uses_spcompress,
                 skip_softmax_threshold_scale_factor=skip_softmax_threshold_scale_factor,
             )  # fmt: skip
-        k, v = both_of_cache(paged_kv_cache, self._kv_layout)
-        scales = scale(q_scale), scale(k_scale), scale(v_scale)
-        extra = self._extra(args, q) if args or self._variant is not None else ()
-        if window_left is None:
-            return self._run(q, k, v, out, lse, return_lse, sinks, *scales, extra)
-        return self._run(q, k, v, out, lse, return_lse, sinks, *scales, extra, window_left=window_left)
+        changed = None if window_left is None else {"window_left": window_left}
+        return self._run(q, paged_kv_cache, out, lse, return_lse, sinks, q_scale, k_scale, v_scale, args, changed)
 
     begin_forward = plan
 
@@ -516,9 +512,7 @@ class BatchPrefillWithRaggedKVCacheWrapper(_BatchPrefill):
         head_dim] (HND: [num_kv_heads, nnz_kv, head_dim])."""
         if o_scale is not None or kv_cache_sf is not None:
             refuse(type(self).__name__, o_scale=o_scale, kv_cache_sf=kv_cache_sf)
-        scales = scale(q_scale), scale(k_scale), scale(v_scale)
-        extra = self._extra(args, q) if args or self._variant is not None else ()
-        return self._run(q, k, v, out, lse, return_lse, None, *scales, extra)
+        return self._run(q, (k, v), out, lse, return_lse, None, q_scale, k_scale, v_scale, args)
 
     begin_forward = plan
 

@@ -31,7 +31,7 @@ class Function {
   // Throws Error; allocates nothing otherwise. Values at the end may be left out.
   void call(std::span<const StrobeValue> values, Stream stream) const;
 
-  std::size_t arity() const { return slots_.size(); }
+  std::size_t arity() const { return arity_; }
   bool plans() const { return phase_ == op::Phase::kPlan; }
   std::size_t workspace_bytes() const;  // of runs of the current plan
 
@@ -39,8 +39,10 @@ class Function {
   struct Slot {
     const op::Operand* operand;      // one of the two
     const op::Attribute* attribute;  // is null
+    std::size_t value = 0;           // the number of the value that it gets
     int axis = -1;                   // of the tensor given, that the operand is one index of; -1: all of it
     std::int64_t index = 0;
+    std::int64_t extent = -1;  // that the axis must have; -1: any
   };
   void bind(std::span<const std::string_view> arguments);
   Slot find(std::string_view argument) const;
@@ -51,7 +53,8 @@ class Function {
   const op::Operator* op_;
   Backend backend_ = Backend::kAuto;
   op::Phase phase_ = op::Phase::kRun;
-  std::vector<Slot> slots_;
+  std::vector<Slot> slots_;  // in the order of their values
+  std::size_t arity_ = 0;
   std::shared_ptr<void> defaults_;
   std::shared_ptr<SharedPlan> plan_;
 };
