@@ -9,6 +9,7 @@ from ._errors import Unsupported
 from ._frameworks import Framework, find_framework, framework_of
 from ._kv import both_of_cache, check_layout
 from ._native import bind_plan, declaration
+from ._scales import scale
 
 Tensor = Any
 
@@ -152,11 +153,11 @@ class BatchWrapper:
         backend: str,
         jit_args: Optional[Sequence[Any]] = None,
     ) -> None:
-        self._variant = None
+        self._variant: Any = None
         if jit_args is not None:
-            from .variants import VariantRuns
+            from .variants import runs_of
 
-            self._variant = VariantRuns(jit_args, backend)
+            self._variant = runs_of(jit_args, backend)
         self._kv_layout = check_layout(kv_layout)
         self._backend = backend
         self._native_backend = backend_name(backend)
@@ -202,7 +203,7 @@ class BatchWrapper:
     def _native_plan(self, given: dict[str, Any]) -> Planned:
         buffer = given["kv_indptr"] if self._float_workspace_buffer is None else self._float_workspace_buffer
         framework = framework_of(buffer, f"{self._operator}: kv_indptr")
-        extra = () if self._variant is None else ("variant_arguments",)
+        extra = () if self._variant is None else self._variant.EXTRA
         return Planned(self._operator, self._native_backend, framework, tuple(given), extra)
 
     def _graph_capacity(self, batch_size: int, query_tokens: int, qo_len: int, kv_tokens: int) -> dict[str, int]:
@@ -243,8 +244,12 @@ class BatchWrapper:
         if changed is not None or planned.changed:
             planned.change(changed or {})
         rest: Sequence[Any] = ()
-        if args or self._variant is not None or not (q_scale is k_scale is v_scale is None):
-            rest = (scale(q_scale), scale(k_scale), scale(v_scale), *self._extra(args, q))
+        if not (q_scale is k_scale is v_scale is None):
+            rest = scale(q_scale), scale(k_scale), scale(v_scale)
+        if self._variant is not None:
+            sinks, rest = self._variant.values(args, q, sinks, rest)
+        elif args:
+            refuse(type(self).__name__, args=args)
         framework = None
         if out is None or (return_lse and lse is None):
             framework = framework_of(q, f"{self._operator}: q")
@@ -266,34 +271,10 @@ class BatchWrapper:
             out, lse = framework.result(out), framework.result(lse) if return_lse else lse
         return (out, lse) if return_lse else out
 
-    def _extra(self, args: Sequence[Any], q: Tensor) -> Sequence[Any]:
-        """A run's further positional arguments."""
-        if self._variant is not None:
-            return (self._variant.arguments(args, q),)
-        if args:
-            refuse(type(self).__name__, args=args)
-        return ()
-
     _out_dtype: Optional[str] = None  # None: that of q
 
     def end_forward(self) -> None:
         """Nothing to do; FlashInfer's old name."""
-
-
-def scale(value: Any) -> Optional[float]:
-    """A scale given as a number or a tensor of one, which is read to the host."""
-    if value is None or type(value) is float:
-        return value
-    return float(value.item() if hasattr(value, "item") else value)
-
-
-def product(*scales: Any) -> Optional[float]:
-    """Scales as one; None when there is none."""
-    result = None
-    for value in map(scale, scales):
-        if value is not None:
-            result = value if result is None else result * value
-    return result
 
 
 def dtypes(q_data_type: Any, kv_data_type: Any, data_type: Any = None) -> tuple[str, str]:

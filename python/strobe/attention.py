@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Optional, Union
 
-from ._attention import BatchWrapper, dtypes, options, product, refuse
+from ._attention import BatchWrapper, dtypes, options, refuse
+from ._scales import product
 from .prefill import BatchPrefillWithPagedKVCacheWrapper
 
 Tensor = Any
