@@ -8,7 +8,7 @@ from ._dtypes import dtype_name
 from ._errors import Unsupported
 from ._frameworks import Framework, find_framework, framework_of
 from ._kv import both_of_cache, check_layout
-from ._native import bind_plan, declaration
+from ._native import Plan, declaration
 from ._scales import scale
 
 Tensor = Any
@@ -67,65 +67,68 @@ def pack_mask(mask: Tensor) -> Tensor:
 
 
 class Planned:
-    """The plan and runs of an operator, bound once; the plan is called by the names of the declaration.
+    """The plan and runs of an operator; the plan is called by the names of the declaration.
 
-    A run may ask for other attributes than the plan has, a window for instance: then the batch is planned again, from
-    copies of its index arrays, and once more when a run asks for the plan's own.
+    A run may ask for other attributes than the plan has, a window for instance: then the plan is made again, and once
+    more when a run asks for the plan's own.
     """
 
     RUN = ("q", "k", "v", "out", "lse", "sinks", "run_q_scale", "run_k_scale", "run_v_scale")
     RUN_OF_ONE_CACHE = ("q", "k[1=0/2]+v[1=1/2]", *RUN[3:])  # [num_pages, 2, …]
     INDEX_ARRAYS = ("qo_indptr", "kv_indptr", "kv_indices", "last_page_len", "kv_len", "custom_mask_indptr")
+    AGAIN = ("mask", "pos_encoding", "window_left", "logits_soft_cap", "sm_scale", "rope_scale", "rope_theta")
 
-    def __init__(
-        self, operator: str, backend: str, framework: Framework, given: Sequence[str], extra: tuple[str, ...] = ()
-    ) -> None:
-        """Runs take `extra` at their end. `given` are the arguments that plans usually bring, in their order."""
+    def __init__(self, operator: str, backend: str, framework: Framework, extra: tuple[str, ...] = ()) -> None:
+        """Runs take `extra` at their end."""
         self.framework = framework
-        declared = declaration(operator)
-        known = [a["name"] for kind in ("operands", "attributes") for a in declared[kind] if a["phase"] == "plan"]
-        self.takes_device = "device_type" in known
-        self._usual = tuple(given) + (("device_type", "device_index") if self.takes_device else ())
-        self._rest = [name for name in known if name not in self._usual]
-        self._plan, self.run, self.run_of_one_cache = bind_plan(
-            operator, [*self._usual, *self._rest], (*self.RUN, *extra), (*self.RUN_OF_ONE_CACHE, *extra), backend=backend
-        )
+        self.takes_device = any(a["name"] == "device_type" for a in declaration(operator)["attributes"])
+        self._plan = Plan(operator, backend)
+        self._by_names: dict[tuple[str, ...], Any] = {}  # the plan by the arguments it is given, in their order
+        self._again = self._plan.function("again", self.AGAIN)
+        self.run = self._plan.function("run", (*self.RUN, *extra))
+        self.run_of_one_cache = self._plan.function("run", (*self.RUN_OF_ONE_CACHE, *extra))
         self._given: dict[str, Any] = {}
         self.ready = False  # whether the last plan succeeded
         self.changed: dict[str, Any] = {}  # what the last run asked for that is not the plan's
         self.pages_of_one = False  # token
 
-    def _call(self, given: dict[str, Any]) -> int:
-        stream = None
-        if given.get("device_type") == "cuda":
-            stream = self.framework.current_stream(given["device_index"])
-        values = given.values()
-        if tuple(given) != self._usual:
-            values = [given.get(name) for name in self._usual]  # type: ignore[assignment]
-        return int(self._plan(*values, *[given.get(name) for name in self._rest], stream))
+    def _stream(self, given: dict[str, Any]) -> Optional[int]:
+        """The caller's current stream, which tvm-ffi does not find where all tensors are on the CPU."""
+        if given.get("device_type") != "cuda":
+            return None
+        return self.framework.current_stream(given["device_index"])
 
     def plan(self, given: dict[str, Any]) -> int:
         """Plans, on the caller's current stream; returns the bytes of workspace. Keeps `given`."""
+        names = tuple(given)
+        plan = self._by_names.get(names)
+        if plan is None:
+            plan = self._by_names[names] = self._plan.function("plan", names)
         self.ready = False
         self.changed = {}
-        workspace_bytes = self._call(given)
+        workspace_bytes = int(plan(*given.values(), self._stream(given)))
         self._given, self.ready = given, True
         self.pages_of_one = given.get("page_size") == 1
         return workspace_bytes
+
+    def _make_again(self, given: dict[str, Any]) -> None:
+        self.ready = False
+        self._again(*[given.get(name) for name in self.AGAIN], self._stream(given))
+        self.ready = True
 
     def replan(self, **attributes: Any) -> None:
         """Gives the plan other attributes."""
         given = {**self._given, **attributes}
         if self.changed or given != self._given:
-            self.plan(given)
+            self._make_again(given)
+            self._given, self.changed = given, {}
 
     def change(self, attributes: dict[str, Any]) -> None:
         """Plans again for a run with other attributes than those of the plan and of the run before."""
         changed = {name: value for name, value in attributes.items() if self._given[name] != value}
         if changed != self.changed:
-            self.ready = False
-            self._call({**self._given, **changed})
-            self.changed, self.ready = changed, True
+            self._make_again({**self._given, **changed})
+            self.changed = changed
 
     def given(self, name: str) -> Any:
         """What the last plan was given."""
@@ -144,7 +147,6 @@ class BatchWrapper:
 
     _operator = "batch_attention_paged"
     _paged = True
-    _private: tuple[str, ...] = ()  # index arrays in host memory that are the wrapper's own
 
     def __init__(
         self,
@@ -182,7 +184,7 @@ class BatchWrapper:
         kind, index = buffer.__dlpack_device__()
         return ("cuda", int(index)) if kind == 2 else ("cpu", 0)
 
-    def _make_plan(self, **given: Any) -> int:
+    def _make_plan(self, given: dict[str, Any]) -> int:
         """Plans; arrays may be on a device, from where they are read, which waits for it."""
         given["kv_layout"] = self._kv_layout
         if self._variant is not None:
@@ -192,10 +194,10 @@ class BatchWrapper:
             planned = self._planned = self._native_plan(given)
         for name in Planned.INDEX_ARRAYS:
             array = given.get(name)
-            if array is not None and name not in self._private:
-                # Planning again for a run must not see what the caller has made of the arrays by then.
+            if array is not None:
                 framework = find_framework(array) or framework_of(array, f"{self._operator}: {name}")
-                given[name] = framework.snapshot(array)
+                if framework.on_cuda(array):
+                    given[name] = framework.to_host(array)
         if planned.takes_device:
             given["device_type"], given["device_index"] = self._on
         return planned.plan(given)
@@ -204,7 +206,7 @@ class BatchWrapper:
         buffer = given["kv_indptr"] if self._float_workspace_buffer is None else self._float_workspace_buffer
         framework = framework_of(buffer, f"{self._operator}: kv_indptr")
         extra = () if self._variant is None else self._variant.EXTRA
-        return Planned(self._operator, self._native_backend, framework, tuple(given), extra)
+        return Planned(self._operator, self._native_backend, framework, extra)
 
     def _graph_capacity(self, batch_size: int, query_tokens: int, qo_len: int, kv_tokens: int) -> dict[str, int]:
         """What plans after a CUDA graph's capture may bring at the most."""

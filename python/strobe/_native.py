@@ -145,14 +145,20 @@ def bind(operator: str, arguments: Sequence[str], backend: str = "auto") -> Call
     return _Binding(operator, arguments, handle).call()
 
 
-def bind_plan(
-    operator: str, plan_arguments: Sequence[str], *run_arguments: Sequence[str], backend: str = "auto"
-) -> tuple[Callable[..., Any], ...]:
-    """A plan, which returns the bytes of its workspace, and the runs that go with it, one for each order of
-    arguments. They share a state that lives as long as any of them; one thread at a time may use it."""
-    plan = module()["strobe_bind"](operator, ",".join(plan_arguments), backend)
-    runs = [(names, module()["strobe_bind_run"](plan, ",".join(names))) for names in run_arguments]
-    return tuple(_Binding(operator, names, handle).call() for names, handle in [(plan_arguments, plan), *runs])
+class Plan:
+    """A plan and the functions that go with it. They share a state that lives as long as any of them; one thread at a
+    time may use it."""
+
+    def __init__(self, operator: str, backend: str = "auto") -> None:
+        self._operator = operator
+        self._state = module()["strobe_bind"](operator, "", backend)
+        self._owner = module()["strobe_function"](self._state)
+
+    def function(self, bound: str, arguments: Sequence[str]) -> Callable[..., Any]:
+        """The plan by these `arguments`, which returns the bytes of its workspace; "again", the last plan with these
+        attributes given anew, and its arrays as they were; or its "run"."""
+        handle = module()["strobe_bind_to"](self._state, bound, ",".join(arguments))
+        return _Binding(self._operator, arguments, handle).call()
 
 
 class Calls:

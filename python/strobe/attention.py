@@ -57,21 +57,22 @@ class BatchAttention(BatchWrapper):
         of its last page."""
         refuse(type(self).__name__, use_profiler=use_profiler)
         q_dtype, kv_dtype = dtypes(q_data_type, kv_data_type)
-        self._make_plan(
-            qo_indptr=qo_indptr,
-            kv_indptr=kv_indptr,
-            kv_indices=kv_indices,
-            kv_len=kv_len_arr,
-            num_qo_heads=num_qo_heads,
-            num_kv_heads=num_kv_heads,
-            head_dim_qk=head_dim_qk,
-            head_dim_vo=head_dim_vo,
-            page_size=page_size,
-            q_dtype=q_dtype,
-            kv_dtype=kv_dtype,
-            mask="causal" if causal else "none",
+        given = {
+            "qo_indptr": qo_indptr,
+            "kv_indptr": kv_indptr,
+            "kv_indices": kv_indices,
+            "kv_len": kv_len_arr,
+            "num_qo_heads": num_qo_heads,
+            "num_kv_heads": num_kv_heads,
+            "head_dim_qk": head_dim_qk,
+            "head_dim_vo": head_dim_vo,
+            "page_size": page_size,
+            "q_dtype": q_dtype,
+            "kv_dtype": kv_dtype,
+            "mask": "causal" if causal else "none",
             **options(logits_soft_cap=logits_soft_cap, sm_scale=sm_scale),
-        )
+        }
+        self._make_plan(given)
 
     def run(
         self,

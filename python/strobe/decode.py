@@ -133,8 +133,6 @@ class BatchDecodeWithPagedKVCacheWrapper(BatchWrapper):
         self._paged_kv_last_page_len_buf = paged_kv_last_page_len_buffer
         self._qo_indptr: Any = None  # of batches of the last size, and that size
 
-    _private = ("qo_indptr",)
-
     @property
     def use_tensor_cores(self) -> bool:
         return self._use_tensor_cores
@@ -213,22 +211,23 @@ class BatchDecodeWithPagedKVCacheWrapper(BatchWrapper):
             framework = framework_of(indptr, "batch_attention_paged: kv_indptr")
             made = framework.multiples(q_len_per_req, batch_size + 1, indptr)
             self._qo_indptr = ((batch_size, q_len_per_req, type(indptr)), made)
-        return self._make_plan(
-            qo_indptr=self._qo_indptr[1],
-            kv_indptr=indptr,
-            kv_indices=indices,
-            last_page_len=last_page_len,
-            num_qo_heads=num_qo_heads,
-            num_kv_heads=num_kv_heads,
-            head_dim_qk=head_dim,
-            page_size=page_size,
-            q_dtype=q_dtype,
-            kv_dtype=kv_dtype,
-            mask="causal" if q_len_per_req > 1 else "none",
-            deterministic=fixed_split_size is not None or disable_split_kv,
+        given = {
+            "qo_indptr": self._qo_indptr[1],
+            "kv_indptr": indptr,
+            "kv_indices": indices,
+            "last_page_len": last_page_len,
+            "num_qo_heads": num_qo_heads,
+            "num_kv_heads": num_kv_heads,
+            "head_dim_qk": head_dim,
+            "page_size": page_size,
+            "q_dtype": q_dtype,
+            "kv_dtype": kv_dtype,
+            "mask": "causal" if q_len_per_req > 1 else "none",
+            "deterministic": fixed_split_size is not None or disable_split_kv,
             **attributes,
             **self._capacity,
-        )
+        }
+        return self._make_plan(given)
 
     def _check_fixed_sizes(self, batch_size: int, pages: int, page_size: int, q_len_per_req: int) -> None:
         if batch_size != self._fixed_batch_size:

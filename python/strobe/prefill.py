@@ -319,23 +319,24 @@ class BatchPrefillWithPagedKVCacheWrapper(_BatchPrefill):
             kv_lens = [(n - 1) * page_size + tail if n else 0 for n, tail in zip(pages, last)]
             qo_lens = _lengths(host[0])
         scoring = (prefix_len_ptr, token_pos_in_items_ptr, token_pos_in_items_len, max_item_len_ptr)
-        self._plan_bytes = self._make_plan(
-            qo_indptr=host[0],
-            kv_indptr=host[1],
-            kv_indices=host[2],
-            last_page_len=host[3],
-            num_qo_heads=num_qo_heads,
-            num_kv_heads=num_kv_heads,
-            head_dim_qk=head_dim_qk,
-            head_dim_vo=head_dim_vo,
-            page_size=page_size,
-            q_dtype=q_dtype,
-            kv_dtype=kv_dtype,
-            deterministic=fixed_split_size is not None or disable_split_kv,
+        given = {
+            "qo_indptr": host[0],
+            "kv_indptr": host[1],
+            "kv_indices": host[2],
+            "last_page_len": host[3],
+            "num_qo_heads": num_qo_heads,
+            "num_kv_heads": num_kv_heads,
+            "head_dim_qk": head_dim_qk,
+            "head_dim_vo": head_dim_vo,
+            "page_size": page_size,
+            "q_dtype": q_dtype,
+            "kv_dtype": kv_dtype,
+            "deterministic": fixed_split_size is not None or disable_split_kv,
             **self._mask(custom_mask, packed_custom_mask, causal, qo_lens, kv_lens, scoring),
             **options(pos_encoding_mode, window_left, logits_soft_cap, sm_scale, rope_scale, rope_theta),
             **self._capacity(host[0], self._max_kv * page_size),
-        )
+        }
+        self._plan_bytes = self._make_plan(given)
 
     def workspace_size(self, *args: Any, **kwargs: Any) -> tuple[int, int]:
         """Bytes that runs of such a plan use, and 0: Strobe needs no second buffer. Arguments as those of `plan`."""
@@ -477,20 +478,21 @@ class BatchPrefillWithRaggedKVCacheWrapper(_BatchPrefill):
         if custom_mask is not None or packed_custom_mask is not None or prefix_len_ptr is not None:
             qo_lens, kv_lens = _lengths(qo_indptr), _lengths(kv_indptr)
         scoring = (prefix_len_ptr, token_pos_in_items_ptr, token_pos_in_items_len, max_item_len_ptr)
-        self._make_plan(
-            qo_indptr=qo_indptr,
-            kv_indptr=kv_indptr,
-            num_qo_heads=num_qo_heads,
-            num_kv_heads=num_kv_heads,
-            head_dim_qk=head_dim_qk,
-            head_dim_vo=head_dim_vo,
-            q_dtype=q_dtype,
-            kv_dtype=kv_dtype,
-            deterministic=fixed_split_size is not None or disable_split_kv,
+        given = {
+            "qo_indptr": qo_indptr,
+            "kv_indptr": kv_indptr,
+            "num_qo_heads": num_qo_heads,
+            "num_kv_heads": num_kv_heads,
+            "head_dim_qk": head_dim_qk,
+            "head_dim_vo": head_dim_vo,
+            "q_dtype": q_dtype,
+            "kv_dtype": kv_dtype,
+            "deterministic": fixed_split_size is not None or disable_split_kv,
             **self._mask(custom_mask, packed_custom_mask, causal, qo_lens, kv_lens, scoring),
             **options(pos_encoding_mode, window_left, logits_soft_cap, sm_scale, rope_scale, rope_theta),
             **self._capacity(qo_indptr, self._max_kv),
-        )
+        }
+        self._make_plan(given)
 
     def run(
         self,

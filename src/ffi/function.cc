@@ -66,11 +66,20 @@ Function::Function(std::string_view operator_name, std::span<const std::string_v
   bind(arguments);
 }
 
-Function::Function(const Function& plan, std::span<const std::string_view> arguments)
-    : op_(plan.op_), backend_(plan.backend_), defaults_(plan.defaults_), plan_(plan.plan_) {
+Function::Function(const Function& plan, Bound bound, std::span<const std::string_view> arguments)
+    : op_(plan.op_),
+      backend_(plan.backend_),
+      phase_(bound == Bound::kRun ? Phase::kRun : Phase::kPlan),
+      again_(bound == Bound::kAgain),
+      defaults_(plan.defaults_),
+      plan_(plan.plan_) {
   if (plan.phase_ != Phase::kPlan)
     fail(ErrorKind::kInvalidArgument, "{}: expected a bound plan, got a function without one", op_->name);
   bind(arguments);
+  for (const Slot& slot : slots_)
+    if (again_ && slot.attribute == nullptr)
+      fail(ErrorKind::kInvalidArgument, "{}: expected attributes for a plan made again, got '{}'", op_->name,
+           slot.operand->name);
 }
 
 Function::Function(const Operator& op) : op_(&op), defaults_(op.make_args()) {
@@ -148,22 +157,34 @@ void Function::call(std::span<const StrobeValue> values, Stream stream) const {
     fail(ErrorKind::kInvalidArgument, "{}: expected at most {} arguments, got {}", op_->name, arity_,
          values.size());
   alignas(std::max_align_t) std::byte args[kMaxArgsBytes];
+  const Launch launch(stream, backend_);
+  if (plan_ != nullptr) return call_planned(values, args, launch);
   std::memcpy(args, defaults_.get(), op_->args_size);
+  set_all(values, args);
+  op::call_erased(*op_, args, launch);
+}
+
+void Function::set_all(std::span<const StrobeValue> values, void* args) const {
   for (const Slot& slot : slots_) {
     if (slot.value >= values.size()) break;
     set(slot, values[slot.value], args);
   }
-  const Launch launch(stream, backend_);
-  if (plan_ == nullptr) return op::call_erased(*op_, args, launch);
-  call_planned(args, launch);
 }
 
-void Function::call_planned(const void* args, const Launch& launch) const {
+void Function::call_planned(std::span<const StrobeValue> values, std::byte* args,
+                            const Launch& launch) const {
   const Occupied occupied(*op_, *plan_);
-  if (phase_ == Phase::kPlan)
-    plan_->planned->plan(args, launch);
-  else
-    plan_->planned->run(args, launch);
+  PlanArguments& kept = plan_->arguments;
+  if (again_ && !kept.given())
+    fail(ErrorKind::kInvalidArgument, "{}: expected a successful plan before it is made again", op_->name);
+  std::memcpy(args, again_ ? kept.data() : static_cast<const std::byte*>(defaults_.get()), op_->args_size);
+  if (again_)
+    for (const Slot& slot : slots_) slot.attribute->set(args, slot.attribute->get(defaults_.get()));
+  set_all(values, args);
+  if (phase_ == Phase::kRun) return plan_->planned->run(args, launch);
+  if (!again_) kept.clear();
+  plan_->planned->plan(args, launch);
+  if (!again_) kept.keep(*op_, args);
 }
 
 std::size_t Function::workspace_bytes() const {

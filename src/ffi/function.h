@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "ffi/plan_arguments.h"
 #include "op/operator.h"
 #include "strobe/c_api.h"
 
@@ -16,15 +17,23 @@ namespace strobe::ffi {
 // The plan that a plan function and its run functions share.
 struct SharedPlan {
   std::shared_ptr<op::Planned> planned;
+  PlanArguments arguments;  // of the last plan that was not made again
   std::atomic<bool> busy = false;
+};
+
+// What is bound to a plan's state beside its first function.
+enum class Bound {
+  kPlan,   // the same plan, its arguments in another order
+  kAgain,  // the last plan again, from its arrays as they were, with the attributes bound given anew
+  kRun
 };
 
 class Function {
  public:
   // Throws Error when there is no such operator or argument, and when the arguments are of both plan and run.
   Function(std::string_view operator_name, std::span<const std::string_view> arguments, Backend backend);
-  // The run of a plan. Throws Error as above.
-  Function(const Function& plan, std::span<const std::string_view> arguments);
+  // Another function of a plan's. Throws Error as above.
+  Function(const Function& plan, Bound bound, std::span<const std::string_view> arguments);
   // All arguments of a declaration, in its order.
   explicit Function(const op::Operator& op);
 
@@ -48,11 +57,13 @@ class Function {
   Slot find(std::string_view argument) const;
   Slot find_declared(std::string_view argument) const;
   void set(const Slot& slot, const StrobeValue& value, void* args) const;
-  void call_planned(const void* args, const Launch& launch) const;
+  void set_all(std::span<const StrobeValue> values, void* args) const;
+  void call_planned(std::span<const StrobeValue> values, std::byte* args, const Launch& launch) const;
 
   const op::Operator* op_;
   Backend backend_ = Backend::kAuto;
   op::Phase phase_ = op::Phase::kRun;
+  bool again_ = false;
   std::vector<Slot> slots_;  // in the order of their values
   std::size_t arity_ = 0;
   std::shared_ptr<void> defaults_;
