@@ -163,8 +163,10 @@ def test_batch_decode_of_a_quantised_cache():
 
 def count_plans(monkeypatch):
     """A list that grows with every native plan."""
-    plans, call = [], _attention.Planned._call
-    monkeypatch.setattr(_attention.Planned, "_call", lambda self, given: plans.append(1) or call(self, given))
+    plans = []
+    for name in ("plan", "_make_again"):
+        call = getattr(_attention.Planned, name)
+        monkeypatch.setattr(_attention.Planned, name, lambda self, given, call=call: plans.append(1) or call(self, given))
     return plans
 
 
