@@ -307,6 +307,35 @@ TEST_F(ApplyTest, WhatCannotRunHereSaysSo) {
   EXPECT_THAT(error_message([] { Apply({.data_set = "/nowhere"}); }), HasSubstr("/nowhere"));
 }
 
+// A solution in C++ is built when Apply is made, and called without Python.
+TEST_F(ApplyTest, SolutionsInCppAreBuiltAheadAndRun) {
+  setenv("STROBE_CACHE_DIR", (root_ / "cache").c_str(), 1);
+  const auto add = [&](const std::string& name, const std::string& source) {
+    set_->add(read_solution(
+        {{"name", name},
+         {"definition", "scale_n4"},
+         {"author", "me"},
+         {"spec", {{"language", "cpp"}, {"target_hardware", {"CPU"}}, {"entry_point", "main.cc::run"}}},
+         {"sources", {{{"path", "main.cc"}, {"content", source}}}}},
+        "s"));
+    measured(name, 4, name == "good" ? 2 : 1);
+  };
+  add("good", R"(#include <stdint.h>
+struct Tensor { void* data; int32_t device[2], rank; uint8_t code, bits; uint16_t lanes; int64_t *shape, *strides; uint64_t offset; };
+struct Any { int32_t kind; uint32_t zero; union { int64_t integer; double number; Tensor* tensor; }; };
+extern "C" int __tvm_ffi_run(void*, const Any* a, int32_t, Any*) {
+  for (int64_t i = 0; i < 4 * a[0].tensor->shape[0]; ++i)
+    static_cast<float*>(a[3].tensor->data)[i] = static_cast<float*>(a[0].tensor->data)[i] + 40;
+  return 0;
+})");
+  add("faulty", "no C++");
+  const Apply apply(options());
+  unsetenv("STROBE_CACHE_DIR");
+  Call call(4);
+  EXPECT_TRUE(call(apply.definition("scale_n4"))) << apply.explain();
+  EXPECT_THAT(call.y, testing::Each(43));
+}
+
 TEST_F(ApplyTest, AFailingSolutionIsAnErrorThatNamesIt) {
   measured("a", 4, 1);
   Apply apply(options());

@@ -82,7 +82,8 @@ std::string translation_unit(const Variant& variant) {
                         print(constant, variant.values[i]));
   }
   text += source.text;
-  return text + fmt::format("#include \"{}\"\n", source.header);
+  if (!source.header.empty()) text += fmt::format("#include \"{}\"\n", source.header);
+  return text;
 }
 
 }  // namespace strobe::jit
