@@ -60,7 +60,7 @@ class ApplyRuntime:
 
     def start(self) -> None:
         """Routes calls from now on."""
-        if self in _apply._stack:
+        if self in list[Any](_apply._stack):
             return
         from ....apply._adapters import install
 

@@ -58,7 +58,7 @@ class Evaluation(Model):
         for name, kind in (("environment", Environment), ("correctness", Correctness), ("performance", Performance)):
             value = getattr(self, name)
             if isinstance(value, dict):
-                setattr(self, name, kind._from_json(value))  # type: ignore[attr-defined]
+                setattr(self, name, kind._from_json(value))
 
 
 @dataclass

@@ -220,7 +220,7 @@ class TraceSet:
         """Its torch tensors. Needs safetensors."""
         from safetensors.torch import load_file
 
-        return load_file(str(self._below(path_str)))  # type: ignore[no-any-return]
+        return load_file(str(self._below(path_str)))
 
 
 def _read_traces(folder: Path, workloads: bool) -> dict[str, list[Trace]]:
