@@ -72,7 +72,7 @@ class _Plan:
 
         self.kind = kind
         refuse_if(getattr(wrapper, "_kv_layout", "NHD") != "NHD", "a cache in the layout HND")
-        refuse_if(getattr(wrapper, "_use_cuda_graph", False), "index buffers of CUDA graphs")
+        refuse_if(getattr(wrapper, "is_cuda_graph_enabled", False), "index buffers of CUDA graphs")
         refuse_if(getattr(wrapper, "_variant", None) is not None or getattr(wrapper, "_jit_module", None) is not None, "a variant")
         refuse_if(kind.causal and not call.get("causal", False), "a mask other than the causal one")
         _refuse_options(call, frozenset(kind.arrays))
