@@ -275,8 +275,8 @@ void attention(const ops::BatchAttentionArgs& args, op::Expected& expected) {
 }
 
 op::Accuracy attention_accuracy(Dtype q, std::int64_t terms, bool lse, DeviceType device) {
-  const bool products = q == Dtype::kBf16 || (q == Dtype::kF16 && device == DeviceType::kCuda);
-  return {.intermediate = products && !lse ? q : Dtype::kF32, .reduction = terms};
+  const bool in_f32 = lse || (q == Dtype::kF16 && device == DeviceType::kCpu);
+  return {.intermediate = in_f32 ? Dtype::kF32 : q, .reduction = terms};
 }
 
 }  // namespace strobe::reference
