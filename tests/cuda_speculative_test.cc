@@ -21,21 +21,21 @@ class CudaSpeculative : public test::GpuTest {};
 // One block a row, and clusters; whole vectors, single elements.
 TEST_F(CudaSpeculative, ChainsMatchTheReference) {
   for (const auto& [dtype, vocab] :
-       {std::pair("f32", "1"), {"f32", "1001"}, {"f32", "8200"}, {"bf16", "8200"}, {"f16", "1000"}})
+       {std::pair("f32", "1001"), {"f32", "8200"}, {"bf16", "8200"}, {"f16", "1000"}})
     expect_routine_matches_on_gpu("chain_speculative_sampling", {{"batch_size", "4"},
                                                                  {"num_draft", "3"},
-                                                                 {"num_tokens", "4"},
+                                                                 {"num_outputs", "4"},
                                                                  {"vocab_size", vocab},
                                                                  {"dtype", dtype},
                                                                  {"draft_token_ids_dtype", "i64"}});
   const test::Values strided = {
-      {"batch_size", "3"}, {"num_draft", "40"}, {"num_tokens", "41"}, {"vocab_size", "64"}};
+      {"batch_size", "3"}, {"num_draft", "40"}, {"num_outputs", "41"}, {"vocab_size", "64"}};
   expect_routine_matches_on_gpu("chain_speculative_sampling", strided, Layout::kStrided);
   expect_routine_matches_on_gpu("chain_speculative_sampling", strided, Layout::kDense, GpuRun{.shift = 4});
 }
 
 TEST_F(CudaSpeculative, TreesMatchTheReference) {
-  for (const auto& [dtype, vocab] : {std::pair("f32", "65"), {"f32", "8200"}, {"bf16", "1000"}, {"f16", "17"}})
+  for (const auto& [dtype, vocab] : {std::pair("f32", "65"), {"f32", "8200"}, {"bf16", "1000"}})
     expect_routine_matches_on_gpu("tree_speculative_sampling", {{"batch_size", "4"},
                                                                 {"num_nodes", "11"},
                                                                 {"num_places", "50"},
@@ -46,7 +46,7 @@ TEST_F(CudaSpeculative, TreesMatchTheReference) {
                                                        {"num_nodes", "31"},
                                                        {"num_places", "620"},
                                                        {"num_steps", "4"},
-                                                       {"candidates_dtype", "i64"}});
+                                                       {"dtype", "i64"}});
 }
 
 // Drafts that end early, tokens and probabilities that are bad, rows of which nothing is left, sums.
@@ -57,7 +57,9 @@ TEST_F(CudaSpeculative, AwkwardChainsMatchTheReference) {
   p[7] = 0.9f;
   q[7] = 0.7f;
   chain.set_probs(p, q);
-  const auto id = [&](int request, int place) -> std::int32_t& { return chain.draft_ids[2 * request + place]; };
+  const auto id = [&](int request, int place) -> std::int32_t& {
+    return chain.draft_ids[2 * request + place];
+  };
   id(0, 1) = -1;
   id(1, 0) = 20;
   id(2, 0) = -2;
@@ -102,16 +104,17 @@ TEST_F(CudaSpeculative, AwkwardTreesMatchTheReference) {
   }
 }
 
-// What a GPU makes of 4096 requests is what the CPU makes of them, whose distribution is tested beside it
-// (speculative_distribution_test.cc); here a bias of 10 % would be found: it adds 41 to the statistic, 7 standard
-// deviations.
-TEST_F(CudaSpeculative, ChainsAreDistributedAsTheTarget) {
-  constexpr std::int64_t kRequests = 4096;
-  const std::vector<float> draft = {0.4f, 0.3f, 0.2f, 0.1f}, target = {0.1f, 0.3f, 0.2f, 0.4f};
+class CudaSpeculativeSlow : public test::GpuTest {};  // slow where the GPU is emulated
+
+// A bias of 1 % at every second token adds 2^20 * 1e-4 = 105 to the statistic, 40 standard deviations of it;
+// five are allowed.
+TEST_F(CudaSpeculativeSlow, ChainsAreDistributedAsTheTarget) {
+  constexpr std::int64_t kRequests = 1 << 20;
+  std::vector<float> draft = {0.4f, 0.3f, 0.2f, 0.1f};
   ChainCase chain(kRequests, 1, 4);
-  chain.set_probs(draft, target);
+  chain.set_probs(draft, {0.1f, 0.3f, 0.2f, 0.4f});
   std::vector<std::int32_t> indices(kRequests, 0);
-  sampling_from_probs({.probs = TensorView(const_cast<float*>(draft.data()), Dtype::kF32, {1, 4}),
+  sampling_from_probs({.probs = test::matrix(draft, 1),
                        .samples = TensorView::of(chain.draft_ids),
                        .indices = TensorView::of(indices),
                        .random = {.seed = 8}});
@@ -121,7 +124,7 @@ TEST_F(CudaSpeculative, ChainsAreDistributedAsTheTarget) {
   for (std::int64_t request = 0; request < kRequests; ++request)
     ++counts[static_cast<std::size_t>(chain.token(request, 0))];
   EXPECT_LT(test::chi_square_score({0.1, 0.3, 0.2, 0.4}, counts), 5);
-  EXPECT_GT(test::chi_square_score({0.11, 0.27, 0.22, 0.4}, counts), 5);
+  EXPECT_GT(test::chi_square_score({0.101, 0.297, 0.202, 0.396}, counts), 5);
 }
 
 }  // namespace

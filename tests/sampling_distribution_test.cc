@@ -72,7 +72,8 @@ std::vector<double> biased(std::vector<double> p) {
 constexpr double kMost = 5;
 
 TEST(SamplingDistribution, OfProbabilities) {
-  for (std::int64_t seed : {1, 2}) EXPECT_LT(chi_square_score(zipf(), draw_from_probs(zipf(), {}, seed)), kMost);
+  for (std::int64_t seed : {1, 2})
+    EXPECT_LT(chi_square_score(zipf(), draw_from_probs(zipf(), {}, seed)), kMost);
 }
 
 TEST(SamplingDistribution, ABiasOfOnePercentIsFound) {

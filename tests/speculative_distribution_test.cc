@@ -1,6 +1,6 @@
 // Whether what comes out of chains and trees is distributed as the target's tokens: Pearson's chi-square
-// statistic of 2^20 requests of the same probabilities. A bias of 1 % at every second token adds 2^20 * 1e-4 =
-// 105 to the statistic, 13 standard deviations of it or more, where 5 are allowed: it is found with a
+// statistic of 2^20 requests of the same probabilities. A bias of 1 % at every second token adds 2^20 * 1e-4
+// = 105 to the statistic, 13 standard deviations of it or more, where 5 are allowed: it is found with a
 // probability beyond 1 - 1e-9, and a right sampler fails once in a million (the seed is fixed: it does not).
 #include <gtest/gtest.h>
 
@@ -42,10 +42,12 @@ Tensor floats(const std::vector<double>& values, const std::vector<std::int64_t>
 
 // All requests look at the same rows.
 TensorView broadcast(const Tensor& rows, std::int64_t places) {
-  return TensorView(rows.as<float>(), Dtype::kF32, {kRequests, places, kVocab}, {0, kVocab, 1});
+  return TensorView(rows.as<float>(), Dtype::kF32, std::vector<std::int64_t>{kRequests, places, kVocab},
+                    std::vector<std::int64_t>{0, kVocab, 1});
 }
 
-std::vector<std::int64_t> count(const std::vector<std::int32_t>& tokens, std::size_t first, std::size_t step) {
+std::vector<std::int64_t> count(const std::vector<std::int32_t>& tokens, std::size_t first,
+                                std::size_t step) {
   std::vector<std::int64_t> counts(kVocab);
   for (std::size_t i = first; i < tokens.size(); i += step)
     if (tokens[i] >= 0) ++counts[static_cast<std::size_t>(tokens[i])];

@@ -30,7 +30,7 @@ TEST(Speculative, ChainsMatchTheReference) {
       for (const char* ids : {"i32", "i64"})
         expect_matches_reference("chain_speculative_sampling", {{"batch_size", "9"},
                                                                 {"num_draft", "3"},
-                                                                {"num_tokens", "4"},
+                                                                {"num_outputs", "4"},
                                                                 {"vocab_size", vocab},
                                                                 {"dtype", dtype},
                                                                 {"draft_token_ids_dtype", ids},
@@ -55,16 +55,18 @@ TEST(Speculative, TreesMatchTheReference) {
                                                     {"num_nodes", "31"},
                                                     {"num_places", "1240"},
                                                     {"num_steps", "4"},
-                                                    {"candidates_dtype", ids}});
+                                                    {"dtype", ids}});
 }
 
 TEST(Speculative, StridedProbabilitiesMatchTheReference) {
   test::expect_strided_matches_reference(
       "chain_speculative_sampling",
-      {{"batch_size", "5"}, {"num_draft", "2"}, {"num_tokens", "3"}, {"vocab_size", "257"}});
-  test::expect_strided_matches_reference(
-      "tree_speculative_sampling",
-      {{"batch_size", "5"}, {"num_nodes", "4"}, {"num_places", "20"}, {"num_steps", "3"}, {"vocab_size", "257"}});
+      {{"batch_size", "5"}, {"num_draft", "2"}, {"num_outputs", "3"}, {"vocab_size", "257"}});
+  test::expect_strided_matches_reference("tree_speculative_sampling", {{"batch_size", "5"},
+                                                                       {"num_nodes", "4"},
+                                                                       {"num_places", "20"},
+                                                                       {"num_steps", "3"},
+                                                                       {"vocab_size", "257"}});
 }
 
 TEST(Speculative, ADraftLikeTheTargetIsEmittedWhole) {
@@ -221,7 +223,7 @@ TEST(Speculative, BadTreesSaySo) {
 TEST(Speculative, AnotherSeedFailsTheCheck) {
   test::for_each_problem(
       "chain_speculative_sampling",
-      {{"batch_size", "50"}, {"num_draft", "3"}, {"num_tokens", "4"}, {"vocab_size", "500"}}, 1,
+      {{"batch_size", "50"}, {"num_draft", "3"}, {"num_outputs", "4"}, {"vocab_size", "500"}}, 1,
       [&](op::Problem& problem, op::Random& random, const std::string& label) {
         const op::Expected expected = op::expect(*problem.op, problem.args.get(), problem.axes, 100, random);
         static_cast<ChainSpeculativeSamplingArgs*>(problem.args.get())->random.seed = 77;

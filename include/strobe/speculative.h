@@ -1,9 +1,9 @@
 // Speculative decoding: which tokens of a draft a target model takes, and the token behind them. What comes
 // out is distributed as if every token had been drawn from the target model.
 //
-// Probabilities have integer weights, w(p) = round(p * 2^40) to nearest even, as in strobe/sampling.h, so that
-// both backends give the same tokens for the same random numbers; a row's probabilities should add up to 1,
-// and results are exact but for what they miss of that. Number i of request b is the 64 bits that Philox
+// Probabilities have integer weights, w(p) = round(p * 2^40) to nearest even, as in strobe/sampling.h, so
+// that both backends give the same tokens for the same random numbers; a row's probabilities should add up to
+// 1, and results are exact but for what they miss of that. Number i of request b is the 64 bits that Philox
 // 4x32-10 makes of key (seed) and counter (offset, b, i / 2), words 2 (i % 2) and 2 (i % 2) + 1 of its block,
 // lower word first; b is 0 when requests have seeds of their own. scaled(i, n) = floor(number i * n / 2^64).
 //
@@ -48,9 +48,9 @@ STROBE_API void chain_speculative_sampling(const ChainSpeculativeSamplingArgs& a
 // A draft with branches: the nodes of each request's tree. Node 0 is the root, its token the last one that is
 // known; a node's probabilities are those behind its token.
 struct DraftTree {
-  TensorView candidates;             // [batch_size, num_nodes], i32 or i64: the nodes' tokens
-  TensorView retrieve_index;         // [batch_size, num_nodes], like candidates: each node's place in predicts
-  TensorView retrieve_next_token;    // [batch_size, num_nodes], like candidates: the first child; -1: none
+  TensorView candidates;           // [batch_size, num_nodes], i32 or i64: the nodes' tokens
+  TensorView retrieve_index;       // [batch_size, num_nodes], like candidates: each node's place in predicts
+  TensorView retrieve_next_token;  // [batch_size, num_nodes], like candidates: the first child; -1: none
   TensorView retrieve_next_sibling;  // [batch_size, num_nodes], like candidates: the next sibling; -1: none
 };
 
@@ -72,9 +72,10 @@ struct TreeSpeculativeSamplingArgs {
 
 // From the root on, at node i: a child is taken when scaled(i, 2^40) is below its weight and that of its
 // siblings before it. Where none is taken, the token is drawn, by scaled(num_nodes, sum), from the weights of
-// the others; where the tree or num_steps ends, or these weights are 0, from those of all tokens. A token that has come before among
-// its siblings weighs nothing. A tree is also bad when a link is out of range or leads in a circle. At most
-// 512 nodes. (Miao et al., SpecInfer, 2024; with the children a partition of what the target may say.)
+// the others; where the tree or num_steps ends, or these weights are 0, from those of all tokens. A token
+// that has come before among its siblings weighs nothing. A tree is also bad when a link is out of range or
+// leads in a circle. At most 512 nodes. (Miao et al., SpecInfer, 2024; with the children a partition of what
+// the target may say.)
 STROBE_API void tree_speculative_sampling(const TreeSpeculativeSamplingArgs& args, const Launch& launch = {});
 
 struct VerifyTreeGreedyArgs {

@@ -72,8 +72,8 @@ class Columns {
     for_each_segment([&](int segment) { in_segment(segment, f); });
   }
 
-  // Calls f(values, others) for the lane's batches of a segment of this row and of `other`; columns behind the
-  // rows have what weighs nothing.
+  // Calls f(values, others) for the lane's batches of a segment of this row and of `other`; columns behind
+  // the rows have what weighs nothing.
   template <class F>
   STROBE_DEVICE void in_segment_with(const Columns& other, int segment, F f) const {
 #pragma unroll 1

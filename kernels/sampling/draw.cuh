@@ -6,9 +6,9 @@
 
 namespace strobe::kernel {
 
-// Calls put(column), in one thread, for the column into whose weight shared.random falls, where shared.segment
-// has the weights of the segments and weight_of(column) is that of a column. False, and no call, when all of
-// them are 0. All threads of the first block call it.
+// Calls put(column), in one thread, for the column into whose weight shared.random falls, where
+// shared.segment has the weights of the segments and weight_of(column) is that of a column. False, and no
+// call, when all of them are 0. All threads of the first block call it.
 template <class WeightOf, class Put>
 STROBE_DEVICE bool draw_column(const RowCut& cut, const Columns& columns, Shared& shared, WeightOf weight_of,
                                Put put) {

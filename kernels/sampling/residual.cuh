@@ -25,8 +25,8 @@ class Residual {
     return drafted_ ? weight_beyond(target_.value(column), draft_.value(column)) : weight(column);
   }
 
-  // Of the first block, shared.segment gets what is left of each segment, shared.low and shared.high the words
-  // of what it weighs in the target, shared.bad_of_warp whether either row is bad.
+  // Of the first block, shared.segment gets what is left of each segment, shared.low and shared.high the
+  // words of what it weighs in the target, shared.bad_of_warp whether either row is bad.
   STROBE_DEVICE void weigh(Shared& shared) const {
     bool any_bad = false;
     target_.for_each_segment([&](int segment) {
@@ -61,6 +61,18 @@ class Residual {
     any_bad = __any_sync(0xffffffff, any_bad);
     if (lane_of_thread() == 0)
       tell_first(shared.bad_of_warp[warp_of_cluster()], static_cast<uint32_t>(any_bad));
+  }
+
+  // Where nothing is left, the segments get what they weigh in the target. All threads of the first block.
+  STROBE_DEVICE bool take_everything_for_nothing(const RowCut& cut, Shared& shared) const {
+    uint64_t own = 0;
+    for (int segment = static_cast<int>(threadIdx.x); segment < cut.segments; segment += kThreads)
+      own += shared.segment[segment];
+    if (sum_of_block(own, shared) != 0) return false;
+    for (int segment = static_cast<int>(threadIdx.x); segment < cut.segments; segment += kThreads)
+      shared.segment[segment] = shared.low[segment] | static_cast<uint64_t>(shared.high[segment]) << 32;
+    __syncthreads();
+    return true;
   }
 
  private:

@@ -91,7 +91,8 @@ STROBE_DEVICE void raise_threshold(Shared& shared, float threshold) {
 
 STROBE_DEVICE int warp_of_cluster() { return static_cast<int>(cluster_rank()) * kWarps + warp_of_thread(); }
 
-// Whether any warp of the cluster has told the first block of a bad token; of that block, behind a barrier of the cluster.
+// Whether any warp of the cluster has told the first block of a bad token; of that block, behind a barrier of
+// the cluster.
 STROBE_DEVICE bool any_bad_warp(const Shared& shared, int warps = kCluster * kWarps) {
   uint32_t bad = 0;
   for (int warp = lane_of_thread(); warp < warps; warp += 32) bad |= shared.bad_of_warp[warp];

@@ -43,18 +43,13 @@ STROBE_DEVICE void draw_behind(const SpeculativeParams& params, int request, con
   let_next_kernel_begin();
   if (cluster_rank() != 0) return;
   correct();  // takes away from the segments
-  const auto left = [&](int column) { return is_refused(column) ? 0 : residual.weight_left(column); };
-  const bool good = !any_bad_warp(shared);
-  if (good && draw_column(params.cut, residual.columns(), shared, left, [&](int column) { put(column, true); }))
-    return;
-  __syncthreads();
-  for (int segment = static_cast<int>(threadIdx.x); segment < params.cut.segments; segment += kThreads)
-    shared.segment[segment] = shared.low[segment] | static_cast<uint64_t>(shared.high[segment]) << 32;
-  __syncthreads();
-  const auto all = [&](int column) { return residual.weight(column); };
-  if (good && draw_column(params.cut, residual.columns(), shared, all, [&](int column) { put(column, true); }))
-    return;
-  if (threadIdx.x == 0) put(0, false);
+  const bool everything = residual.take_everything_for_nothing(params.cut, shared);
+  const auto weight_of = [&](int column) {
+    return everything ? residual.weight(column) : is_refused(column) ? 0 : residual.weight_left(column);
+  };
+  const bool good = !any_bad_warp(shared) && draw_column(params.cut, residual.columns(), shared, weight_of,
+                                                         [&](int column) { put(column, true); });
+  if (!good && threadIdx.x == 0) put(0, false);
 }
 
 // How far a chain goes. Every warp finds out by itself, a lane for each token.
@@ -75,7 +70,8 @@ struct Chain {
           const float drafted = prob_at(params.draft.row(request, place), token),
                       wanted = prob_at(params.target.row(request, place), token);
           is_bad = bad_prob(drafted) || bad_prob(wanted);
-          accepts = !is_bad && scaled_to(number_of(params, request, place), weight_of(drafted)) < weight_of(wanted);
+          accepts =
+              !is_bad && scaled_to(number_of(params, request, place), weight_of(drafted)) < weight_of(wanted);
         }
       }
       const uint32_t overs = votes_of_warp(over), bads = votes_of_warp(is_bad);
@@ -113,8 +109,9 @@ STROBE_DEVICE void verify_chain(const SpeculativeParams& params, int request, Sh
   if (cluster_rank() == 0)
     for (int place = static_cast<int>(threadIdx.x); place <= params.places; place += kThreads)
       if (place != chain.end)
-        put_token(params, row + place,
-                  place < chain.end ? params.tokens[static_cast<int64_t>(request) * params.places + place] : -1);
+        put_token(
+            params, row + place,
+            place < chain.end ? params.tokens[static_cast<int64_t>(request) * params.places + place] : -1);
   if (is_first_thread()) {
     const auto count = [&](int32_t* counts, int number) {
       if (counts != nullptr) counts[request] = number + (params.accumulate != 0 ? counts[request] : 0);
@@ -208,8 +205,9 @@ STROBE_DEVICE void verify_tree(const SpeculativeParams& params, int request, Sha
           shared.segment[tree.refused_token[i] >> params.cut.segment_shift] -= tree.refused_weight[i];
       __syncthreads();
     };
-    draw_behind(params, request, params.target.row(request, tree.last()), nullptr, shared, correct,
-                [&](int column) { return tree.is_refused(column); }, put);
+    draw_behind(
+        params, request, params.target.row(request, tree.last()), nullptr, shared, correct,
+        [&](int column) { return tree.is_refused(column); }, put);
   }
 }
 
@@ -226,6 +224,7 @@ extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads, kCluster 
   if constexpr (kDraft == Draft::kChain)
     verify_chain(params, request, shared);
   else
-    verify_tree(params, request, shared,
-                *reinterpret_cast<DraftTreeWalk*>(reinterpret_cast<char*>(block_memory) + kSamplingSharedBytes));
+    verify_tree(
+        params, request, shared,
+        *reinterpret_cast<DraftTreeWalk*>(reinterpret_cast<char*>(block_memory) + kSamplingSharedBytes));
 }

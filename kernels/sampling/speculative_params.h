@@ -35,8 +35,8 @@ struct SpeculativeParams {
   unsigned char* valid;  // may be null
 
   // Of a chain.
-  char* out;                     // [request, places + 1], as wide as `tokens`
-  int32_t *accepted, *emitted;   // may be null
+  char* out;                    // [request, places + 1], as wide as `tokens`
+  int32_t *accepted, *emitted;  // may be null
   int32_t accumulate;
 
   // Of a tree.

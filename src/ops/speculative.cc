@@ -91,7 +91,8 @@ D& with_links(D& declare) {
           "retrieve_index", "batch_size, num_nodes", same_as("candidates"), "places of the nodes in predicts")
       .dense()
       .fill([](const TensorView& view, const Axes&, const Args&, Random&) {
-        fill_nodes(view, [&](std::int64_t request, std::int64_t node) { return request * view.shape[1] + node; });
+        fill_nodes(view,
+                   [&](std::int64_t request, std::int64_t node) { return request * view.shape[1] + node; });
       })
       .template input<&Args::tree, &DraftTree::retrieve_next_token>(
           "retrieve_next_token", "batch_size, num_nodes", same_as("candidates"), "first children; -1: none")
@@ -160,32 +161,37 @@ const Operator& chain_operator() {
   static const Operator op = [] {
     Declare<Args> declare("chain_speculative_sampling", "speculative",
                           "Verifies a draft's tokens by a target's probabilities, and draws the one behind.");
-    declare.formula("token i is accepted with probability min(1, target_probs[b, i, t] / draft_probs[b, i, t])")
+    declare
+        .formula("token i is accepted with probability min(1, target_probs[b, i, t] / draft_probs[b, i, t])")
         .source(
             "Leviathan et al., Fast Inference from Transformers via Speculative Decoding, 2023; Chen et al., "
             "Accelerating Large Language Model Decoding with Speculative Sampling, 2023")
         .function("strobe::chain_speculative_sampling")
-        .rule("num_tokens = num_draft + 1")
+        .rule("num_outputs = num_draft + 1")
         .rule("behind a refused token one is drawn from max(target - draft, 0), else from the target")
         .axis("batch_size", 64, "requests")
         .axis("num_draft", 4, "tokens of a draft")
-        .axis("num_tokens", 5, "num_draft + 1")
+        .axis("num_outputs", 5, "num_draft + 1")
         .axis("vocab_size", 128256, "tokens of a row")
         .axis("num_seeds", 1, "1 or batch_size")
         .axis("num_offsets", 1, "1 or batch_size")
         .input<&Args::draft_probs>("draft_probs", "batch_size, num_draft, vocab_size", kFloats,
                                    "probabilities of the draft")
-        .fill([](const TensorView& view, const Axes&, const Args&, Random& random) { fill_probs(view, random); })
+        .fill([](const TensorView& view, const Axes&, const Args&, Random& random) {
+          fill_probs(view, random);
+        })
         .input<&Args::draft_token_ids>("draft_token_ids", "batch_size, num_draft", kIntegers,
                                        "its tokens; -1: no more")
         .dense()
         .fill([](const TensorView& view, const Axes&, const Args& args, Random& random) {
           fill_draft(view, args.draft_probs, random);
         })
-        .input<&Args::target_probs>("target_probs", "batch_size, num_tokens, vocab_size",
+        .input<&Args::target_probs>("target_probs", "batch_size, num_outputs, vocab_size",
                                     same_as("draft_probs"), "probabilities of the target")
-        .fill([](const TensorView& view, const Axes&, const Args&, Random& random) { fill_probs(view, random); })
-        .output<&Args::output_token_ids>("output_token_ids", "batch_size, num_tokens",
+        .fill([](const TensorView& view, const Axes&, const Args&, Random& random) {
+          fill_probs(view, random);
+        })
+        .output<&Args::output_token_ids>("output_token_ids", "batch_size, num_outputs",
                                          same_as("draft_token_ids"), "emitted tokens, one more, then -1")
         .dense()
         .inout<&Args::accepted>("accepted", "batch_size", Dtype::kI32, "tokens that are accepted")
@@ -221,9 +227,12 @@ constexpr char kSpecInfer[] =
 const Operator& tree_operator() {
   using Args = TreeSpeculativeSamplingArgs;
   static const Operator op = [] {
-    Declare<Args> declare("tree_speculative_sampling", "speculative",
-                          "Walks a tree of drafted tokens by a target's probabilities, and draws the one behind.");
-    declare.formula("a child is taken with its probability under the target, else a token is drawn from the others")
+    Declare<Args> declare(
+        "tree_speculative_sampling", "speculative",
+        "Walks a tree of drafted tokens by a target's probabilities, and draws the one behind.");
+    declare
+        .formula(
+            "a child is taken with its probability under the target, else a token is drawn from the others")
         .source(kSpecInfer)
         .function("strobe::tree_speculative_sampling")
         .rule("links that are out of range or lead in a circle make a request bad");
@@ -233,7 +242,9 @@ const Operator& tree_operator() {
         .axis("num_offsets", 1, "1 or batch_size")
         .input<&Args::target_probs>("target_probs", "batch_size, num_nodes, vocab_size", kFloats,
                                     "probabilities behind the nodes")
-        .fill([](const TensorView& view, const Axes&, const Args&, Random& random) { fill_probs(view, random); })
+        .fill([](const TensorView& view, const Axes&, const Args&, Random& random) {
+          fill_probs(view, random);
+        })
         .input<&Args::tree, &DraftTree::candidates>("candidates", "batch_size, num_nodes", kIntegers,
                                                     "tokens of the nodes")
         .dense()
@@ -277,8 +288,9 @@ const Operator& greedy_operator() {
         .fill([](const TensorView& view, const Axes&, const Args& args, Random& random) {
           fill_nodes(view, [&](std::int64_t request, std::int64_t node) {  // one of two children, or neither
             const std::int64_t child = 2 * node + random.integer(1, 3);
-            return child < view.shape[1] && child < 2 * node + 3 ? integer(args.tree.candidates, request, child)
-                                                                 : random.integer(0, 9999);
+            return child < view.shape[1] && child < 2 * node + 3
+                       ? integer(args.tree.candidates, request, child)
+                       : random.integer(0, 9999);
           });
         });
     with_result<Args>(with_links<Args>(declare))

@@ -28,10 +28,13 @@ void put_integer(const TensorView& view, std::int64_t row, std::int64_t column, 
 }
 
 // Positive 32-bit numbers, and -1, as they are; -2 for any other.
-std::int32_t bounded(std::int64_t x) { return x >= -1 && x <= 0x7fffffff ? static_cast<std::int32_t>(x) : -2; }
+std::int32_t bounded(std::int64_t x) {
+  return x >= -1 && x <= 0x7fffffff ? static_cast<std::int32_t>(x) : -2;
+}
 
 // A token's weight; above all weights for a bad probability.
-std::uint64_t weight_at(const TensorView& probs, std::int64_t request, std::int64_t place, std::int64_t token) {
+std::uint64_t weight_at(const TensorView& probs, std::int64_t request, std::int64_t place,
+                        std::int64_t token) {
   const auto prob = static_cast<float>(read(probs, request, place, token));
   return kernel::bad_prob(prob) ? ~std::uint64_t{0} : kernel::weight_of(prob);
 }
@@ -116,9 +119,9 @@ std::int64_t place_of(const DraftTree& tree, const TreeResult& result, std::int6
 // Walks a request's tree, has token_behind(walk) say what stands behind the last node (-1: it is bad), and
 // writes what has been taken.
 template <class Enter, class Takes, class TokenBehind>
-void verify_tree(const DraftTree& tree, const TreeResult& result, std::int64_t request, Enter enter, Takes takes,
-                 TokenBehind token_behind) {
-  const auto walk = std::make_unique<kernel::DraftTreeWalk>();
+void verify_tree(const DraftTree& tree, const TreeResult& result, std::int64_t request, Enter enter,
+                 Takes takes, TokenBehind token_behind) {
+  const auto walk = std::make_unique_for_overwrite<kernel::DraftTreeWalk>();
   const std::int64_t nodes = tree.candidates.shape[1], steps = result.accept_index.shape[1];
   for (std::int64_t node = 0; node < nodes; ++node) {
     walk->token[node] = bounded(integer(tree.candidates, request, node));
@@ -137,10 +140,10 @@ void verify_tree(const DraftTree& tree, const TreeResult& result, std::int64_t r
   };
   auto& indices = result.accept_index;
   for (std::int32_t step = 0; step < steps; ++step)
-    indices.at<std::int32_t>(request, step) =
-        step < walk->taken    ? put(step, walk->token[walk->path[step + 1]])
-        : step == walk->taken ? put(step, 0)
-                              : -1;
+    indices.at<std::int32_t>(request, step) = step < walk->taken
+                                                  ? put(step, walk->token[walk->path[step + 1]])
+                                              : step == walk->taken ? put(step, 0)
+                                                                    : -1;
   result.accept_token_num.at<std::int32_t>(request) = walk->taken;
   const std::int64_t token = walk->bad != 0 ? -1 : token_behind(*walk);
   if (token >= 0) put(walk->taken, static_cast<std::int32_t>(token));

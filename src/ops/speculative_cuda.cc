@@ -41,15 +41,15 @@ bool valid(jit::Values values, cuda::Architecture architecture) {
   return values[kCluster] == 1 || cuda::facts(architecture).has_tma;
 }
 
-constexpr jit::KernelSource kSpeculative = {
-    .name = "speculative",
-    .header = "sampling/speculative.cuh",
-    .types = "sampling/speculative_kind.h",
-    .constants = kConstants,
-    .valid = valid,
-    .launch_facts = [](jit::Values, cuda::Architecture) {
-      return jit::LaunchFacts{.threads = kernel::kSamplingThreads, .shared_bytes = kSharedBytes};
-    }};
+constexpr jit::KernelSource kSpeculative = {.name = "speculative",
+                                            .header = "sampling/speculative.cuh",
+                                            .types = "sampling/speculative_kind.h",
+                                            .constants = kConstants,
+                                            .valid = valid,
+                                            .launch_facts = [](jit::Values, cuda::Architecture) {
+                                              return jit::LaunchFacts{.threads = kernel::kSamplingThreads,
+                                                                      .shared_bytes = kSharedBytes};
+                                            }};
 
 kernel::TokenArray tokens(const TensorView& view) { return {view.as<char>(), view.dtype == Dtype::kI64}; }
 
@@ -92,11 +92,9 @@ void launch_speculative(std::string_view op_name, kernel::SpeculativeParams& par
   if (shape.requests == 0) return;
   int cluster = 1;
   if (probs.given()) {
-    const SamplingChoice choice = choose_rows({.dtype = shape.dtype,
-                                               .rows = shape.requests,
-                                               .vocab_size = probs.shape[2],
-                                               .vector = shape.vector},
-                                              gpu.architecture, gpu.sm_count, kClusters[1]);
+    const SamplingChoice choice = choose_rows(
+        {.dtype = shape.dtype, .rows = shape.requests, .vocab_size = probs.shape[2], .vector = shape.vector},
+        gpu.architecture, gpu.sm_count, kClusters[1]);
     cluster = choice.cluster;
     params.cut = row_cut(probs, choice);
     params.cut.vocab_size = static_cast<std::int32_t>(probs.shape[2]);
@@ -105,9 +103,9 @@ void launch_speculative(std::string_view op_name, kernel::SpeculativeParams& par
     fail(ErrorKind::kUnsupported, "{}: {} requests on a GPU, at most {} are possible", op_name,
          shape.requests, kMaxRows / cluster);
   const int vector = probs.given() && shape.vector == widest_vector(shape.dtype) ? shape.vector : 1;
-  const cuda::Kernel& kernel = jit::get(
-      kSpeculative, {static_cast<int>(shape.dtype), static_cast<int>(shape.draft), vector, cluster},
-      gpu.device, launch.stream);
+  const cuda::Kernel& kernel =
+      jit::get(kSpeculative, {static_cast<int>(shape.dtype), static_cast<int>(shape.draft), vector, cluster},
+               gpu.device, launch.stream);
   cuda::launch(kernel,
                {.grid = {.x = static_cast<std::uint32_t>(shape.requests * cluster)},
                 .cluster = {.x = static_cast<std::uint32_t>(cluster)},
@@ -146,10 +144,9 @@ void run_speculative_cuda(const TreeSpeculativeSamplingArgs& args, const Launch&
   kernel::SpeculativeParams params{.target = rows(args.target_probs)};
   put_tree(params, args.tree, args.result);
   put_random(params, args.random);
-  launch_speculative(
-      "tree_speculative_sampling", params,
-      {Draft::kTree, args.target_probs.dtype, width.elements(), args.tree.candidates.shape[0]},
-      args.target_probs, gpu_of(args.target_probs.device), launch);
+  launch_speculative("tree_speculative_sampling", params,
+                     {Draft::kTree, args.target_probs.dtype, width.elements(), args.tree.candidates.shape[0]},
+                     args.target_probs, gpu_of(args.target_probs.device), launch);
 }
 
 void run_speculative_cuda(const VerifyTreeGreedyArgs& args, const Launch& launch) {

@@ -57,7 +57,8 @@ std::int64_t sum(const Weights& row) {
   return all;
 }
 
-// The token that number i picks among `left`, or, where these are 0, among `all`; nothing when those are, too.
+// The token that number i picks among `left`, or, where these are 0, among `all`; nothing when those are,
+// too.
 std::optional<std::int64_t> draw(const RandomNumbers& random, std::int64_t request, std::int64_t i,
                                  const Weights& left, const Weights& all) {
   const Weights& row = sum(left) > 0 ? left : all;
@@ -127,8 +128,9 @@ struct Step {
   bool bad = false;
 };
 
-TreeOutcome walk(const DraftTree& tree, const TreeResult& result, std::int64_t request,
-                 const std::function<Step(std::int64_t node, const std::vector<std::int64_t>& children)>& step) {
+TreeOutcome walk(
+    const DraftTree& tree, const TreeResult& result, std::int64_t request,
+    const std::function<Step(std::int64_t node, const std::vector<std::int64_t>& children)>& step) {
   TreeOutcome outcome;
   const std::int64_t nodes = tree.candidates.shape[1], steps = result.accept_index.shape[1];
   std::int64_t seen = 0;
@@ -230,9 +232,8 @@ void put_trees(const DraftTree& tree, const TreeResult& result, op::Expected& ex
   }
   for (std::size_t r = 0; r < expected[0].rows.size(); ++r) {
     const auto written = predicts.find(expected[0].rows[r]);
-    expected[0].values[r] = written != predicts.end()
-                                ? static_cast<double>(written->second)
-                                : result.predicts.at<std::int32_t>(expected[0].rows[r]);
+    expected[0].values[r] = written != predicts.end() ? static_cast<double>(written->second)
+                                                      : result.predicts.at<std::int32_t>(expected[0].rows[r]);
   }
 }
 

@@ -7,9 +7,9 @@
 
 namespace strobe::test {
 
-// Pearson's statistic over the tokens of p > 0 (which need not add up to 1), and its standard score: with many
-// degrees of freedom d it is nearly normal, of mean d and variance 2 d. A token of p = 0 that was drawn makes
-// it infinite.
+// Pearson's statistic over the tokens of p > 0 (which need not add up to 1), and its standard score: with
+// many degrees of freedom d it is nearly normal, of mean d and variance 2 d. A token of p = 0 that was drawn
+// makes it infinite.
 inline double chi_square_score(const std::vector<double>& p, const std::vector<std::int64_t>& counts) {
   double sum = 0, statistic = 0, draws = 0;
   int tokens = 0;
