@@ -22,6 +22,7 @@
 #include "strobe/record.h"
 #include "strobe/rope.h"
 #include "strobe/sampling.h"
+#include "strobe/speculative.h"
 #include "strobe/tensor.h"
 #include "strobe/threads.h"
 #include "strobe/top_k.h"

@@ -11,7 +11,7 @@ import os
 
 from . import (
     activation, attention, cascade, decode, logits_processor, norm, ops, page, pod, prefill, quantization, rope, sampling,
-    sparse, topk,
+    sparse, speculative, topk,
 )  # fmt: skip
 from ._errors import Unsupported
 from .activation import gelu_and_mul, gelu_tanh_and_mul, silu_and_mul
@@ -64,6 +64,7 @@ from .rope import (
     apply_rope_with_cos_sin_cache_inplace,
 )
 from .sampling import (
+    chain_speculative_sampling,
     min_p_sampling_from_probs,
     sampling_from_logits,
     sampling_from_probs,
@@ -77,6 +78,7 @@ from .sampling import (
     top_p_sampling_from_probs,
 )
 from .sparse import BlockSparseAttentionWrapper, VariableBlockSparseAttentionWrapper
+from .speculative import tree_speculative_sampling, verify_tree_greedy
 from .topk import TopKTieBreak, top_k, top_k_page_table_transform, top_k_ragged_transform
 
 __version__ = "0.1.0"
