@@ -1,12 +1,17 @@
 // strobe trace: data sets of kernel definitions, solutions, workloads and traces.
 #include <fmt/format.h>
 
+#include <charconv>
+#include <filesystem>
 #include <memory>
 
 #include "bench/output_file.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
+#include "op/operator.h"
 #include "trace/data_set.h"
+#include "trace/export.h"
+#include "trace/run/leaderboard_page.h"
 #include "trace/summary.h"
 #include "trace/validate.h"
 
@@ -61,6 +66,87 @@ int summarise(const Options& options, std::string (*text)(const trace::DataSet&)
   return kOk;
 }
 
+struct ReportChoice {
+  std::string data_set, output;
+  trace::LeaderboardOptions options;
+};
+
+void add_report(CLI::App& command, Action& action) {
+  CLI::App* report =
+      command.add_subcommand("report", "Write a page with the solutions of each definition, best first");
+  auto choice = std::make_shared<ReportChoice>();
+  report->add_option("data_set", choice->data_set, "The folder of the data set")->required();
+  report->add_option("-o,--output", choice->output, "The page (HTML)")->required();
+  report
+      ->add_option("--bandwidth", choice->options.bandwidth,
+                   "GB/s that the machine can move, drawn as the roof")
+      ->check(CLI::Range(0.0, 1e6));
+  report->callback([&action, choice] {
+    action = [choice] {
+      const bench::OutputFile file(choice->output);
+      file.write(trace::leaderboard_page(trace::DataSet(choice->data_set), choice->options));
+      return kOk;
+    };
+  });
+}
+
+struct ExportChoice {
+  std::string data_set;
+  std::vector<std::string> operators, axes;
+  trace::ExportOptions options;
+};
+
+// "hidden_size=4096".
+void take_axis(const std::string& text, trace::ExportOptions& options) {
+  const std::size_t equal = text.find('=');
+  std::int64_t size = 0;
+  const char* const end = text.data() + text.size();
+  const bool whole = equal != std::string::npos && equal > 0 &&
+                     std::from_chars(text.data() + equal + 1, end, size).ptr == end &&
+                     equal + 1 < text.size();
+  if (!whole || size < 1)
+    throw Error(ErrorKind::kInvalidArgument, fmt::format("--axes: expected NAME=SIZE, got '{}'", text));
+  options.axes[text.substr(0, equal)] = size;
+}
+
+int export_definitions(ExportChoice choice) {
+  for (const std::string& text : choice.axes) take_axis(text, choice.options);
+  std::filesystem::create_directories(choice.data_set);
+  trace::DataSet set(choice.data_set);
+  std::vector<const op::Operator*> operators;
+  for (const std::string& name : choice.operators) {
+    operators.push_back(op::registry().find(name));
+    if (operators.back() == nullptr)
+      throw Error(ErrorKind::kInvalidArgument,
+                  fmt::format("there is no operator '{}'; `strobe docs` lists them", name));
+  }
+  if (operators.empty()) operators.assign(op::registry().all().begin(), op::registry().all().end());
+  for (const op::Operator* op : operators) {
+    try {
+      const trace::Definition definition = trace::export_definition(*op, choice.options);
+      set.add(definition);
+      fmt::print("{}\n", trace::DataSet::place_of(definition).string());
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::kUnsupported || !choice.operators.empty()) throw;
+      fmt::print("skipped {}: {}\n", op->name, error.what());
+    }
+  }
+  return kOk;
+}
+
+void add_export(CLI::App& command, Action& action) {
+  CLI::App* exported =
+      command.add_subcommand("export", "Write definitions of Strobe's operators into a data set");
+  auto choice = std::make_shared<ExportChoice>();
+  exported->add_option("data_set", choice->data_set, "The folder of the data set; made when it is not there")
+      ->required();
+  exported->add_option("--operators", choice->operators, "Only these operators")->delimiter(',');
+  exported->add_option("--axes", choice->axes, "Axes that are constant: hidden_size=4096,…")->delimiter(',');
+  exported->add_option("--dtype", choice->options.dtype, "The dtype of operands that may have it")
+      ->capture_default_str();
+  exported->callback([&action, choice] { action = [choice] { return export_definitions(*choice); }; });
+}
+
 }  // namespace
 
 void add_trace(CLI::App& app, Action& action) {
@@ -81,6 +167,8 @@ void add_trace(CLI::App& app, Action& action) {
   check->callback([&action, options] { action = [options] { return validate(*options); }; });
 
   add_trace_run(*command, action);
+  add_export(*command, action);
+  add_report(*command, action);
 
   CLI::App* summary =
       command->add_subcommand("summary", "What a data set holds, and the best solution of each definition");

@@ -104,6 +104,7 @@ std::string row(const trace::Trace& trace) {
 // The counts of what happened to the pairs of solution and workload.
 struct Counts {
   int passed = 0, failed = 0, skipped = 0, kept = 0;
+  int elsewhere = 0;  // solutions for other devices
 };
 
 struct Pair {
@@ -112,9 +113,12 @@ struct Pair {
   const trace::Workload* workload;
 };
 
-bool is_for_cpus_only(const trace::Solution& solution) {
-  return std::all_of(solution.target_hardware.begin(), solution.target_hardware.end(),
-                     [](const std::string& name) { return name == "CPU" || name == "cpu"; });
+bool runs_on(const trace::Solution& solution, bool gpu) {
+  const auto is_cpu = [](const std::string& name) { return name == "CPU" || name == "cpu"; };
+  const std::vector<std::string>& hardware = solution.target_hardware;
+  const bool of_gpus =
+      solution.language == "cuda" || solution.language == "triton" || solution.language == "tilelang";
+  return gpu ? !std::all_of(hardware.begin(), hardware.end(), is_cpu) : !of_gpus;
 }
 
 // The pairs that are to run; adds what is left out to the counts.
@@ -128,7 +132,10 @@ std::vector<Pair> pairs_of(const Options& options, const trace::DataSet& set, Co
     if (!chosen(options.definitions, name)) continue;
     for (const trace::Solution* solution : set.solutions_of(name)) {
       if (!chosen(options.solutions, solution->name) || !chosen(options.authors, solution->author)) continue;
-      if (!options.gpus.empty() && is_for_cpus_only(*solution)) continue;
+      if (!runs_on(*solution, !options.gpus.empty())) {
+        ++counts.elsewhere;
+        continue;
+      }
       for (const trace::Workload* workload : set.workloads_of(name)) {
         if (options.resume && done.contains({solution->name, workload->uuid}))
           ++counts.kept;
@@ -210,8 +217,10 @@ int run(Options options) {
   options.gpus = gpus_of(options.devices);
   options.run.hardware = options.gpus.empty() ? bench::this_machine().cpu : name_of(options.gpus);
   const Counts counts = Runner(options, set).run();
-  fmt::print("{} passed, {} failed, {} skipped{}\n", counts.passed, counts.failed, counts.skipped,
-             options.resume ? fmt::format(", {} had traces", counts.kept) : "");
+  fmt::print(
+      "{} passed, {} failed, {} skipped{}{}\n", counts.passed, counts.failed, counts.skipped,
+      options.resume ? fmt::format(", {} had traces", counts.kept) : "",
+      counts.elsewhere > 0 ? fmt::format("; {} solutions are for other devices", counts.elsewhere) : "");
   return counts.failed == 0 ? kOk : kFailed;
 }
 

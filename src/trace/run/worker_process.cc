@@ -180,7 +180,7 @@ WorkerProcess::Program native_program(const std::vector<std::string>& worker, co
           .sources = {},
           .load = {{"definition", to_json(definition)},
                    {"solution", to_json(solution)},
-                   {"python", python},
+                   {"python", from_anywhere(python)},
                    {"device", gpu}}};
 }
 
