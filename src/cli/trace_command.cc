@@ -1,6 +1,8 @@
 // strobe trace: data sets of kernel definitions, solutions, workloads and traces.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <filesystem>
 #include <memory>
@@ -92,25 +94,47 @@ void add_report(CLI::App& command, Action& action) {
 
 struct ExportChoice {
   std::string data_set;
-  std::vector<std::string> operators, axes;
+  std::vector<std::string> operators, axes, values;
   trace::ExportOptions options;
 };
 
-// "hidden_size=4096".
-void take_axis(const std::string& text, trace::ExportOptions& options) {
+// NAME and VALUE of "hidden_size=4096".
+std::pair<std::string, std::string> pair_of(const char* flag, const std::string& text) {
   const std::size_t equal = text.find('=');
+  if (equal == std::string::npos || equal == 0 || equal + 1 == text.size())
+    throw Error(ErrorKind::kInvalidArgument, fmt::format("{}: expected NAME=VALUE, got '{}'", flag, text));
+  return {text.substr(0, equal), text.substr(equal + 1)};
+}
+
+std::int64_t size_of(const std::string& text) {
   std::int64_t size = 0;
   const char* const end = text.data() + text.size();
-  const bool whole = equal != std::string::npos && equal > 0 &&
-                     std::from_chars(text.data() + equal + 1, end, size).ptr == end &&
-                     equal + 1 < text.size();
-  if (!whole || size < 1)
-    throw Error(ErrorKind::kInvalidArgument, fmt::format("--axes: expected NAME=SIZE, got '{}'", text));
-  options.axes[text.substr(0, equal)] = size;
+  if (std::from_chars(text.data(), end, size).ptr != end || size < 1)
+    throw Error(ErrorKind::kInvalidArgument,
+                fmt::format("--axes: expected a size of at least 1, got '{}'", text));
+  return size;
+}
+
+// A number or a word of Python, so that the reference stays a call with constants.
+std::string constant(const std::string& text) {
+  const bool plain = std::all_of(text.begin(), text.end(), [](unsigned char letter) {
+    return std::isalnum(letter) != 0 || letter == '.' || letter == '-' || letter == '+' || letter == '_';
+  });
+  if (!plain)
+    throw Error(ErrorKind::kInvalidArgument,
+                fmt::format("--values: expected a number, True or False, got '{}'", text));
+  return text;
 }
 
 int export_definitions(ExportChoice choice) {
-  for (const std::string& text : choice.axes) take_axis(text, choice.options);
+  for (const std::string& text : choice.axes) {
+    const auto [name, size] = pair_of("--axes", text);
+    choice.options.axes[name] = size_of(size);
+  }
+  for (const std::string& text : choice.values) {
+    const auto [name, value] = pair_of("--values", text);
+    choice.options.values[name] = constant(value);
+  }
   std::filesystem::create_directories(choice.data_set);
   trace::DataSet set(choice.data_set);
   std::vector<const op::Operator*> operators;
@@ -142,6 +166,8 @@ void add_export(CLI::App& command, Action& action) {
       ->required();
   exported->add_option("--operators", choice->operators, "Only these operators")->delimiter(',');
   exported->add_option("--axes", choice->axes, "Axes that are constant: hidden_size=4096,…")->delimiter(',');
+  exported->add_option("--values", choice->values, "Attributes that are not at their default: eps=1e-6,…")
+      ->delimiter(',');
   exported->add_option("--dtype", choice->options.dtype, "The dtype of operands that may have it")
       ->capture_default_str();
   exported->callback([&action, choice] { action = [choice] { return export_definitions(*choice); }; });

@@ -26,12 +26,6 @@ class Exporter {
     result_.op_type = op_.family;
     for (const op::Operand& operand : op_.operands)
       if (!operand.optional) add_operand(operand);
-    for (const op::Attribute& attribute : op_.attributes)
-      if (attribute.kind != op::AttributeKind::kEnum)
-        result_.inputs.push_back({.name = attribute.name,
-                                  .shape = {},
-                                  .dtype = dtype_of(attribute),
-                                  .description = attribute.doc});
     result_.name = op_.name;
     for (const Axis& axis : result_.axes)
       if (axis.value && options_.axes.contains(axis.name))
@@ -53,12 +47,6 @@ class Exporter {
       if (operand.dtypes.contains(static_cast<Dtype>(i))) return static_cast<Dtype>(i);
     fail(ErrorKind::kInvalidArgument, "{}: {} has no dtype", op_.name, operand.name);
   }
-  static std::string dtype_of(const op::Attribute& attribute) {
-    return attribute.kind == op::AttributeKind::kBool  ? "bool"
-           : attribute.kind == op::AttributeKind::kInt ? "int64"
-                                                       : "float32";
-  }
-
   void add_operand(const op::Operand& operand) {
     TensorSpec spec{.name = operand.name,
                     .shape = std::vector<std::string>(),
@@ -144,9 +132,13 @@ class Exporter {
     for (const op::Operand& operand : op_.operands)
       if (!operand.optional && operand.phase == phase)
         add(operand.name, operand.role == op::Role::kInOut ? operand.name + "_out" : operand.name);
-    for (const op::Attribute& attribute : op_.attributes)
-      if (attribute.kind != op::AttributeKind::kEnum && attribute.phase == phase)
-        add(attribute.name, attribute.name);
+    for (const op::Attribute& attribute : op_.attributes) {
+      if (attribute.phase != phase) continue;
+      if (result_.axis(attribute.name) != nullptr)
+        add(attribute.name, size_of_axis(attribute.name));
+      else if (const auto given = options_.values.find(attribute.name); given != options_.values.end())
+        add(attribute.name, given->second);
+    }
     return text;
   }
 

@@ -1,9 +1,9 @@
 // Definitions of Strobe's operators, made from their declarations.
 //
-// Inputs are an operator's required inputs and its numbers (attributes); what may be left away is, and names
-// such as a mask's keep their default. An operand that is read and written becomes an input and an output
-// NAME_out. An extent "2*hidden" becomes an axis "hidden_x2" with a constraint. The reference is Python that
-// calls the operator by the package strobe, on the CPU for arrays of numpy.
+// Inputs are an operator's required inputs; what may be left away is, and numbers such as eps are constants
+// of the reference. An operand that is read and written becomes an input and an output NAME_out. An extent
+// "2*hidden" becomes an axis "hidden_x2" with a constraint. The reference is Python that calls the operator
+// by the package strobe, on the CPU for arrays of numpy.
 #pragma once
 
 #include <map>
@@ -15,7 +15,8 @@
 namespace strobe::trace {
 
 struct ExportOptions {
-  std::map<std::string, std::int64_t> axes;  // constant ones; the others are variable
+  std::map<std::string, std::int64_t> axes;   // constant ones; the others are variable
+  std::map<std::string, std::string> values;  // of attributes, as Python text; the others keep their defaults
   std::string dtype = "bfloat16";  // of operands that may have it; else float32, else their first one
 };
 
