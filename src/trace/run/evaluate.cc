@@ -99,7 +99,7 @@ class Evaluator {
     try {
       reference_ =
           std::make_unique<WorkerProcess>(reference_program(options_.python, definition, options_.gpu),
-                                          reference_sets_, options_.limits, options_.timeout);
+                                          reference_sets_, options_.limits, options_.reference_timeout);
       reference_->bind(inputs_.scalars());
     } catch (const Misbehaved& fault) {
       fail(ErrorKind::kInvalidArgument, "the reference of {} fails: {}", definition.name, fault.text);
