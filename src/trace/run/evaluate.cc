@@ -102,6 +102,10 @@ class Evaluator {
                                           reference_sets_, options_.limits, options_.reference_timeout);
       reference_->bind(inputs_.scalars());
     } catch (const Misbehaved& fault) {
+      const std::size_t missing = fault.text.find("No module named");
+      if (missing != std::string::npos)
+        fail(ErrorKind::kUnsupported, "the reference of {} cannot run with {}: {}", definition.name,
+             options_.python, fault.text.substr(missing, fault.text.find('\n', missing) - missing));
       fail(ErrorKind::kInvalidArgument, "the reference of {} fails: {}", definition.name, fault.text);
     } catch (const ChildFailure& fault) {
       fail(ErrorKind::kInvalidArgument, "the reference of {} fails: {}", definition.name, fault.text);

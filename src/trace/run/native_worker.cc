@@ -1,6 +1,8 @@
 #include "trace/run/native_worker.h"
 
+#include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -158,6 +160,7 @@ int run_native_worker() {
     std::fputs("strobe trace worker is started by strobe trace run\n", stderr);
     return 2;
   }
+  prctl(PR_SET_PDEATHSIG, SIGKILL);  // not to stay, stopped, behind an arbiter that was ended
   Worker worker;
   char* line = nullptr;
   std::size_t capacity = 0;

@@ -338,6 +338,7 @@ def nothing(*arguments):
 
 
 def main():
+    ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL: not to stay, stopped, behind an arbiter that was ended
     requests, answers = os.fdopen(3, "r"), os.fdopen(4, "w")
     worker = Worker()
     for line in requests:
