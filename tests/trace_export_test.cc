@@ -38,6 +38,7 @@ TEST(TraceExport, AnOperatorInPlaceAndOneWithAMultipleOfAnAxis) {
   const Definition silu = exported("silu_and_mul", {.dtype = "float32"});
   EXPECT_THAT(silu.constraints, ElementsAre("hidden_x2 == 2 * hidden"));
   EXPECT_THAT(silu.inputs[0].shape.value(), ElementsAre("num_tokens", "hidden_x2"));
+  EXPECT_THAT(silu.reference, HasSubstr("np.empty((input.shape[0], (input.shape[1] - 0) // 2, )"));
   EXPECT_EQ(exported("silu_and_mul", {.axes = {{"hidden", 10}}}).axis("hidden_x2")->value, 20);
 }
 

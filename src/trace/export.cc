@@ -77,6 +77,7 @@ class Exporter {
       text += fmt::format(" {} {}", term.offset > 0 ? '+' : '-', std::abs(term.offset));
     }
     add_axis(base.name, size, base.doc);
+    made_of_[name] = term;
     const bool is_new = result_.axis(name) == nullptr;
     if (is_new) result_.constraints.push_back(fmt::format("{} == {}", name, text));
     return add_axis(name, size ? std::optional<std::int64_t>(*size * term.scale + term.offset) : std::nullopt,
@@ -92,10 +93,14 @@ class Exporter {
   std::string size_of_axis(const std::string& name) const {
     if (const Axis* axis = result_.axis(name); axis->value) return std::to_string(*axis->value);
     for (const TensorSpec& input : result_.inputs)
-      for (std::size_t i = 0; input.shape && i < input.shape->size(); ++i)
-        if ((*input.shape)[i] == name) return fmt::format("{}.shape[{}]", input.name, i);
-    fail(ErrorKind::kUnsupported, "{}: no input has the axis {}; give it a size with --axes {}=N", op_.name,
-         name, name);
+      for (std::size_t i = 0; input.shape && i < input.shape->size(); ++i) {
+        const std::string extent = fmt::format("{}.shape[{}]", input.name, i);
+        if ((*input.shape)[i] == name) return extent;
+        const auto made = made_of_.find((*input.shape)[i]);
+        if (made != made_of_.end() && op_.axes[static_cast<std::size_t>(made->second.axis)].name == name)
+          return fmt::format("({} - {}) // {}", extent, made->second.offset, made->second.scale);
+      }
+    fail(ErrorKind::kUnsupported, "no input has the axis {}; give it a size with --axes {}=N", name, name);
   }
 
   std::string reference() const {
@@ -146,6 +151,7 @@ class Exporter {
   const ExportOptions& options_;
   const Dtype wanted_;
   Definition result_;
+  std::map<std::string, op::AxisTerm> made_of_;  // axes that are another one's multiple or sum
 };
 
 }  // namespace
