@@ -32,7 +32,7 @@ struct RunOptions {
   int rounds = 5;                   // timed
   int calls = 50;                   // of a round; fewer where the tensors of so many do not fit the following
   std::size_t tensor_bytes = std::size_t{256} << 20;
-  int compared_sets = 3;                      // of a round
+  int compared_sets = 3;                                // of a round
   std::chrono::milliseconds timeout{300000};            // of one request to the solution
   std::chrono::milliseconds reference_timeout{300000};  // of one to the reference
   Bounds bounds;
