@@ -178,6 +178,18 @@ TEST_F(TraceGpuTest, ARawKernelChecksItsArguments) {
               HasSubstr("expected 4 arguments, got 1"));
 }
 
+TEST_F(TraceGpuTest, KernelsOfTheStarterSet) {
+  const DataSet set(STROBE_SOURCE_DIR "/datasets/starter");
+  options_.calls = 2;
+  for (const char* solution_name : {"rmsnorm_h4096_f32_cuda", "rope_neox_d128_f32_cuda"}) {
+    const Solution* solution = set.solution(solution_name);
+    ASSERT_NE(solution, nullptr) << solution_name;
+    const Evaluation evaluation = evaluate(set, *set.definition(solution->definition), *solution,
+                                           *set.workloads_of(solution->definition).front(), options_);
+    EXPECT_EQ(name(evaluation.status), "PASSED") << evaluation.log;
+  }
+}
+
 TEST(TraceRawKernel, ThePrologueHasTheDefinitionsNames) {
   EXPECT_EQ(raw_kernel_prologue(read_definition(parse_json(kDefinition, "d"), "d")),
             "constexpr long long hidden = 64;\nstruct Arguments {\n  const float* x;\n  const bool* flip;\n  "
