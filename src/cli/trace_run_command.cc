@@ -115,9 +115,13 @@ struct Pair {
 
 bool runs_on(const trace::Solution& solution, bool gpu) {
   const auto is_cpu = [](const std::string& name) { return name == "CPU" || name == "cpu"; };
+  const auto is_gpu = [](const std::string& name) {
+    return name.starts_with("cuda") || name.starts_with("NVIDIA") || name.starts_with("nvidia");
+  };
   const std::vector<std::string>& hardware = solution.target_hardware;
-  const bool of_gpus =
-      solution.language == "cuda" || solution.language == "triton" || solution.language == "tilelang";
+  const bool of_gpus = solution.language == "cuda" || solution.language == "triton" ||
+                       solution.language == "tilelang" ||
+                       std::all_of(hardware.begin(), hardware.end(), is_gpu);
   return gpu ? !std::all_of(hardware.begin(), hardware.end(), is_cpu) : !of_gpus;
 }
 

@@ -74,6 +74,7 @@ class Evaluator {
       evaluation.status = Status::kPassed;
       evaluation.correctness = correctness();
       evaluation.performance = performance();
+      evaluation.log = doubt(evaluation.performance->latency_ms);
     } catch (const Verdict& verdict) {
       evaluation.status = verdict.status;
       evaluation.log = verdict.text;
@@ -183,6 +184,15 @@ class Evaluator {
       throw ChildFailure{ChildFailure::Kind::kMalformedAnswer, "its answer lacks times"};
     times_ms_.push_back(on_gpu() ? median(times.gpu_ms) : per_call(times.request, empty_ns_, sets_.sets()));
   }
+  // What a reader should know of a time on a GPU, which is the solution's process's own.
+  std::string doubt(double latency_ms) const {
+    constexpr double kRatio = 2, kHostMs = 1;
+    if (wall_ms_ <= kRatio * latency_ms + kHostMs) return "";
+    return fmt::format(
+        "a call takes {:.3g} ms by the arbiter's clock, of which the GPU is said to take {:.3g}", wall_ms_,
+        latency_ms);
+  }
+
   // Where the request alone took as long, its whole time: an upper bound.
   static double per_call(nanoseconds request, double empty_ns, int calls) {
     const auto ns = static_cast<double>(request.count());
