@@ -1,5 +1,6 @@
 // strobe trace: data sets of kernel definitions, solutions, workloads and traces.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cctype>
@@ -24,7 +25,7 @@ struct Options {
   std::string data_set;
   std::vector<std::string> checks, op_types, definitions;
   std::string dialect = "bench";
-  std::string json;
+  std::string json, hardware;
 
   trace::Dialect read_dialect() const {
     return dialect == "flashinfer" ? trace::Dialect::kFlashInfer : trace::Dialect::kBench;
@@ -58,12 +59,27 @@ int validate(const Options& options) {
   return kOk;
 }
 
+void add_hardware(CLI::App* command, const std::shared_ptr<Options>& options) {
+  command->add_option("--hardware", options->hardware,
+                      "Only traces of this machine, by its name in the traces");
+}
+
 int summarise(const Options& options, std::string (*text)(const trace::DataSet&),
               std::string (*json)(const trace::DataSet&)) {
   const std::optional<bench::OutputFile> file =
       options.json.empty() ? std::nullopt : std::optional<bench::OutputFile>(options.json);
-  const trace::DataSet set(options.data_set, options.read_dialect());
+  trace::DataSet set(options.data_set, options.read_dialect());
+  const std::vector<std::string> machines = set.hardware();
+  if (!options.hardware.empty()) {
+    if (std::find(machines.begin(), machines.end(), options.hardware) == machines.end())
+      throw Error(ErrorKind::kInvalidArgument, fmt::format("--hardware: expected one of {}, got '{}'",
+                                                           fmt::join(machines, ", "), options.hardware));
+    set.keep_traces_on(options.hardware);
+  }
   fmt::print("{}", text(set));
+  if (options.hardware.empty() && machines.size() > 1)
+    fmt::print("The traces are of several machines ({}); --hardware takes those of one.\n",
+               fmt::join(machines, ", "));
   if (file) file->write(json(set));
   return kOk;
 }
@@ -200,12 +216,14 @@ void add_trace(CLI::App& app, Action& action) {
   CLI::App* summary =
       command->add_subcommand("summary", "What a data set holds, and the best solution of each definition");
   add_data_set(summary, options);
+  add_hardware(summary, options);
   summary->callback([&action, options] {
     action = [options] { return summarise(*options, trace::summary_text, trace::summary_json); };
   });
 
   CLI::App* rank = command->add_subcommand("rank", "Authors by the mean score of their best solutions");
   add_data_set(rank, options);
+  add_hardware(rank, options);
   rank->callback([&action, options] {
     action = [options] { return summarise(*options, trace::ranking_text, trace::ranking_json); };
   });
