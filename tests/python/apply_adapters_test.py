@@ -59,6 +59,8 @@ def test_rmsnorm(data_set):
         assert (strobe.rmsnorm(x, w, 1e-5) == MARK).all()
         out = np.zeros_like(x)
         assert strobe.rmsnorm(x, w, eps=1e-5, out=out) is out and (out == MARK).all()
+        in_place = x.copy()
+        assert strobe.rmsnorm(in_place, w, 1e-5, out=in_place) is in_place and (in_place == MARK).all()
         assert not (strobe.rmsnorm(x, w, 1e-6) == MARK).any(), "another eps than the definition's"
         assert not (strobe.rmsnorm(rows(3, 16), rows(16), 1e-5) == MARK).any()
         assert not (strobe.rmsnorm(x.astype(np.float16), w.astype(np.float16), 1e-5) == MARK).any()
@@ -66,7 +68,7 @@ def test_rmsnorm(data_set):
         with pytest.raises(TypeError):
             strobe.rmsnorm(x)
         counted = runtime.statistics()["definitions"]
-        assert counted["rmsnorm_h8"]["applied"] == 2
+        assert counted["rmsnorm_h8"]["applied"] == 3
         assert refusals(runtime, "rmsnorm") == ["it lacks the argument 'weight'", "no definition of the data set describes it"]
     assert strobe.rmsnorm is strobe.norm.rmsnorm is original
     np.testing.assert_array_equal(strobe.rmsnorm(x, w, 1e-5), want)
@@ -82,6 +84,17 @@ def test_fused_add_rmsnorm_stays_in_place(data_set, outputs):
         assert runtime.statistics()["definitions"]["fused_add_rmsnorm_h8"]["applied"] == 1
     assert (x == MARK + outputs.index("output")).all()
     np.testing.assert_array_equal(r, total if len(outputs) == 1 else np.full_like(r, MARK + outputs.index("residual_out")))
+
+
+def test_an_output_in_the_inputs_memory_is_written_last(data_set):
+    norm_set(data_set)
+    data_set.solution("slow", "rmsnorm_h8", "def run(x, w, y):\n    y[...] = 0\n    y += x\n")
+    data_set.trace("rmsnorm_h8", "slow", ms=0.1, batch_size=1)
+    x, w = rows(3, 8), rows(8)
+    before = x.copy()
+    with enabled(data_set):
+        strobe.rmsnorm(x, w, 1e-5, out=x[:])
+    np.testing.assert_array_equal(x, before)
 
 
 def test_a_solution_may_call_what_is_adapted(data_set):

@@ -19,7 +19,7 @@ import strobe
 from .._frameworks import find_framework
 from . import _attention_adapters
 from ._catalog import Catalog, dtype_of, has_number
-from ._solutions import copy_into
+from ._solutions import copy_into, may_overlap
 
 Original = Callable[[], Any]
 
@@ -115,11 +115,15 @@ def _rmsnorm(call: Call, original: Original) -> Any:
         ("rmsnorm",), (("hidden_size", x.shape[-1]),), (("hidden_states", dtype_of(x)),),
         frozenset(("hidden_states", "weight", "eps")), (eps,), lambda d: _has_eps(d, eps),
     )  # fmt: skip
-    hit, result = route(definition, {"hidden_states": x, "weight": weight, "eps": eps}, original)
-    if hit and out is not None:
-        copy_into(out, result)
-        return out
-    return result
+    given = {"hidden_states": x, "weight": weight, "eps": eps}
+    if out is None or may_overlap(out, x):  # a solution may read its inputs again after it has written
+        hit, result = route(definition, given, original)
+        if hit and out is not None:
+            copy_into(out, result)
+            return out
+        return result
+    hit, result = route(definition, given, original, [out])
+    return out if hit else result
 
 
 def _fused_add_rmsnorm(call: Call, original: Original) -> Any:

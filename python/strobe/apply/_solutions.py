@@ -122,6 +122,16 @@ def copy_into(target: Any, value: Any) -> None:
         target[...] = value
 
 
+def may_overlap(a: Any, b: Any) -> bool:
+    """Whether two tensors may lie in the same memory."""
+    if hasattr(a, "untyped_storage") and hasattr(b, "untyped_storage"):
+        return bool(a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr())
+    frameworks = find_framework(a), find_framework(b)
+    if all(framework is not None and framework.name == "numpy" for framework in frameworks):
+        return bool(importlib.import_module("numpy").may_share_memory(a, b))
+    return True
+
+
 def _as(name: str, value: Any) -> Any:
     """The same memory as a tensor of torch or numpy."""
     framework = find_framework(value)

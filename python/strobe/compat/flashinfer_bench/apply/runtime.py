@@ -25,6 +25,8 @@ class _Nothing:
 class ApplyRuntime:
     """Started by `enable_apply`, or by `start`; a context manager."""
 
+    _env_initialized = False
+
     def __init__(
         self, trace_set: Union[TraceSet, str, Any], apply_config: Union[ApplyConfig, ApplyConfigRegistry, None] = None
     ) -> None:
@@ -78,9 +80,11 @@ class ApplyRuntime:
 
     @staticmethod
     def get_instance() -> Any:
-        """What is active now; FIB_ENABLE_APPLY=1 starts one."""
-        if _apply._active is None and get_fib_enable_apply():
-            enable_apply()
+        """What is active now; FIB_ENABLE_APPLY=1 starts one, once."""
+        if not ApplyRuntime._env_initialized:
+            ApplyRuntime._env_initialized = True
+            if _apply._active is None and get_fib_enable_apply():
+                enable_apply()
         return _apply._active
 
     def __enter__(self) -> ApplyRuntime:
