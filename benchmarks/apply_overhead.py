@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """What apply() adds to a call from Python, and beside it FlashInfer-Bench's, where that is installed.
 
-The solution does nothing, so that all of the time is the way to it: three tensors of torch (or numpy, without torch), the
-shape of an rmsnorm whose output is given. Prints microseconds, the best of five repetitions:
+The solution does nothing, so that all of the time is the way to it: three tensors of torch (or numpy, without torch),
+as an rmsnorm has them whose output is given. Prints microseconds, the best of five repetitions:
 
     benchmarks/apply_overhead.py
 """
@@ -35,7 +35,7 @@ def make_data_set(root: Path) -> None:
     spec = {"language": "python", "target_hardware": ["CPU"], "entry_point": "main.py::run"}
     sources = [{"path": "main.py", "content": "def run(x, w, y):\n    pass\n"}]
     evaluation = {
-        "status": "PASSED", "environment": {"hardware": HARDWARE}, "timestamp": "2026-01-01T00:00:00", "correctness": {},
+        "status": "PASSED", "environment": {"hardware": HARDWARE}, "timestamp": "2026-01-01", "correctness": {},
         "performance": {"latency_ms": 1, "reference_latency_ms": 1, "speedup_factor": 1},
     }  # fmt: skip
     workload = {"axes": {"rows": 16}, "inputs": {}, "uuid": "w"}

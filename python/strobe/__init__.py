@@ -9,7 +9,22 @@ from __future__ import annotations
 
 import os
 
-from . import activation, attention, cascade, decode, norm, ops, page, pod, prefill, quantization, rope, sampling, sparse, topk
+from . import (
+    activation,
+    attention,
+    cascade,
+    decode,
+    norm,
+    ops,
+    page,
+    pod,
+    prefill,
+    quantization,
+    rope,
+    sampling,
+    sparse,
+    topk,
+)
 from ._errors import Unsupported
 from .activation import gelu_and_mul, gelu_tanh_and_mul, silu_and_mul
 from .attention import BatchAttention, BatchAttentionWithAttentionSinkWrapper

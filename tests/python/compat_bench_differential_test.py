@@ -30,7 +30,10 @@ def both(tmp_path):
     for _ in range(200):
         definition = numbers.choice(list(trace_set.definitions))
         status = numbers.choice(["PASSED"] * 6 + ["TIMEOUT", "INCORRECT_NUMERICAL"])
-        errors = {"max_relative_error": numbers.choice([1e-6, 1e-4, 1.0, math.inf]), "max_absolute_error": numbers.choice([1e-6, 0.5])}
+        errors = {
+            "max_relative_error": numbers.choice([1e-6, 1e-4, 1.0, math.inf]),
+            "max_absolute_error": numbers.choice([1e-6, 0.5]),
+        }
         latency = numbers.uniform(0.1, 2)
         evaluation = ours.Evaluation(
             status, ours.Environment("a machine"), "2026-11-20T12:00:00",
@@ -38,7 +41,9 @@ def both(tmp_path):
             performance=ours.Performance(latency, 1.0, 1 / latency) if status == "PASSED" else None,
         )  # fmt: skip
         workload = numbers.choice(trace_set.workloads[definition]).workload
-        trace_set.add_traces([ours.Trace(definition, workload, numbers.choice(trace_set.solutions[definition]).name, evaluation)])
+        trace_set.add_traces(
+            [ours.Trace(definition, workload, numbers.choice(trace_set.solutions[definition]).name, evaluation)]
+        )
     return trace_set.from_path(root), theirs.TraceSet.from_path(str(root))
 
 
@@ -52,7 +57,9 @@ def test_the_same_files_are_the_same_objects(both):
     for name, definition in both[0].definitions.items():
         values = {axis: 3 for axis in definition.var_axes}
         other = both[1].definitions[name]
-        assert definition.get_input_shapes(values) == [s if s is None else tuple(s) for s in other.get_input_shapes(values)]
+        assert definition.get_input_shapes(values) == [
+            s if s is None else tuple(s) for s in other.get_input_shapes(values)
+        ]
         assert definition.var_axes_bindings == dict(other.var_axes_bindings)
 
 
@@ -61,7 +68,11 @@ def test_the_same_traces_are_chosen(both, bound):
     a, b = both
     assert a.summary() == b.summary()
     for name in a.definitions:
-        assert [content(t) for t in a.filter_traces(name, bound, bound)] == [content(t) for t in b.filter_traces(name, bound, bound)]
+        assert [content(t) for t in a.filter_traces(name, bound, bound)] == [
+            content(t) for t in b.filter_traces(name, bound, bound)
+        ]
         for workload in a.workloads[name]:
             axes = workload.workload.axes
-            assert content(a.get_best_trace(name, axes, bound, bound)) == content(b.get_best_trace(name, axes, bound, bound))
+            assert content(a.get_best_trace(name, axes, bound, bound)) == content(
+                b.get_best_trace(name, axes, bound, bound)
+            )

@@ -60,10 +60,14 @@ def definition(**changes):
     return Definition(**{**given, **changes})
 
 
-def solution(name="twice", source="def run(x, s, y):\n    y[...] = 2 * x * s\n", author="me", language="python", **spec):
+def solution(
+    name="twice", source="def run(x, s, y):\n    y[...] = 2 * x * s\n", author="me", language="python", **spec
+):
     entry = f"main.{'cc' if language == 'cpp' else 'py'}"
     build = BuildSpec(language=language, target_hardware=["CPU"], entry_point=f"{entry}::run", **spec)
-    return Solution(name=name, definition="scale_n4", author=author, spec=build, sources=[SourceFile(path=entry, content=source)])
+    return Solution(
+        name=name, definition="scale_n4", author=author, spec=build, sources=[SourceFile(path=entry, content=source)]
+    )
 
 
 def trace(solution="twice", rows=2, ms=1.0, hardware="here", status="PASSED", error=0.0, uuid=None):
@@ -73,7 +77,9 @@ def trace(solution="twice", rows=2, ms=1.0, hardware="here", status="PASSED", er
         correctness=Correctness(max_relative_error=error) if passed else None,
         performance=Performance(latency_ms=ms, reference_latency_ms=4.0, speedup_factor=4 / ms) if passed else None,
     )  # fmt: skip
-    workload = Workload(axes={"rows": rows}, inputs={"x": RandomInput(), "s": ScalarInput(value=2.0)}, uuid=uuid or f"w{rows}")
+    workload = Workload(
+        axes={"rows": rows}, inputs={"x": RandomInput(), "s": ScalarInput(value=2.0)}, uuid=uuid or f"w{rows}"
+    )
     return Trace(definition="scale_n4", workload=workload, solution=solution, evaluation=evaluation)
 
 
@@ -256,7 +262,9 @@ def test_benchmark_and_command_line(trace_set, tmp_path, capfd):
     assert command("report", "merge", "--local", root, "--local", STARTER, "--output", merged)[0] == 0
     assert set(TraceSet.from_path(merged).definitions) > {"scale_n4"}
     save_json_file(definition(description="another"), tmp_path / "other/definitions/scale/scale_n4.json")
-    status, text = command("report", "merge", "--local", root, "--local", tmp_path / "other", "--output", tmp_path / "no")
+    status, text = command(
+        "report", "merge", "--local", root, "--local", tmp_path / "other", "--output", tmp_path / "no"
+    )
     assert status == 1 and "expected the same in all sets" in text and not (tmp_path / "no").exists()
     with pytest.raises(SystemExit, match="2"):
         command("serve")

@@ -1,4 +1,4 @@
-"""Functions and wrappers of FlashInfer's shape, routed through apply: Strobe's own, and FlashInfer's where it is imported.
+"""Functions and wrappers of FlashInfer's shape through apply: Strobe's own, and FlashInfer's where it is imported.
 
 An adapter reads the call, looks for a definition of the data set that describes it (_catalog.py), and calls apply with
 the original as the fallback. What a definition does not say (a window, a soft cap, a mask, a scale) is refused: the
@@ -88,8 +88,8 @@ session = Session()
 def route(
     definition: Any, given: dict[str, Any], original: Original, outputs: Optional[list[Any]] = None
 ) -> tuple[bool, Any]:
-    """Whether a solution ran on the definition's inputs of these names, and its result, which is `outputs` where these are
-    given. Without a solution, `original` ran."""
+    """Whether a solution ran on the definition's inputs of these names, and its result, which is `outputs` where these
+    are given. Without a solution, `original` ran."""
     from . import apply
 
     missed = False

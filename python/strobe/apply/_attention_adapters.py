@@ -1,7 +1,7 @@
 """Attention wrappers through apply: decode and prefill over pages, prefill over ragged KV.
 
-`plan` always plans the original, too, and keeps what a definition wants: copies of the index arrays, and the scale. `run`
-gives that and its tensors to the solution. Caches are NHD: the definitions' caches are dense, those of HND are not.
+`plan` always plans the original, too, and keeps what a definition wants: copies of the index arrays, and the scale.
+`run` gives that and its tensors to the solution. Caches are NHD: definitions' caches are dense, those of HND are not.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ _PLAN = "_strobe_apply_plan"
 _HARMLESS = frozenset(
     """non_blocking fixed_split_size disable_split_kv block_tables seq_lens seq_lens_q max_token_per_sequence
     max_sequence_kv use_fp16_qk_reduction q_data_type kv_data_type data_type o_data_type sm_scale rope_scale rope_theta
-    enable_pdl out lse return_lse token_pos_in_items_len causal head_dim_vo num_qo_heads num_kv_heads head_dim head_dim_qk
-    page_size""".split()
+    enable_pdl out lse return_lse token_pos_in_items_len causal head_dim_vo num_qo_heads num_kv_heads head_dim
+    head_dim_qk page_size""".split()
 )
 # Values by which an argument says that it asks for nothing.
 _NOTHING: dict[str, tuple[Any, ...]] = {
@@ -73,7 +73,10 @@ class _Plan:
         self.kind = kind
         refuse_if(getattr(wrapper, "_kv_layout", "NHD") != "NHD", "a cache in the layout HND")
         refuse_if(getattr(wrapper, "is_cuda_graph_enabled", False), "index buffers of CUDA graphs")
-        refuse_if(getattr(wrapper, "_variant", None) is not None or getattr(wrapper, "_jit_module", None) is not None, "a variant")
+        refuse_if(
+            getattr(wrapper, "_variant", None) is not None or getattr(wrapper, "_jit_module", None) is not None,
+            "a variant",
+        )
         refuse_if(kind.causal and not call.get("causal", False), "a mask other than the causal one")
         _refuse_options(call, frozenset(kind.arrays))
         head_dim = call["head_dim"] if "head_dim" in call else call["head_dim_qk"]
@@ -139,7 +142,9 @@ def _attend(wrapper: Any, kind: _Kind, call: dict[str, Any], original: Callable[
         k, v = cache if isinstance(cache, (tuple, list)) else (cache[:, 0], cache[:, 1])
     else:
         k, v = call["k"], call["v"]
-    refuse_if(plan.out_dtype is not None and str(plan.out_dtype).rpartition(".")[2] != dtype_of(q), "another output dtype")
+    refuse_if(
+        plan.out_dtype is not None and str(plan.out_dtype).rpartition(".")[2] != dtype_of(q), "another output dtype"
+    )
     definition = _definition(plan, q)
     outputs = list(definition["outputs"])
     out, lse, return_lse = call.get("out"), call.get("lse"), call.get("return_lse", False)

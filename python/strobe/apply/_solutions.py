@@ -39,7 +39,9 @@ def load(solution: dict[str, Any]) -> Callable[..., Any]:
     """
     spec = solution["spec"]
     if spec["language"] not in LANGUAGES:
-        raise Unsupported(f"solution '{solution['name']}': expected one of {', '.join(LANGUAGES)}, got {spec['language']}")
+        raise Unsupported(
+            f"solution '{solution['name']}': expected one of {', '.join(LANGUAGES)}, got {spec['language']}"
+        )
     folder = _new_folder()
     for source in solution["sources"]:
         file = folder / source["path"]
@@ -145,7 +147,9 @@ def _as(name: str, value: Any) -> Any:
 class Runner:
     """One solution as both kinds of calls: with outputs at the end, and without."""
 
-    def __init__(self, name: str, function: Callable[..., Any], writes_outputs: bool, shapes: Shapes, framework: Optional[str]) -> None:
+    def __init__(
+        self, name: str, function: Callable[..., Any], writes_outputs: bool, shapes: Shapes, framework: Optional[str]
+    ) -> None:
         self.name = name
         self._function = function
         self._writes_outputs = writes_outputs
@@ -164,7 +168,9 @@ class Runner:
             return
         count = len(self._shapes.inputs)
         results = self._function(*self._values(values[:count]))
-        for target, value in zip(self._values(values[count:]), results if isinstance(results, (tuple, list)) else [results]):
+        for target, value in zip(
+            self._values(values[count:]), results if isinstance(results, (tuple, list)) else [results]
+        ):
             copy_into(target, value)
 
     def compute(self, values: Sequence[Any]) -> Any:

@@ -42,10 +42,11 @@ from .data import (
 from .tracing import TracingConfig, TracingConfigRegistry, disable_tracing, enable_tracing
 
 __all__ = [
-    "ApplyConfig", "ApplyConfigRegistry", "AxisConst", "AxisVar", "Benchmark", "BenchmarkConfig", "BuildSpec", "Correctness",
-    "Definition", "Environment", "Evaluation", "EvaluationStatus", "Performance", "RandomInput", "SafetensorsInput", "ScalarInput",
-    "Solution", "SourceFile", "SupportedLanguages", "TensorSpec", "Trace", "TraceSet", "TracingConfig", "TracingConfigRegistry",
-    "Workload", "apply", "disable_apply", "disable_tracing", "enable_apply", "enable_tracing", "install",
+    "ApplyConfig", "ApplyConfigRegistry", "AxisConst", "AxisVar", "Benchmark", "BenchmarkConfig", "BuildSpec",
+    "Correctness", "Definition", "Environment", "Evaluation", "EvaluationStatus", "Performance", "RandomInput",
+    "SafetensorsInput", "ScalarInput", "Solution", "SourceFile", "SupportedLanguages", "TensorSpec", "Trace",
+    "TraceSet", "TracingConfig", "TracingConfigRegistry", "Workload", "apply", "disable_apply", "disable_tracing",
+    "enable_apply", "enable_tracing", "install",
 ]  # fmt: skip
 
 _MODULES = (
@@ -60,8 +61,13 @@ def install() -> ModuleType:
     Raises RuntimeError when the real FlashInfer-Bench has been imported already.
     """
     this = sys.modules[__name__]
-    if sys.modules.get("flashinfer_bench", this) is not this and getattr(sys.modules["flashinfer_bench"], "__file__", "") != _alias():
-        raise RuntimeError("strobe.compat.flashinfer_bench.install: expected to come before `import flashinfer_bench`, came after it")
+    if (
+        sys.modules.get("flashinfer_bench", this) is not this
+        and getattr(sys.modules["flashinfer_bench"], "__file__", "") != _alias()
+    ):
+        raise RuntimeError(
+            "strobe.compat.flashinfer_bench.install: expected to come before `import flashinfer_bench`, came after it"
+        )
     sys.modules["flashinfer_bench"] = this
     for name in _MODULES:
         sys.modules[f"flashinfer_bench.{name}"] = import_module(f"{__name__}.{name}")

@@ -29,7 +29,7 @@ def plain(value: Any) -> Any:
 
 
 def normalise(kind: str, content: Any, where: str) -> Any:
-    """The content as the schema has it, every field there. Raises ValueError that names key, expectation and finding."""
+    """The content as the schema has it, every field there. ValueError names key, expectation and finding."""
     text = content if isinstance(content, str) else json.dumps(plain(content), ensure_ascii=False)
     try:
         return json.loads(module()["strobe_trace_read"](kind, text, where, "bench"))

@@ -70,7 +70,11 @@ class Definition(Model):
     def __post_init__(self) -> None:
         content = self._check()
         self.axes = {
-            name: AxisConst._from_json(axis) if "value" in axis and axis["value"] is not None else AxisVar._from_json(axis)
+            name: (
+                AxisConst._from_json(axis)
+                if "value" in axis and axis["value"] is not None
+                else AxisVar._from_json(axis)
+            )
             for name, axis in content["axes"].items()
         }
         self.inputs = {name: TensorSpec._from_json(spec) for name, spec in content["inputs"].items()}
@@ -95,7 +99,7 @@ class Definition(Model):
         return bindings
 
     def get_axes_values(self, input_shapes: Sequence[Optional[Sequence[int]]]) -> dict[str, int]:
-        """The variable axes of these shapes. Raises ValueError for another rank and for an axis with two values or none."""
+        """The variable axes of these shapes. ValueError: another rank, an axis with two values or none."""
         values: dict[str, int] = {}
         for (name, spec), shape in zip(self.inputs.items(), input_shapes):
             if spec.shape is None:

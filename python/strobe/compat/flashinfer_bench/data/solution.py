@@ -64,7 +64,9 @@ class Solution(Model):
 
     def hash(self) -> str:
         """FlashInfer-Bench's content hash."""
-        return str(module()["strobe_trace_read"]("hash", json.dumps(plain(self), ensure_ascii=False), self.name, "bench"))
+        return str(
+            module()["strobe_trace_read"]("hash", json.dumps(plain(self), ensure_ascii=False), self.name, "bench")
+        )
 
     def __hash__(self) -> int:
         return hash(self.hash())
