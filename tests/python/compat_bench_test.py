@@ -105,6 +105,20 @@ def test_definitions():
         lambda: definition(reference="run = lambda x, s: x"),
         lambda: definition(inputs={"x": TensorSpec(shape=["nowhere"], dtype="float32")}),
         lambda: TensorSpec(shape=[], dtype="float31"),
+        lambda: definition(reference="def run(:\n    pass\n"),
+        lambda: definition(constraints=["rows >"]),
+        lambda: AxisConst(value=-3),
+        lambda: TensorSpec(shape="rows", dtype="float32"),
+        lambda: SourceFile(path="", content="x"),
+        lambda: SourceFile(path="../main.py", content="x"),
+        lambda: BuildSpec(language="python", target_hardware=["CPU"], entry_point="main.py"),
+        lambda: BuildSpec(language="python", target_hardware=[], entry_point="main.py::run"),
+        lambda: Correctness(max_relative_error=-1.0),
+        lambda: Performance(latency_ms=-1.0),
+        lambda: Environment(hardware=""),
+        lambda: Evaluation(status="PASSED", environment=Environment("here"), timestamp="now"),
+        lambda: Evaluation("TIMEOUT", Environment("here"), "now", performance=Performance()),
+        lambda: Workload(axes={"rows": 1}, inputs={"x": object()}, uuid="w"),
         lambda: solution(source=""),
         lambda: BuildSpec(language="cobol", target_hardware=["CPU"], entry_point="main.py::run"),
         lambda: trace(status="RUNTIME_ERROR", solution=None),
@@ -182,8 +196,13 @@ def test_apply(trace_set):
         assert (apply("scale_n4", args=(x,), kwargs={"s": 1.0}) == 2).all()
         assert apply("scale_n4", (np.ones((3, 4), np.float32), 1.0), fallback=lambda x, s: "fallback") == "fallback"
         assert "1 traces left out: relative error above 1e-05" in runtime.explain()
+        with pytest.raises(ValueError, match="expected 2 inputs"):
+            runtime.dispatch("scale_n4", (x,), {}, None)
     disable_apply()
     assert ApplyRuntime.get_instance() is None
+    in_memory = TraceSet(None, trace_set.definitions, trace_set.solutions, traces=trace_set.traces)
+    with ApplyRuntime(in_memory) as runtime:
+        assert (runtime.dispatch("scale_n4", (x, 1.0), {}, None) == 2).all()
     registry = ApplyConfigRegistry()
     with enable_apply(trace_set.root, registry):
         assert apply("scale_n4", (x, 1.0), fallback=lambda x, s: "fallback") == "fallback"

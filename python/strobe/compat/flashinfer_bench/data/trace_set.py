@@ -11,7 +11,7 @@ from typing import Any, Iterable, Optional, Union
 
 from ..env import get_fib_dataset_path
 from .definition import Definition
-from .json_utils import append_jsonl_file, load_json_file, load_jsonl_file
+from .json_utils import append_jsonl_file, load_json_file, load_jsonl_file, save_json_file, save_jsonl_file
 from .solution import Solution
 from .trace import EvaluationStatus, Performance, Trace
 
@@ -97,6 +97,22 @@ class TraceSet:
             "workload": lists(self.workloads),
             "traces": lists(self.traces),
         }
+
+    def write_to(self, root: Union[str, Path]) -> TraceSet:
+        """Writes everything below a folder; returns it as a TraceSet there."""
+        folder = Path(root)
+        for definition in self.definitions.values():
+            save_json_file(definition, folder / "definitions" / definition.op_type / f"{definition.name}.json")
+        for solution in self._solutions.values():
+            op_type = self.definitions[solution.definition].op_type
+            place = folder / "solutions" / solution.author / op_type / solution.definition
+            save_json_file(solution, place / f"{solution.name}.json")
+        for name, traces in (*self.workloads.items(), *self.traces.items()):
+            for kind in ("workloads", "traces"):
+                chosen = [trace for trace in traces if trace.is_workload_trace() == (kind == "workloads")]
+                if chosen:
+                    save_jsonl_file(chosen, folder / kind / self.definitions[name].op_type / f"{name}.jsonl")
+        return TraceSet.from_path(folder)
 
     def get_solution(self, name: str) -> Optional[Solution]:
         return self._solutions.get(name)
