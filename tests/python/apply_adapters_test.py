@@ -350,3 +350,29 @@ def test_sampling(data_set):
             "deterministic=False",
             "indices of rows",
         ]
+
+
+def test_a_plan_with_arguments_that_have_no_names_is_refused(data_set):
+    """FlashInfer's plan takes old positional arguments as *deprecated_positional_args."""
+    from strobe.apply import _adapters, _attention_adapters
+
+    kind = _attention_adapters._KINDS["decode", "BatchDecodeWithPagedKVCacheWrapper"]
+
+    class Wrapper:
+        def plan(
+            self, indptr, indices, last_page_len, num_qo_heads, num_kv_heads, head_dim, page_size, *old, window_left=-1
+        ):
+            self.window_left = old[1] if old else window_left
+
+    attention_set(data_set)
+    adapted = _attention_adapters._adapted_plan(kind, Wrapper.plan)
+    with enabled(data_set):
+        wrapper = Wrapper()
+        given = (INDPTR, INDICES, LAST, HEADS, KV_HEADS, DIM, PAGE)
+        adapted(wrapper, *given, "NONE", 5)
+        assert wrapper.window_left == 5
+        assert str(wrapper._strobe_apply_plan) == "further positional arguments"
+        adapted(wrapper, *given, window_left=5)
+        assert str(wrapper._strobe_apply_plan) == "window_left"
+        adapted(wrapper, *given)
+        assert not isinstance(wrapper._strobe_apply_plan, _adapters.Refused)

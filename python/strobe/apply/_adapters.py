@@ -12,7 +12,7 @@ import inspect
 import sys
 import threading
 from functools import wraps
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Sequence
 
 import strobe
 
@@ -231,6 +231,20 @@ FUNCTIONS: dict[tuple[str, str], Callable[[Call, Original], Any]] = {
 }
 
 
+class Parameters:
+    """Names of a function's arguments, for reading its calls."""
+
+    def __init__(self, function: Callable[..., Any], skip: int = 0) -> None:
+        kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        parameters = inspect.signature(function).parameters.values()
+        self._names = [p.name for p in parameters if p.kind in kinds][skip:]
+
+    def read(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Call:
+        """Refuses positional arguments beyond those that have names, as they may say anything."""
+        refuse_if(len(args) > len(self._names), "further positional arguments")
+        return Call({**dict(zip(self._names, args)), **kwargs})
+
+
 def adapted_call(name: str, adapter: Callable[[Original], Any], original: Original) -> Any:
     """The adapter's answer, or the original's where the adapter refuses or is within another one's call."""
     if _inside.adapted:
@@ -246,13 +260,13 @@ def adapted_call(name: str, adapter: Callable[[Original], Any], original: Origin
 
 
 def _adapted(name: str, original: Callable[..., Any], adapter: Callable[[Call, Original], Any]) -> Callable[..., Any]:
-    names = list(inspect.signature(original).parameters)
+    parameters = Parameters(original)
 
     @wraps(original)
     def call(*args: Any, **kwargs: Any) -> Any:
         return adapted_call(
             name,
-            lambda run: adapter(Call({**dict(zip(names, args)), **kwargs}), run),
+            lambda run: adapter(parameters.read(args, kwargs), run),
             lambda: original(*args, **kwargs),
         )
 

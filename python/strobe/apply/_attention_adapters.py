@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-import inspect
+import functools
 import math
 from functools import wraps
 from typing import Any, Callable, Optional
@@ -37,7 +37,6 @@ class _Kind:
         self.op_type, self.arrays, self.causal, self.paged = op_type, arrays, causal, paged
         self.tensors = ("q", "k_cache", "v_cache") if paged else ("q", "k", "v")
         self.inputs = frozenset((*self.tensors, *arrays.values(), "sm_scale"))
-        self.given_to_run = 2 if paged else 3  # positional arguments
 
 
 _PAGES = {"indptr": "kv_indptr", "indices": "kv_indices", "last_page_len": "kv_last_page_len"}
@@ -185,9 +184,12 @@ def install(package: Any, patches: Any) -> None:
         if "forward" in vars(wrapper):  # gives the plan other attributes
             patches.set(wrapper, "forward", _forgetful(wrapper.forward))
         adapted_run = _adapted_run(kind, run, f"{package.__name__}.{name}")
-        for attribute in ("run", "forward"):
-            if vars(wrapper).get(attribute) is run:
+        for attribute in ("run", "forward", "run_return_lse", "forward_return_lse"):
+            there = vars(wrapper).get(attribute)
+            if there is run:
                 patches.set(wrapper, attribute, adapted_run)
+            elif isinstance(there, functools.partialmethod) and there.func is run:
+                patches.set(wrapper, attribute, functools.partialmethod(adapted_run, **there.keywords))
     fast_plan = getattr(getattr(package, "decode", None), "fast_decode_plan", None)
     if fast_plan is not None and "fast_decode_plan" in vars(package.decode):
         patches.set(package.decode, "fast_decode_plan", _forgetful(fast_plan))
@@ -203,16 +205,18 @@ def _forgetful(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _adapted_plan(kind: _Kind, original: Callable[..., Any]) -> Callable[..., Any]:
-    names = list(inspect.signature(original).parameters)[1:]
+    from ._adapters import Parameters
+
+    parameters = Parameters(original, skip=1)
 
     @wraps(original)
     def plan(wrapper: Any, *args: Any, **kwargs: Any) -> Any:
-        from ._adapters import Call, Refused, session
+        from ._adapters import Refused, session
 
         result = original(wrapper, *args, **kwargs)
         try:
             if session.catalog() is not None:
-                setattr(wrapper, _PLAN, _Plan(kind, wrapper, Call({**dict(zip(names, args)), **kwargs})))
+                setattr(wrapper, _PLAN, _Plan(kind, wrapper, parameters.read(args, kwargs)))
         except Refused as refused:
             setattr(wrapper, _PLAN, refused)
         return result
@@ -221,16 +225,16 @@ def _adapted_plan(kind: _Kind, original: Callable[..., Any]) -> Callable[..., An
 
 
 def _adapted_run(kind: _Kind, original: Callable[..., Any], name: str) -> Callable[..., Any]:
-    names = list(inspect.signature(original).parameters)[1 : 1 + kind.given_to_run]
+    from ._adapters import Parameters, adapted_call
+
+    parameters = Parameters(original, skip=1)
 
     @wraps(original)
     def run(wrapper: Any, *args: Any, **kwargs: Any) -> Any:
-        from ._adapters import Call, adapted_call, refuse_if
-
-        def adapter(ours: Callable[[], Any]) -> Any:
-            refuse_if(len(args) > kind.given_to_run, "further positional arguments")
-            return _attend(wrapper, kind, Call({**dict(zip(names, args)), **kwargs}), ours)
-
-        return adapted_call(name, adapter, lambda: original(wrapper, *args, **kwargs))
+        return adapted_call(
+            name,
+            lambda ours: _attend(wrapper, kind, parameters.read(args, kwargs), ours),
+            lambda: original(wrapper, *args, **kwargs),
+        )
 
     return run
