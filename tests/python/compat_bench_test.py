@@ -294,7 +294,15 @@ def test_benchmark_and_command_line(trace_set, tmp_path, capfd, monkeypatch):
 
 
 def test_programs_find_it_under_its_name(tmp_path):
-    program = "import flashinfer_bench as fib; from flashinfer_bench.data.workload import Workload; print(fib.Workload is Workload, fib.__name__)"
+    program = """
+import flashinfer_bench as fib
+from flashinfer_bench.data.workload import Workload
+from flashinfer_bench.compile.registry import BuilderRegistry
+from flashinfer_bench.bench.config import BenchmarkConfig
+import flashinfer_bench.compile.runnable as runnable
+assert runnable.Runnable
+print(fib.Workload is Workload, BenchmarkConfig is fib.BenchmarkConfig, fib.__name__)
+"""
     line = [sys.executable, "-m", "strobe.compat", "--", sys.executable, "-c", program]
     run = subprocess.run(line, capture_output=True, text=True)
-    assert run.stdout.split() == ["True", "strobe.compat.flashinfer_bench"], run.stderr
+    assert run.stdout.split() == ["True", "True", "strobe.compat.flashinfer_bench"], run.stderr

@@ -49,10 +49,28 @@ __all__ = [
     "enable_apply", "enable_tracing", "install",
 ]  # fmt: skip
 
-_MODULES = (
-    "apply", "apply.config", "apply.runtime", "bench", "cli", "compile", "data", "data.definition", "data.json_utils",
-    "data.solution", "data.trace", "data.trace_set", "data.workload", "env", "tracing",
-)  # fmt: skip
+# FlashInfer-Bench's modules, and where their names are here.
+_MODULES = {
+    **{
+        name: name
+        for name in (
+            "apply", "apply.config", "apply.runtime", "bench", "cli", "compile", "data", "data.definition",
+            "data.json_utils", "data.solution", "data.trace", "data.trace_set", "data.workload", "env", "tracing",
+        )
+    },
+    "apply.apply_api": "apply.runtime",
+    "apply.presets": "apply.config",
+    "bench.benchmark": "bench",
+    "bench.config": "bench",
+    "cli.main": "cli",
+    "compile.builder": "compile",
+    "compile.registry": "compile",
+    "compile.runnable": "compile",
+    "tracing.config": "tracing",
+    "tracing.presets": "tracing",
+    "tracing.runtime": "tracing",
+    "tracing.tracing": "tracing",
+}  # fmt: skip
 
 
 def install() -> ModuleType:
@@ -69,8 +87,10 @@ def install() -> ModuleType:
             "strobe.compat.flashinfer_bench.install: expected to come before `import flashinfer_bench`, came after it"
         )
     sys.modules["flashinfer_bench"] = this
-    for name in _MODULES:
-        sys.modules[f"flashinfer_bench.{name}"] = import_module(f"{__name__}.{name}")
+    for theirs, ours in _MODULES.items():
+        module = import_module(f"{__name__}.{ours}")
+        for package in ("flashinfer_bench", __name__):  # `import a.b as c` looks for the name that a says it has
+            sys.modules[f"{package}.{theirs}"] = module
     return this
 
 
