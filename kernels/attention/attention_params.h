@@ -74,6 +74,9 @@ struct AttentionParams {
   float logits_soft_cap;      // 0: off
   float soft_cap_inverse;     // 1 / logits_soft_cap
   float v_scale;              // multiplies the output
+  // Of e4m3 queries, beside those above; null: 1. What is not positive makes NaN.
+  const float* q_scales;  // [num_qo_heads]
+  const float *k_scales, *v_scales;  // [num_kv_heads]
   int32_t causal;             // kv <= position
   int32_t window_left;        // kv >= position - window_left; -1: off
   const float* alibi_slopes;  // [num_qo_heads]; null: off

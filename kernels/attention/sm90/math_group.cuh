@@ -11,7 +11,7 @@ STROBE_DEVICE void multiply_q_k(Scores& s, MatrixPlace query, MatrixPlace key) {
   begin_products();
 #pragma unroll
   for (int step = 0; step < kDimQk / kStepK; ++step) {
-    constexpr int kPanelSteps = kPanelColumns / kStepK, kStepBytes = kStepK * 2;
+    constexpr int kPanelSteps = kPanelRowBytes / kStepBytes;
     const int panel = step / kPanelSteps, within = step % kPanelSteps;
     multiply<kType>(s, advance<kStepBytes>(advance<kQueryPanel>(query, panel), within),
                     advance<kStepBytes>(advance<kKeyLayout.panel>(key, panel), within), step != 0);
@@ -23,8 +23,10 @@ STROBE_DEVICE void multiply_p_v(Outputs& out, const Weights& weights, MatrixPlac
   fence_sums(out);
   begin_products();
 #pragma unroll
-  for (int step = 0; step < kWeightSteps; ++step)
-    multiply<kType>(out, weights[step], advance<kStepK / 8 * kValueLayout.eight_rows>(value, step), true);
+  for (int step = 0; step < kWeightSteps; ++step) {
+    constexpr int kAcross = kStepK / 8 * kValueLayout.eight_rows;
+    multiply<kType>(out, weights[step], advance<kFp8 ? kStepBytes : kAcross>(value, step), true);
+  }
   end_products();
 }
 
@@ -39,6 +41,7 @@ struct MathGroup {
   Barriers barriers;
   int32_t group, row, lane;  // row: the thread's first one within the group
   MatrixPlace keys, values, query;
+  float head_scale[2];  // e4m3: of the logits of the thread's rows, to base 2
   Ring<kStages> key, value;
   Ring<kQuerySlots> slot;
   Ring<kSm90TileInfos> info;
@@ -73,7 +76,7 @@ struct MathGroup {
 
   STROBE_DEVICE void issue_p_v(Outputs& out, const Weights& weights) {
     wait_for_phase(barriers.value_full(value.at), value.phase);
-    multiply_p_v(out, weights, advance<kValueBytes>(values, value.at));
+    multiply_p_v(out, weights, advance<kFp8 ? kTransposedBytes : kValueBytes>(values, value.at));
   }
 
   STROBE_DEVICE void release_key() {
@@ -106,9 +109,27 @@ struct MathGroup {
       mask_before(s, first);
   }
 
+  STROBE_DEVICE int32_t head_of(int half) const {
+    return tile().pack << params.pack_log2 | ((row + 8 * half) & ((1 << params.pack_log2) - 1));
+  }
+
+  // At the begin of a tile.
+  STROBE_DEVICE void find_scales() {
+    const AttentionParams& attention = params.attention;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      head_scale[half] = attention.scale_log2;
+      if (kFp8 && attention.q_scales != nullptr) head_scale[half] *= attention.q_scales[head_of(half)];
+      if (kFp8 && attention.k_scales != nullptr) head_scale[half] *= attention.k_scales[tile().item.kv_head];
+    }
+  }
+  STROBE_DEVICE float scale_of(int half) const {
+    return kFp8 ? head_scale[half] : params.attention.scale_log2;
+  }
+
   template <bool kMasked>
   STROBE_DEVICE void step(Outputs& out, Weights& weights, RowStates& state, int32_t block) {
-    const float scale = params.attention.scale_log2;
+    const float scale[2] = {scale_of(0), scale_of(1)};
     Scores s;
     float rescale[2];
     issue_q_k(s);
