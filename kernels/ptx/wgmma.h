@@ -19,7 +19,7 @@
 
 namespace strobe::kernel {
 
-inline constexpr int kPanelColumns = 64, kPanelRowBytes = 128, kEightRowsBytes = 8 * kPanelRowBytes;
+inline constexpr int kPanelRowBytes = 128, kEightRowsBytes = 8 * kPanelRowBytes;
 
 // Where an operand lies, as the instruction takes it: address, leading and stride distance in units of 16
 // bytes, and that 128-byte rows are permuted.

@@ -147,7 +147,7 @@ bool is_general(const AttentionCudaShape& shape) {
 
 bool serves_prefill(const AttentionCudaShape& shape, cuda::Architecture architecture) {
   const bool fp8 = is_fp8(shape.kv_dtype);
-  return shape.variant == 0 && shape.q_dtype != Dtype::kF32 && (shape.kv_dtype == shape.q_dtype || fp8) &&
+  return shape.variant == 0 && size_of(shape.q_dtype) == 2 && (shape.kv_dtype == shape.q_dtype || fp8) &&
          (!shape.rope ||
           has_room_to_rotate(tile_of(shape.head_dim_qk, shape.head_dim_vo), fp8, architecture));
 }

@@ -41,7 +41,7 @@ struct MathGroup {
   Barriers barriers;
   int32_t group, row, lane;  // row: the thread's first one within the group
   MatrixPlace keys, values, query;
-  float head_scale[2];  // e4m3: of the logits of the thread's rows, to base 2
+  float row_scale[2];  // e4m3: of the logits of the thread's rows, to base 2
   Ring<kStages> key, value;
   Ring<kQuerySlots> slot;
   Ring<kSm90TileInfos> info;
@@ -118,13 +118,14 @@ struct MathGroup {
     const AttentionParams& attention = params.attention;
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      head_scale[half] = attention.scale_log2;
-      if (kFp8 && attention.q_scales != nullptr) head_scale[half] *= attention.q_scales[head_of(half)];
-      if (kFp8 && attention.k_scales != nullptr) head_scale[half] *= attention.k_scales[tile().item.kv_head];
+      row_scale[half] = attention.scale_log2;
+      if (kFp8)
+        row_scale[half] *= head_scale(attention.q_scales, head_of(half)) *
+                           head_scale(attention.k_scales, tile().item.kv_head);
     }
   }
   STROBE_DEVICE float scale_of(int half) const {
-    return kFp8 ? head_scale[half] : params.attention.scale_log2;
+    return kFp8 ? row_scale[half] : params.attention.scale_log2;
   }
 
   template <bool kMasked>

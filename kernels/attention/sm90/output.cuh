@@ -83,15 +83,17 @@ STROBE_DEVICE void store_row(char* to, const Outputs& out, float factor, int hal
   }
 }
 
-// Of e4m3 the results are f16 or bf16.
+// Of e4m3 the results are of any format.
 STROBE_DEVICE void store_result(const AttentionParams& attention, char* to, const Outputs& out, float factor,
                                 int half, int32_t lane) {
   if constexpr (!kFp8)
     store_row<kType>(to, out, factor, half, lane);
   else if (static_cast<Dtype>(attention.out_dtype) == Dtype::kBf16)
     store_row<Dtype::kBf16>(to, out, factor, half, lane);
-  else
+  else if (static_cast<Dtype>(attention.out_dtype) == Dtype::kF16)
     store_row<Dtype::kF16>(to, out, factor, half, lane);
+  else
+    store_row<Dtype::kF32>(to, out, factor, half, lane);
 }
 
 // The number of a row of a tile among the partial results.
@@ -188,7 +190,7 @@ STROBE_DEVICE void finish_tile(MathGroup& math, const Tile& tile, Outputs& out, 
     float lse;
     end_row(attention, state.maximum[half] * math.scale_of(half) - kLift, sum, head, whole, factor[half],
             lse);
-    if (kFp8 && attention.v_scales != nullptr) factor[half] *= attention.v_scales[tile.item.kv_head];
+    if (kFp8 && sum != 0) factor[half] *= head_scale(attention.v_scales, tile.item.kv_head);
     if (row >= rows) continue;
     if (!whole) {
       const int64_t partial = partial_of_row(params, tile, row);

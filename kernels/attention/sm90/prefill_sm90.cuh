@@ -92,7 +92,7 @@ STROBE_DEVICE void calculate(const AttentionSm90Params& params, char* shared, co
                  .values = kFp8 ? place_along_k(base + kTransposedAt, kEightRowsBytes)
                                 : place_across_k(base + kValuesAt, kValueLayout.panel, kValueLayout.eight_rows),
                  .query = {},
-                 .head_scale = {}};
+                 .row_scale = {}};
   Scores s;
   int32_t stored_slot = -1;
   bool real = math.wait_for_tile(math.tile());
