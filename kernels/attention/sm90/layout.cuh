@@ -13,6 +13,7 @@ namespace strobe::kernel {
 constexpr bool kFp8 = kType == Dtype::kE4m3;
 constexpr Sm90Form kForm = sm90_form(kType, kDimQk);
 constexpr int kGroups = kForm.groups, kStages = kForm.stages, kQuerySlots = kForm.query_slots;
+constexpr int kTileInfos = sm90_tile_infos(kType, kDimQk);
 constexpr int kBlockTokens = kForm.block_tokens;
 constexpr int kGroupThreads = 128, kWarpLanes = 32, kGroupRows = 64;
 constexpr int kElementBytes = size_of(kType), kPanelElements = kPanelRowBytes / kElementBytes;
@@ -67,7 +68,7 @@ constexpr int kKeysAt = kQueriesAt + kQuerySlots * kGroups * kQueryBytes;
 constexpr int kValuesAt = kKeysAt + kStages * kKeyBytes;
 constexpr int kTransposedAt = kValuesAt + kStages * kValueBytes;
 constexpr int kTilesAt = kTransposedAt + kStages * kTransposedBytes;
-constexpr int kBarriersAt = kTilesAt + kSm90TileInfos * kSm90TileInfoBytes;
+constexpr int kBarriersAt = kTilesAt + kTileInfos * kSm90TileInfoBytes;
 constexpr int kBarriers = 2 * kQuerySlots + (kFp8 ? 6 : 5) * kStages;
 static_assert(kBarriersAt + kBarriers * kBarrierBytes == sm90_shared_bytes(kType, kDimQk, kDimVo));
 

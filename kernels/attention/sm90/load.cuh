@@ -59,7 +59,7 @@ struct Loader {
   int32_t lane;
   Ring<kStages> key, value;
   Ring<kQuerySlots> slot;
-  Ring<kSm90TileInfos> info;
+  Ring<kTileInfos> info;
   bool next_exists;
   int32_t next_pack;
   uint32_t next_word;  // of the next item: the lane's

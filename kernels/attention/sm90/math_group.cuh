@@ -44,7 +44,7 @@ struct MathGroup {
   float row_scale[2];  // e4m3: of the logits of the thread's rows, to base 2
   Ring<kStages> key, value;
   Ring<kQuerySlots> slot;
-  Ring<kSm90TileInfos> info;
+  Ring<kTileInfos> info;
 
   STROBE_DEVICE SharedAddress queries_at(int32_t at) const {
     return base + kQueriesAt + (at * kGroups + group) * kQueryBytes;
@@ -52,6 +52,7 @@ struct MathGroup {
 
   // Stays in shared memory: there are few registers.
   STROBE_DEVICE const Tile& tile() const { return tile_info(shared, info.at); }
+  STROBE_DEVICE const Tile& next_tile() const { return tile_info(shared, (info.at + 1) % kTileInfos); }
 
   // Waits for the queries in the slot; whether there are any.
   STROBE_DEVICE bool wait_for_tile(const Tile& next) {

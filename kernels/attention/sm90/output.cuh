@@ -61,25 +61,26 @@ STROBE_DEVICE void copy_staged_rows(const AttentionSm90Params& params, const Til
   }
 }
 
-// Straight from registers: a word, or of f32 8 or 16 bytes, of each of four threads.
+// Straight from registers: neighbouring elements of four threads, then the next ones.
 template <Dtype kOut>
 STROBE_DEVICE void store_row(char* to, const Outputs& out, float factor, int half, int32_t lane) {
-  constexpr int kNeighbours = kFp8 ? 4 : 2;
-  to += lane % 4 * kNeighbours * size_of(kOut);
+  constexpr int kNeighbours = kFp8 ? 4 : 2, kBytes = kNeighbours * size_of(kOut);
+  to += lane % 4 * kBytes;
 #pragma unroll
   for (int j = 0; j < kDimVo / (4 * kNeighbours); ++j) {
-    float x[kNeighbours];
+    Access<kBytes> words;
 #pragma unroll
-    for (int i = 0; i < kNeighbours; ++i) x[i] = out[output_of(j, i, half)] * factor;
-    char* at = to + j * 4 * kNeighbours * size_of(kOut);
-    if constexpr (kOut == Dtype::kF32 && kFp8)
-      *reinterpret_cast<float4*>(at) = float4{x[0], x[1], x[2], x[3]};
-    else if constexpr (kOut == Dtype::kF32)
-      *reinterpret_cast<float2*>(at) = float2{x[0], x[1]};
-    else if constexpr (kFp8)
-      *reinterpret_cast<uint2*>(at) = uint2{pair_of<kOut>(x[0], x[1]), pair_of<kOut>(x[2], x[3])};
-    else
-      *reinterpret_cast<uint32_t*>(at) = pair_of<kOut>(x[0], x[1]);
+    for (int i = 0; i < kNeighbours; i += 2) {
+      const float first = out[output_of(j, i, half)] * factor,
+                  second = out[output_of(j, i + 1, half)] * factor;
+      if constexpr (kOut == Dtype::kF32) {
+        words.word[i] = bits_of(first);
+        words.word[i + 1] = bits_of(second);
+      } else {
+        words.word[i / 2] = pair_of<kOut>(first, second);
+      }
+    }
+    store<kBytes>(to + j * 4 * kBytes, words);
   }
 }
 

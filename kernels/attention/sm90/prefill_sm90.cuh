@@ -136,7 +136,7 @@ STROBE_DEVICE void calculate(const AttentionSm90Params& params, char* shared, co
     stored_slot = math.slot.at;
     if (!kStagesResults && is_elected()) arrive(barriers.query_free(stored_slot));
     math.slot.advance();
-    real = math.wait_for_tile(tile_info(shared, math.info.at ^ 1));
+    real = math.wait_for_tile(math.next_tile());
     math.issue_first_q_k(s, real);
     wait_for_products<1>();
     fence_sums(out);

@@ -50,7 +50,7 @@ struct Transposer {
   STROBE_DEVICE bool run(int32_t stage, int32_t end) const {
     constexpr int kTokenPieces = kBlockTokens / kPieceTokens,
                   kPieces = kTokenPieces * (kDimVo / kPieceElements);
-    constexpr int kBatch = 4;
+    constexpr int kBatch = kForm.load_registers < 40 ? 1 : 4;  // pieces in registers at a time
     bool found = false;
 #pragma unroll 1
     for (int32_t first = warp * kBatch; first < kPieces; first += kWatchWarps * kBatch) {
@@ -88,7 +88,7 @@ struct Transposer {
 STROBE_DEVICE void transpose_values(char* shared, const Barriers& barriers, int32_t warp, int32_t lane) {
   const Transposer transposer{barriers.base, warp, lane};
   Ring<kQuerySlots> slot;
-  Ring<kSm90TileInfos> info;
+  Ring<kTileInfos> info;
   Ring<kStages> value;
 #pragma unroll 1
   for (;;) {
