@@ -6,17 +6,15 @@
 #include <cmath>
 
 #include "ops/attention_sm90_cuda.h"
-#include "support/attention_batch.h"
+#include "support/e4m3_batch.h"
 #include "support/gpu.h"
 
 namespace strobe {
 namespace {
 
-using test::AttentionBatch;
-using test::BatchShape;
+using test::E4m3Batch;
 using test::GpuRun;
 using test::kGpu;
-using test::RequestShape;
 using Values = test::Values;
 
 using CudaAttentionE4m3 = test::GpuTest;
@@ -105,38 +103,17 @@ TEST_F(CudaAttentionE4m3Slow, MatchesTheReferenceOverEverything) {
     }
 }
 
-// A batch in e4m3 with results in another format and scales by head.
-struct E4m3Batch {
-  E4m3Batch(const std::vector<RequestShape>& requests, BatchShape shape, Dtype out_dtype = Dtype::kBf16)
-      : batch(requests, (shape.dtype = shape.kv_dtype = Dtype::kE4m3, shape)),
-        out(out_dtype, {batch.qo_indptr.back(), shape.num_qo_heads, shape.head_dim}) {
-    for (int head = 0; head < shape.num_qo_heads; ++head)
-      q_scales.push_back(1.5f - 0.75f * static_cast<float>(head % 2));
-    for (int head = 0; head < shape.num_kv_heads; ++head) {
-      k_scales.push_back(0.5f + static_cast<float>(head));
-      v_scales.push_back(3.0f - static_cast<float>(head));
-    }
-    batch.run.out = out;
-    batch.run.q_scales = TensorView::of(q_scales);
-    batch.run.k_scales = TensorView::of(k_scales);
-    batch.run.v_scales = TensorView::of(v_scales);
-  }
-  ops::BatchAttentionArgs args() const { return {batch.plan, batch.run}; }
-  void expect_matches(const std::string& label) const {
-    ops::BatchAttentionArgs all = args();
-    strobe::expect_matches(all, label);
-  }
-
-  AttentionBatch batch;
-  Tensor out;
-  std::vector<float> q_scales, k_scales, v_scales;
-};
+void expect_matches(const E4m3Batch& e4m3, const std::string& label) {
+  ops::BatchAttentionArgs args = e4m3.args();
+  expect_matches(args, label);
+}
 
 TEST_F(CudaAttentionE4m3, EveryOutputFormat) {
   for (const Dtype dtype : {Dtype::kF32, Dtype::kF16, Dtype::kBf16})
-    E4m3Batch({{.qo_len = 9, .kv_len = 40}, {.qo_len = 33, .kv_len = 33}, {.qo_len = 1, .kv_len = 17}},
-              {.num_qo_heads = 4, .num_kv_heads = 2}, dtype)
-        .expect_matches(std::string(name(dtype)));
+    expect_matches(
+        E4m3Batch({{.qo_len = 9, .kv_len = 40}, {.qo_len = 33, .kv_len = 33}, {.qo_len = 1, .kv_len = 17}},
+                  {.num_qo_heads = 4, .num_kv_heads = 2}, dtype),
+        std::string(name(dtype)));
 }
 
 TEST_F(CudaAttentionE4m3, WindowsSinksAndScalesOfTheWhole) {
@@ -148,18 +125,19 @@ TEST_F(CudaAttentionE4m3, WindowsSinksAndScalesOfTheWhole) {
   e4m3.batch.plan.options.q_scale = 0.5f;
   e4m3.batch.plan.options.v_scale = 0.25f;
   e4m3.batch.run.k_scale = 1.25f;
-  e4m3.expect_matches("window");
+  expect_matches(e4m3, "window");
 }
 
 // Few rows on long KV: the list splits it, and the merge puts the pieces together.
 TEST_F(CudaAttentionE4m3, LongKvIsSplitAndMerged) {
-  E4m3Batch({{.qo_len = 20, .kv_len = 700}}, {.num_qo_heads = 2, .num_kv_heads = 1}).expect_matches("split");
+  expect_matches(E4m3Batch({{.qo_len = 20, .kv_len = 700}}, {.num_qo_heads = 2, .num_kv_heads = 1}), "split");
 }
 
 TEST_F(CudaAttentionE4m3, RequestsWithoutTokens) {
-  E4m3Batch({{.qo_len = 2, .kv_len = 0}, {.qo_len = 0, .kv_len = 16}, {.qo_len = 5, .kv_len = 3}},
-            {.num_qo_heads = 2, .num_kv_heads = 1})
-      .expect_matches("requests without tokens");
+  expect_matches(
+      E4m3Batch({{.qo_len = 2, .kv_len = 0}, {.qo_len = 0, .kv_len = 16}, {.qo_len = 5, .kv_len = 3}},
+                {.num_qo_heads = 2, .num_kv_heads = 1}),
+      "requests without tokens");
 }
 
 TEST_F(CudaAttentionE4m3, NanReachesWhoAttendsToIt) {
@@ -167,24 +145,24 @@ TEST_F(CudaAttentionE4m3, NanReachesWhoAttendsToIt) {
                   {.num_qo_heads = 2, .num_kv_heads = 1});
   for (const auto& [request, kv_len] : {std::pair{0, 33}, {1, 50}})
     for (int token = kv_len; token % 16 != 0; ++token) stale.batch.poison_kv_token(request, token);
-  stale.expect_matches("stale NaN behind the last token");
+  expect_matches(stale, "stale NaN behind the last token");
   for (const int window : {-1, 40}) {
     E4m3Batch seen({{.qo_len = 30, .kv_len = 300}}, {.num_qo_heads = 1, .num_kv_heads = 1});
     seen.batch.plan.options.window_left = window;
     seen.batch.poison_kv_token(0, 299);  // the last query token alone sees it
     seen.batch.poison_kv_token(0, 235);
-    seen.expect_matches("NaN, window " + std::to_string(window));
+    expect_matches(seen, "NaN, window " + std::to_string(window));
   }
   E4m3Batch queries({{.qo_len = 30, .kv_len = 70}}, {.num_qo_heads = 2, .num_kv_heads = 1});
   queries.batch.run.q.at<E4m3>(7, 1, 3) = E4m3(NAN);
-  queries.expect_matches("NaN in a query");
+  expect_matches(queries, "NaN in a query");
 }
 
 TEST_F(CudaAttentionE4m3, ScalesThatAreNotPositiveMakeNan) {
   for (auto scales : {&E4m3Batch::q_scales, &E4m3Batch::v_scales}) {
     E4m3Batch e4m3({{.qo_len = 9, .kv_len = 40}}, {.num_qo_heads = 2, .num_kv_heads = 2});
     (e4m3.*scales)[1] = -1;
-    e4m3.expect_matches("negative");
+    expect_matches(e4m3, "negative");
   }
 }
 
@@ -192,22 +170,8 @@ TEST_F(CudaAttentionE4m3, ScalesThatAreNotPositiveMakeNan) {
 // up to 2^-4, whose root mean square is about 0.026, where one token more or less in a sum is none the worse.
 TEST_F(CudaAttentionE4m3, TheErrorIsThatOfRoundedWeights) {
   E4m3Batch e4m3({{.qo_len = 64, .kv_len = 300}}, {.num_qo_heads = 1, .num_kv_heads = 1, .head_dim = 128});
-  ops::BatchAttentionArgs args = e4m3.args();
-  const op::Operator& op = ops::batch_attention_operator(true);
-  op::Axes axes;
-  op::validate(op, &args, op::Phase::kPlan, axes);
-  op::validate(op, &args, op::Phase::kRun, axes);
-  op::Random random(7);
-  const op::Expected expected = op::expect(op, &args, axes, 1 << 20, random);
-  expect_matches(args, "error");
-  double error = 0, norm = 0;
-  for (std::size_t i = 0; i < expected[0].values.size(); ++i) {
-    const double want = expected[0].values[i];
-    const double got = static_cast<double>(static_cast<float>(e4m3.out.as<Bf16>()[i]));
-    error += (got - want) * (got - want);
-    norm += want * want;
-  }
-  EXPECT_LT(std::sqrt(error / norm), 0.035);
+  const double error = e4m3.relative_error([](const E4m3Batch& batch) { expect_matches(batch, "error"); });
+  EXPECT_LT(error, 0.035);
 }
 
 // Maxima that keep moving: blocks are visited from the last to the first, and the scores grow that way. Weights
@@ -221,7 +185,7 @@ TEST_F(CudaAttentionE4m3, GrowingMaximaAreFollowed) {
         E4m3& x = k.at<E4m3>(page, token, 0, d);
         x = E4m3(static_cast<float>(x) * 0.2f * static_cast<float>(page));
       }
-  e4m3.expect_matches("growing maxima");
+  expect_matches(e4m3, "growing maxima");
 }
 
 TEST_F(CudaAttentionE4m3, ForgottenPartsFailTheCheck) {
