@@ -102,8 +102,9 @@ std::string translation_unit(const Variant& variant);
 // Every kernel of the source for the architecture.
 std::vector<Variant> all_variants(const KernelSource& source, cuda::Architecture architecture);
 
-// Few kernels of the source for the architecture in which every value of every constant, and every pair of
-// values of two constants, occurs that occurs in any kernel.
-std::vector<Variant> covering_variants(const KernelSource& source, cuda::Architecture architecture);
+// Few kernels of the source for the architectures: every value of every constant occurs on each architecture
+// that has it, and every pair of values of two constants on one of those that have it.
+std::vector<Variant> covering_variants(const KernelSource& source,
+                                       std::span<const cuda::Architecture> architectures);
 
 }  // namespace strobe::jit
