@@ -107,7 +107,8 @@ TEST(AttentionE4m3Errors, ScalesByHead) {
   E4m3Batch e4m3({{.qo_len = 4, .kv_len = 33}}, {});
   ops::BatchAttentionArgs args = e4m3.args();
   args.run.k_scales = args.run.q_scales;
-  EXPECT_THAT(run_error(args), AllOf(HasSubstr("k_scales"), HasSubstr("num_kv_heads = 2"), HasSubstr("f32[4]")));
+  EXPECT_THAT(run_error(args),
+              AllOf(HasSubstr("k_scales"), HasSubstr("num_kv_heads = 2"), HasSubstr("f32[4]")));
   test::AttentionBatch bf16({{.qo_len = 4, .kv_len = 33}});
   bf16.run.v_scales = e4m3.batch.run.v_scales;
   EXPECT_THAT(run_error({bf16.plan, bf16.run}),

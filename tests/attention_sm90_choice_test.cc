@@ -59,6 +59,17 @@ TEST(Sm90Choice, ServesWhatTheKernelComputes) {
   EXPECT_FALSE(serves_sm90(shape));
 }
 
+TEST(Sm90Choice, ServesE4m3OfAnyLength) {
+  for (const int dim : {64, 96, 128, 192, 256}) {
+    AttentionCudaShape shape = shape_of(dim, dim);
+    shape.q_dtype = shape.kv_dtype = Dtype::kE4m3;
+    EXPECT_EQ(serves_sm90(shape), dim != 96 && dim != 192) << dim;
+    EXPECT_TRUE(prefers_sm90(shape, 1));
+    shape.kv_dtype = Dtype::kE5m2;
+    EXPECT_FALSE(serves_sm90(shape));
+  }
+}
+
 TEST(Sm90Choice, PrefersRequestsOfManyRows) {
   const AttentionCudaShape shape = shape_of(128, 128);  // groups of four
   EXPECT_FALSE(prefers_sm90(shape, 1));

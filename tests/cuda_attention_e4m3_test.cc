@@ -1,5 +1,5 @@
-// Attention of e4m3 queries, keys and values on a GPU against FP64: Hopper's kernel, and elsewhere the kernel in
-// f32.
+// Attention of e4m3 queries, keys and values on a GPU against FP64: Hopper's kernel, and elsewhere the kernel
+// in f32.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -91,9 +91,9 @@ TEST_F(CudaAttentionE4m3, SingleRequestsHaveScalesByHead) {
 TEST_F(CudaAttentionE4m3Slow, MatchesTheReferenceOverEverything) {
   for (const char* dim : {"64", "128", "256"})
     for (const char* causal : {"true", "false"}) {
-      const Values values = {{"dtype", "e4m3"},      {"batch_size", "3"},   {"qo_len", "300"},
-                             {"kv_len", "700"},      {"lengths", "random"}, {"causal", causal},
-                             {"num_qo_heads", "6"},  {"num_kv_heads", "3"}, {"head_dim_qk", dim},
+      const Values values = {{"dtype", "e4m3"},       {"batch_size", "3"},   {"qo_len", "300"},
+                             {"kv_len", "700"},       {"lengths", "random"}, {"causal", causal},
+                             {"num_qo_heads", "6"},   {"num_kv_heads", "3"}, {"head_dim_qk", dim},
                              {"head_scales", "true"}, {"head_dim_vo", dim}};
       expect_routine_matches("batch_prefill_ragged", values);
       for (const char* layout : {"NHD", "HND"})
@@ -166,16 +166,17 @@ TEST_F(CudaAttentionE4m3, ScalesThatAreNotPositiveMakeNan) {
   }
 }
 
-// The norm of the error, which averages over elements, beside what rounding weights to e4m3 makes: relative errors
-// up to 2^-4, whose root mean square is about 0.026, where one token more or less in a sum is none the worse.
+// The norm of the error, which averages over elements, beside what rounding weights to e4m3 makes: relative
+// errors up to 2^-4, whose root mean square is about 0.026, where one token more or less in a sum is none the
+// worse.
 TEST_F(CudaAttentionE4m3, TheErrorIsThatOfRoundedWeights) {
   E4m3Batch e4m3({{.qo_len = 64, .kv_len = 300}}, {.num_qo_heads = 1, .num_kv_heads = 1, .head_dim = 128});
   const double error = e4m3.relative_error([](const E4m3Batch& batch) { expect_matches(batch, "error"); });
   EXPECT_LT(error, 0.035);
 }
 
-// Maxima that keep moving: blocks are visited from the last to the first, and the scores grow that way. Weights
-// then pass through the whole range that e4m3 holds them in.
+// Maxima that keep moving: blocks are visited from the last to the first, and the scores grow that way.
+// Weights then pass through the whole range that e4m3 holds them in.
 TEST_F(CudaAttentionE4m3, GrowingMaximaAreFollowed) {
   E4m3Batch e4m3({{.qo_len = 70, .kv_len = 700}}, {.num_qo_heads = 1, .num_kv_heads = 1});
   const TensorView& k = e4m3.batch.run.k;
@@ -217,8 +218,8 @@ TEST_F(CudaAttentionE4m3, ForgottenPartsFailTheCheck) {
   EXPECT_FALSE(without(&AttentionRunArgs::v_scales));
   EXPECT_FALSE(passes_when([&] { args.plan.options.mask = MaskMode::kNone; },
                            [&] { args.plan.options.mask = MaskMode::kCausal; }));
-  EXPECT_FALSE(passes_when([&] { e4m3.batch.last_page_len[0] -= 1; },
-                           [&] { e4m3.batch.last_page_len[0] += 1; }));
+  EXPECT_FALSE(
+      passes_when([&] { e4m3.batch.last_page_len[0] -= 1; }, [&] { e4m3.batch.last_page_len[0] += 1; }));
 }
 
 }  // namespace

@@ -67,7 +67,9 @@ STROBE_DEVICE void load_rows(const AttentionParams& params, const AttentionItem&
                             is_k ? params.k_stride_token : params.v_stride_token);
 #pragma unroll 1
     for (int32_t i = static_cast<int32_t>(threadIdx.x) % kWarpThreads; i < dims; i += kWarpThreads)
-      to[t * stride + i] = t >= tokens ? 0 : is_k ? hooks.key(from, i, first_token + t, kv_head) : from[i] * v_scale;
+      to[t * stride + i] = t >= tokens ? 0
+                           : is_k      ? hooks.key(from, i, first_token + t, kv_head)
+                                       : from[i] * v_scale;
   }
 }
 

@@ -67,7 +67,8 @@ STROBE_DEVICE uint32_t pair_of(float first, float second) {
 STROBE_DEVICE uint32_t four_of_e4m3(float x0, float x1, float x2, float x3) {
 #if __CUDA_ARCH__ >= 890
   uint32_t four;
-  asm("{ .reg .b16 low, high; cvt.rn.satfinite.e4m3x2.f32 low, %2, %1; cvt.rn.satfinite.e4m3x2.f32 high, %4, %3; "
+  asm("{ .reg .b16 low, high; cvt.rn.satfinite.e4m3x2.f32 low, %2, %1; cvt.rn.satfinite.e4m3x2.f32 high, %4, "
+      "%3; "
       "mov.b32 %0, {low, high}; }"
       : "=r"(four)
       : "f"(x0), "f"(x1), "f"(x2), "f"(x3));

@@ -43,8 +43,8 @@ STROBE_DEVICE MatrixPlace place_along_k(SharedAddress address, uint32_t eight_ro
   return matrix_place(address, 0, eight_rows_bytes);
 }
 
-// Not of e4m3. Rows of B are rows of panels; the next 64 columns lie panel_bytes further on, the next eight rows
-// eight_rows_bytes.
+// Not of e4m3. Rows of B are rows of panels; the next 64 columns lie panel_bytes further on, the next eight
+// rows eight_rows_bytes.
 STROBE_DEVICE MatrixPlace place_across_k(SharedAddress address, uint32_t panel_bytes,
                                          uint32_t eight_rows_bytes) {
   return matrix_place(address, panel_bytes, eight_rows_bytes);

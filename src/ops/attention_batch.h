@@ -25,8 +25,7 @@ struct HeadScales {
   const float *q = nullptr, *k = nullptr, *v = nullptr;
 
   HeadScales() = default;
-  HeadScales(const TensorView& q, const TensorView& k, const TensorView& v)
-      : q(of(q)), k(of(k)), v(of(v)) {}
+  HeadScales(const TensorView& q, const TensorView& k, const TensorView& v) : q(of(q)), k(of(k)), v(of(v)) {}
 
  private:
   static const float* of(const TensorView& view) { return view.given() ? view.as<const float>() : nullptr; }

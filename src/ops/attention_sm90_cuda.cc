@@ -38,7 +38,8 @@ bool is_served(Dtype type, int dim_qk, int dim_vo) {
 }
 
 bool valid(jit::Values values, cuda::Architecture architecture) {
-  return architecture == cuda::Architecture::kSm90a && is_served(static_cast<Dtype>(values[kType]), values[kDimQk], values[kDimVo]);
+  return architecture == cuda::Architecture::kSm90a &&
+         is_served(static_cast<Dtype>(values[kType]), values[kDimQk], values[kDimVo]);
 }
 
 // The kernels' names for types are numbered as ours.
@@ -97,12 +98,11 @@ kernel::TensorMap map_of(const AttentionCudaShape& shape, const MapShape& map, c
   const bool maps_panels = kernel::sm90_maps_panels(kernel_type(shape.q_dtype), map.dim);
   const int panel_elements = kPanelBytes / static_cast<int>(size_of(shape.q_dtype));
   const int panels = maps_panels ? map.dim / panel_elements : 1;
-  cuda::TensorMapRequest request{
-      .address = map.data,
-      .type = map_type(shape.q_dtype),
-      .rank = 5,
-      .swizzle = cuda::TensorMapSwizzle::k128Bytes,
-      .device = gpu.device.index};
+  cuda::TensorMapRequest request{.address = map.data,
+                                 .type = map_type(shape.q_dtype),
+                                 .rank = 5,
+                                 .swizzle = cuda::TensorMapSwizzle::k128Bytes,
+                                 .device = gpu.device.index};
   request.sizes[0] = static_cast<std::uint64_t>(maps_panels ? panel_elements : map.dim);
   request.box[0] = static_cast<std::uint32_t>(panel_elements);
   std::size_t axis = 1;
@@ -168,8 +168,7 @@ kernel::TensorMap map_of_kv(const AttentionCudaShape& shape, const AttentionExte
 
 bool serves_sm90(const AttentionCudaShape& shape) {
   return std::ranges::find(kTypes, static_cast<int>(shape.q_dtype)) != std::end(kTypes) &&
-         shape.kv_dtype == shape.q_dtype &&
-         is_served(shape.q_dtype, shape.head_dim_qk, shape.head_dim_vo) &&
+         shape.kv_dtype == shape.q_dtype && is_served(shape.q_dtype, shape.head_dim_qk, shape.head_dim_vo) &&
          tokens_of_box(shape) % kEight == 0 && !shape.soft_cap && !shape.alibi && !shape.rope &&
          shape.mask != MaskMode::kCustom;
 }
@@ -231,8 +230,7 @@ bool expresses_sm90(const AttentionCudaShape& shape, const kernel::AttentionPara
     return static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(p));
   };
   const bool is_out = shape.q_dtype == Dtype::kE4m3 || params.out_dtype == static_cast<int>(shape.q_dtype);
-  return is_out && params.scale > 0 &&
-         extents.q_rows > 0 && extents.kv_rows > 0 && pages_fit &&
+  return is_out && params.scale > 0 && extents.q_rows > 0 && extents.kv_rows > 0 && pages_fit &&
          fits({address(params.q), params.q_stride_token, params.q_stride_head, address(params.k),
                params.k_stride_token, params.k_stride_head, address(params.v), params.v_stride_token,
                params.v_stride_head, address(params.out), params.out_stride_token, params.out_stride_head});

@@ -23,7 +23,7 @@ struct Batch {
                              std::int64_t head)>
       row_offset;
   TensorView custom_mask, alibi_slopes, sinks;
-  TensorView q_scales, k_scales, v_scales;  // by head
+  TensorView q_scales, k_scales, v_scales;      // by head
   std::vector<std::int64_t> custom_mask_begin;  // bytes
   AttentionOptions options;
   std::int64_t num_qo_heads, num_kv_heads, head_dim_qk, head_dim_vo;
@@ -150,8 +150,7 @@ void attend(const Batch& batch, std::size_t request, std::int64_t i, std::int64_
     for (std::int64_t d = 0; d < batch.head_dim_vo; ++d)
       out[d] += weight * rows.v[static_cast<std::size_t>(attended[n] * batch.head_dim_vo + d)];
   }
-  for (std::int64_t d = 0; d < batch.head_dim_vo; ++d)
-    out[d] = x.empty() ? 0 : out[d] / sum * v_scale;
+  for (std::int64_t d = 0; d < batch.head_dim_vo; ++d) out[d] = x.empty() ? 0 : out[d] / sum * v_scale;
   *lse = (most + std::log(sum)) * std::numbers::log2e;
 }
 

@@ -25,8 +25,8 @@ STROBE_DEVICE constexpr Sm90Form sm90_form(Dtype type, int dim_qk) {
 // A row's panels are 128 bytes.
 STROBE_DEVICE constexpr int sm90_panels(Dtype type, int dim) { return (dim * size_of(type) + 127) / 128; }
 
-// What the loading warp tells of a tile; so many take turns. The math groups read it until they have stored the
-// tile's results: of e4m3 longer than the queries, whose room the results do not take.
+// What the loading warp tells of a tile; so many take turns. The math groups read it until they have stored
+// the tile's results: of e4m3 longer than the queries, whose room the results do not take.
 inline constexpr int kSm90TileInfoBytes = 80;
 STROBE_DEVICE constexpr int sm90_tile_infos(Dtype type, int dim_qk) {
   return type == Dtype::kE4m3 ? sm90_form(type, dim_qk).query_slots + 1 : 2;

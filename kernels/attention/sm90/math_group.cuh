@@ -25,7 +25,7 @@ STROBE_DEVICE void multiply_p_v(Outputs& out, const Weights& weights, MatrixPlac
 #pragma unroll
   for (int step = 0; step < kWeightSteps; ++step) {
     constexpr int kAcross = kStepK / 8 * kValueLayout.eight_rows;
-    multiply<kType>(out, weights[step], advance<kFp8 ? kStepBytes : kAcross>(value, step), true);
+    multiply<kType>(out, weights[step], advance < kFp8 ? kStepBytes : kAcross > (value, step), true);
   }
   end_products();
 }
@@ -77,7 +77,7 @@ struct MathGroup {
 
   STROBE_DEVICE void issue_p_v(Outputs& out, const Weights& weights) {
     wait_for_phase(barriers.value_full(value.at), value.phase);
-    multiply_p_v(out, weights, advance<kFp8 ? kTransposedBytes : kValueBytes>(values, value.at));
+    multiply_p_v(out, weights, advance < kFp8 ? kTransposedBytes : kValueBytes > (values, value.at));
   }
 
   STROBE_DEVICE void release_key() {

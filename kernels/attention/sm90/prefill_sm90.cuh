@@ -81,18 +81,19 @@ STROBE_DEVICE void calculate(const AttentionSm90Params& params, char* shared, co
                              int32_t group) {
   const int32_t thread = static_cast<int32_t>(threadIdx.x) % kGroupThreads, lane = thread % kWarpLanes;
   const SharedAddress base = barriers.base;
-  MathGroup math{.params = params,
-                 .shared = shared,
-                 .base = base,
-                 .barriers = barriers,
-                 .group = group,
-                 .row = thread / kWarpLanes * 16 + lane / 4,
-                 .lane = lane,
-                 .keys = place_along_k(base + kKeysAt, kKeyLayout.eight_rows),
-                 .values = kFp8 ? place_along_k(base + kTransposedAt, kEightRowsBytes)
-                                : place_across_k(base + kValuesAt, kValueLayout.panel, kValueLayout.eight_rows),
-                 .query = {},
-                 .row_scale = {}};
+  MathGroup math{
+      .params = params,
+      .shared = shared,
+      .base = base,
+      .barriers = barriers,
+      .group = group,
+      .row = thread / kWarpLanes * 16 + lane / 4,
+      .lane = lane,
+      .keys = place_along_k(base + kKeysAt, kKeyLayout.eight_rows),
+      .values = kFp8 ? place_along_k(base + kTransposedAt, kEightRowsBytes)
+                     : place_across_k(base + kValuesAt, kValueLayout.panel, kValueLayout.eight_rows),
+      .query = {},
+      .row_scale = {}};
   Scores s;
   int32_t stored_slot = -1;
   bool real = math.wait_for_tile(math.tile());

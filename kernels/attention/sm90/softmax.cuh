@@ -54,8 +54,7 @@ STROBE_DEVICE float sum_of_row(float x) {
 // Scores become weights, 2^(scale (s - maximum) + kLift); what was summed up before is to be multiplied with
 // `rescale`, which is exactly 1 while the maximum stays.
 template <bool kFirst, bool kMasked>
-STROBE_DEVICE void weigh(Scores& s, RowStates& state, float (&rescale)[2],
-                         const float (&scale)[2]) {
+STROBE_DEVICE void weigh(Scores& s, RowStates& state, float (&rescale)[2], const float (&scale)[2]) {
   float shift[2], sum[2];
 #pragma unroll
   for (int half = 0; half < 2; ++half) {

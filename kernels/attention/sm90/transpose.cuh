@@ -1,17 +1,19 @@
 // V of e4m3 blocks, transposed for the products: wgmma takes 8-bit operands along K alone.
 //
-// Three warps beside the loading one turn [tokens][elements], as copied, into [elements][tokens], in pieces of
-// 32 tokens x 16 elements. Of 8 x 8 pairs of bytes ldmatrix.trans gives lane 4 g + c the tokens 2c and 2c + 1
-// of the elements 2g and 2g + 1; two such words, of the tokens 8 further on, have all that a lane's word of an
-// output row needs. Nobody exchanges anything, since both orders that come of it suit the products:
+// Three warps beside the loading one turn [tokens][elements], as copied, into [elements][tokens], in pieces
+// of 32 tokens x 16 elements. Of 8 x 8 pairs of bytes ldmatrix.trans gives lane 4 g + c the tokens 2c and 2c
+// + 1 of the elements 2g and 2g + 1; two such words, of the tokens 8 further on, have all that a lane's word
+// of an output row needs. Nobody exchanges anything, since both orders that come of it suit the products:
 //
-// - Of 16 tokens, place 4 c + 2 j + i in a row is token 8 j + 2 c + i. That is how a thread of a math group has
+// - Of 16 tokens, place 4 c + 2 j + i in a row is token 8 j + 2 c + i. That is how a thread of a math group
+// has
 //   its weights: four of its scores' columns make a word of its operand (pack_weights).
 // - Of 16 elements, row 8 b + g is element 2 g + b, so that stmatrix meets no bank twice. A thread then has
 //   four neighbouring elements of a result (output_of).
 //
-// NaN in a masked block, which only some rows or none attend to, is taken out (0 times it would be NaN); where
-// an attended token had some, the math groups add it afterwards to the rows that attend to it. e4m3 has no Inf.
+// NaN in a masked block, which only some rows or none attend to, is taken out (0 times it would be NaN);
+// where an attended token had some, the math groups add it afterwards to the rows that attend to it. e4m3 has
+// no Inf.
 #pragma once
 
 #include "attention/sm90/layout.cuh"
@@ -73,10 +75,9 @@ struct Transposer {
             words[i][j] = without_nans(words[i][j]);
           }
         }
-        const uint32_t rows[4] = {__byte_perm(words[i][0], words[i][1], 0x6420),
-                                  __byte_perm(words[i][0], words[i][1], 0x7531),
-                                  __byte_perm(words[i][2], words[i][3], 0x6420),
-                                  __byte_perm(words[i][2], words[i][3], 0x7531)};
+        const uint32_t rows[4] = {
+            __byte_perm(words[i][0], words[i][1], 0x6420), __byte_perm(words[i][0], words[i][1], 0x7531),
+            __byte_perm(words[i][2], words[i][3], 0x6420), __byte_perm(words[i][2], words[i][3], 0x7531)};
         store_matrices(target(stage, elements * kPieceElements + lane % 16, 2 * tokens + lane / 16), rows);
       }
     }

@@ -37,13 +37,13 @@ struct AttentionProblem {
   int num_qo_heads, num_kv_heads;  // query head h reads KV head h / (num_qo_heads / num_kv_heads)
   int head_dim_qk, head_dim_vo;    // multiples of 8, at most 512
 
-  float sm_scale;         // logits = q . k * sm_scale; scales of q and k are folded in
-  float v_scale;          // multiplies the output
+  float sm_scale;  // logits = q . k * sm_scale; scales of q and k are folded in
+  float v_scale;   // multiplies the output
   // Factors by head where q is e4m3; null: 1. One that is not positive makes NaN.
-  const float* q_scales;               // [num_qo_heads]
-  const float *k_scales, *v_scales;    // [num_kv_heads]
-  float logits_soft_cap;  // cap * tanh(logits / cap); 0 = off
-  int window_left;        // keeps kv >= q_pos - window_left, on top of any mask; -1 = off
+  const float* q_scales;             // [num_qo_heads]
+  const float *k_scales, *v_scales;  // [num_kv_heads]
+  float logits_soft_cap;             // cap * tanh(logits / cap); 0 = off
+  int window_left;                   // keeps kv >= q_pos - window_left, on top of any mask; -1 = off
 
   AttentionMask mask;  // kCausal: kv <= q_pos, with q_pos = kv_len - qo_len + qo
   const uint8_t*

@@ -271,7 +271,8 @@ EXPORT Result cuTensorMapEncodeTiled(TensorMap* map, TensorMapType type, std::ui
   if (capability() < 90) return kNotSupported;
   const bool has_16_bits =
       type == TensorMapType::kU16 || type == TensorMapType::kF16 || type == TensorMapType::kBf16;
-  if (!(has_16_bits || type == TensorMapType::kU8) || rank != 5 || interleave != TensorMapInterleave::kNone || fill != TensorMapFill::kZero ||
+  if (!(has_16_bits || type == TensorMapType::kU8) || rank != 5 || interleave != TensorMapInterleave::kNone ||
+      fill != TensorMapFill::kZero ||
       (swizzle != TensorMapSwizzle::kNone && swizzle != TensorMapSwizzle::k128Bytes))
     return explain(kNotSupported,
                    "the emulation's boxes have five axes of 8-bit or 16-bit elements, and rows that are "

@@ -107,9 +107,9 @@ void Grid::read_rows(const Product& product, unsigned warp, float (*a)[kMostDept
   if (product.a.address != 0)
     for (int row = 0; row < kRows; ++row)
       for (int k = 0; k < depth; k += elements)
-        read_piece(row_at(product.a, static_cast<int>(warp) * kRows + row) +
-                       static_cast<std::uintptr_t>(k * bytes),
-                   [&](int i, float x) { a[row][k + i] = x; });
+        read_piece(
+            row_at(product.a, static_cast<int>(warp) * kRows + row) + static_cast<std::uintptr_t>(k * bytes),
+            [&](int i, float x) { a[row][k + i] = x; });
   for (int n = 0; n < product.columns; n += product.b.across_k ? elements : 1)
     for (int k = 0; k < depth; k += product.b.across_k ? 1 : elements) {
       if (product.b.across_k)
