@@ -11,7 +11,7 @@ STROBE_DEVICE void multiply_q_k(Scores& s, MatrixPlace query, MatrixPlace key) {
   begin_products();
 #pragma unroll
   for (int step = 0; step < kDimQk / kStepK; ++step) {
-    constexpr int kPanelSteps = kPanelColumns / kStepK, kStepBytes = kStepK * 2;
+    constexpr int kPanelSteps = kPanelRowBytes / kStepBytes;
     const int panel = step / kPanelSteps, within = step % kPanelSteps;
     multiply<kType>(s, advance<kStepBytes>(advance<kQueryPanel>(query, panel), within),
                     advance<kStepBytes>(advance<kKeyLayout.panel>(key, panel), within), step != 0);
@@ -23,8 +23,10 @@ STROBE_DEVICE void multiply_p_v(Outputs& out, const Weights& weights, MatrixPlac
   fence_sums(out);
   begin_products();
 #pragma unroll
-  for (int step = 0; step < kWeightSteps; ++step)
-    multiply<kType>(out, weights[step], advance<kStepK / 8 * kValueLayout.eight_rows>(value, step), true);
+  for (int step = 0; step < kWeightSteps; ++step) {
+    constexpr int kAcross = kStepK / 8 * kValueLayout.eight_rows;
+    multiply<kType>(out, weights[step], advance < kFp8 ? kStepBytes : kAcross > (value, step), true);
+  }
   end_products();
 }
 
@@ -39,9 +41,10 @@ struct MathGroup {
   Barriers barriers;
   int32_t group, row, lane;  // row: the thread's first one within the group
   MatrixPlace keys, values, query;
+  float row_scale[2];  // e4m3: of the logits of the thread's rows, to base 2
   Ring<kStages> key, value;
   Ring<kQuerySlots> slot;
-  Ring<kSm90TileInfos> info;
+  Ring<kTileInfos> info;
 
   STROBE_DEVICE SharedAddress queries_at(int32_t at) const {
     return base + kQueriesAt + (at * kGroups + group) * kQueryBytes;
@@ -49,6 +52,7 @@ struct MathGroup {
 
   // Stays in shared memory: there are few registers.
   STROBE_DEVICE const Tile& tile() const { return tile_info(shared, info.at); }
+  STROBE_DEVICE const Tile& next_tile() const { return tile_info(shared, (info.at + 1) % kTileInfos); }
 
   // Waits for the queries in the slot; whether there are any.
   STROBE_DEVICE bool wait_for_tile(const Tile& next) {
@@ -73,7 +77,7 @@ struct MathGroup {
 
   STROBE_DEVICE void issue_p_v(Outputs& out, const Weights& weights) {
     wait_for_phase(barriers.value_full(value.at), value.phase);
-    multiply_p_v(out, weights, advance<kValueBytes>(values, value.at));
+    multiply_p_v(out, weights, advance < kFp8 ? kTransposedBytes : kValueBytes > (values, value.at));
   }
 
   STROBE_DEVICE void release_key() {
@@ -106,9 +110,28 @@ struct MathGroup {
       mask_before(s, first);
   }
 
+  STROBE_DEVICE int32_t head_of(int half) const {
+    return tile().pack << params.pack_log2 | ((row + 8 * half) & ((1 << params.pack_log2) - 1));
+  }
+
+  // At the begin of a tile.
+  STROBE_DEVICE void find_scales() {
+    const AttentionParams& attention = params.attention;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      row_scale[half] = attention.scale_log2;
+      if (kFp8)
+        row_scale[half] *= head_scale(attention.q_scales, head_of(half)) *
+                           head_scale(attention.k_scales, tile().item.kv_head);
+    }
+  }
+  STROBE_DEVICE float scale_of(int half) const {
+    return kFp8 ? row_scale[half] : params.attention.scale_log2;
+  }
+
   template <bool kMasked>
   STROBE_DEVICE void step(Outputs& out, Weights& weights, RowStates& state, int32_t block) {
-    const float scale = params.attention.scale_log2;
+    const float scale[2] = {scale_of(0), scale_of(1)};
     Scores s;
     float rescale[2];
     issue_q_k(s);

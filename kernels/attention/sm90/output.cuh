@@ -7,6 +7,7 @@
 #include "ptx/memory.h"
 #include "ptx/named_barrier.h"
 #include "ptx/tensor_copy.h"
+#include "tile/element.h"
 
 namespace strobe::kernel {
 
@@ -15,6 +16,12 @@ constexpr int kChunkBytes = 16, kPanelChunks = kPanelRowBytes / kChunkBytes;
 STROBE_DEVICE int32_t staged_chunk(int32_t row, int32_t chunk) {
   return chunk / kPanelChunks * kQueryPanel + row * kPanelRowBytes +
          (((chunk % kPanelChunks) ^ (row & 7)) * kChunkBytes);
+}
+
+// Where the thread has element i of its j-th word of a row of V, and of the results: two neighbours of each 8
+// elements, of e4m3, which are in the order of transpose.cuh, four of each 16.
+STROBE_DEVICE constexpr int output_of(int j, int i, int half) {
+  return kFp8 ? 8 * j + i % 2 * 4 + 2 * half + i / 2 : 4 * j + 2 * half + i;
 }
 
 // To shared memory as the copy engine takes it.
@@ -54,19 +61,40 @@ STROBE_DEVICE void copy_staged_rows(const AttentionSm90Params& params, const Til
   }
 }
 
-// Straight from registers: pairs of elements, four threads to 16 or, of a partial result, 32 bytes.
-template <bool kPartial>
+// Straight from registers: neighbouring elements of four threads, then the next ones.
+template <Dtype kOut>
 STROBE_DEVICE void store_row(char* to, const Outputs& out, float factor, int half, int32_t lane) {
-  constexpr int kPairBytes = kPartial ? 8 : 4;
-  to += lane % 4 * kPairBytes;
+  constexpr int kNeighbours = kFp8 ? 4 : 2, kBytes = kNeighbours * size_of(kOut);
+  to += lane % 4 * kBytes;
 #pragma unroll
-  for (int j = 0; j < kDimVo / 8; ++j) {
-    const float first = out[4 * j + 2 * half] * factor, second = out[4 * j + 2 * half + 1] * factor;
-    if constexpr (kPartial)
-      *reinterpret_cast<float2*>(to + j * 4 * kPairBytes) = float2{first, second};
-    else
-      *reinterpret_cast<uint32_t*>(to + j * 4 * kPairBytes) = pair_of<kType>(first, second);
+  for (int j = 0; j < kDimVo / (4 * kNeighbours); ++j) {
+    Access<kBytes> words;
+#pragma unroll
+    for (int i = 0; i < kNeighbours; i += 2) {
+      const float first = out[output_of(j, i, half)] * factor,
+                  second = out[output_of(j, i + 1, half)] * factor;
+      if constexpr (kOut == Dtype::kF32) {
+        words.word[i] = bits_of(first);
+        words.word[i + 1] = bits_of(second);
+      } else {
+        words.word[i / 2] = pair_of<kOut>(first, second);
+      }
+    }
+    store<kBytes>(to + j * 4 * kBytes, words);
   }
+}
+
+// Of e4m3 the results are of any format.
+STROBE_DEVICE void store_result(const AttentionParams& attention, char* to, const Outputs& out, float factor,
+                                int half, int32_t lane) {
+  if constexpr (!kFp8)
+    store_row<kType>(to, out, factor, half, lane);
+  else if (static_cast<Dtype>(attention.out_dtype) == Dtype::kBf16)
+    store_row<Dtype::kBf16>(to, out, factor, half, lane);
+  else if (static_cast<Dtype>(attention.out_dtype) == Dtype::kF16)
+    store_row<Dtype::kF16>(to, out, factor, half, lane);
+  else
+    store_row<Dtype::kF32>(to, out, factor, half, lane);
 }
 
 // The number of a row of a tile among the partial results.
@@ -92,16 +120,16 @@ STROBE_DEVICE void add_specials(const MathGroup& math, const Tile& tile, Outputs
         attention.v + tile.item.kv_head * attention.v_stride_head +
         kv_offset(attention, tile.item, token, attention.v_stride_page, attention.v_stride_token) +
         math.lane % 4 * 4;
+    constexpr int kWordElements = 4 / kElementBytes, kStride = 4 * kWordElements;  // of a thread's neighbours
 #pragma unroll
-    for (int j = 0; j < kDimVo / 8; ++j) {
-      float x[2];
-      floats_of<kType>(*reinterpret_cast<const uint32_t*>(row + j * 16), x[0], x[1]);
+    for (int j = 0; j < kDimVo / kStride; ++j) {
 #pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        const float special = fabsf(x[i]) < __int_as_float(0x7f800000) ? 0.0f : x[i];
+      for (int i = 0; i < kWordElements; ++i) {
+        const float x = load_float<kType>(row + j * 16 + i * kElementBytes);
+        const float special = fabsf(x) < __int_as_float(0x7f800000) ? 0.0f : x;
 #pragma unroll
         for (int half = 0; half < 2; ++half)
-          if (sees[half]) out[4 * j + 2 * half + i] += special;
+          if (sees[half]) out[output_of(j, i, half)] += special;
       }
     }
   }
@@ -119,11 +147,11 @@ STROBE_DEVICE void send_results(const MathGroup& math, const Tile& tile, const O
   sync_threads(results_staged(math.group), kGroupThreads);
   if (first + kGroupRows <= rows) {
     if (threadIdx.x % kGroupThreads == 0) {
-      constexpr int kCopies = sm90_maps_panels(kDimVo) ? 1 : kVoPanels;
+      constexpr int kCopies = sm90_maps_panels(kType, kDimVo) ? 1 : kVoPanels;
 #pragma unroll
       for (int panel = 0; panel < kCopies; ++panel)
         store_box(params.out,
-                  {panel * kPanelColumns, 0, tile.item.q_row + (first >> params.pack_log2), 0, tile.pack},
+                  {panel * kPanelElements, 0, tile.item.q_row + (first >> params.pack_log2), 0, tile.pack},
                   math.base + at + panel * kQueryPanel);
       end_store_group();
     }
@@ -161,13 +189,15 @@ STROBE_DEVICE void finish_tile(MathGroup& math, const Tile& tile, Outputs& out, 
     const int32_t row = math.group * kGroupRows + math.row + 8 * half, token = row >> params.pack_log2;
     const int32_t head = tile.pack << params.pack_log2 | (row & ((1 << params.pack_log2) - 1));
     float lse;
-    end_row(attention, state.maximum[half] * attention.scale_log2, sum, head, whole, factor[half], lse);
+    end_row(attention, state.maximum[half] * math.scale_of(half) - kLift, sum, head, whole, factor[half],
+            lse);
+    if (kFp8 && sum != 0) factor[half] *= head_scale(attention.v_scales, tile.item.kv_head);
     if (row >= rows) continue;
     if (!whole) {
       const int64_t partial = partial_of_row(params, tile, row);
       if (math.lane % 4 == 0) attention.partial_lse[partial] = lse;
-      store_row<true>(reinterpret_cast<char*>(attention.partial_out + partial * kDimVo), out, factor[half],
-                      half, math.lane);
+      store_row<Dtype::kF32>(reinterpret_cast<char*>(attention.partial_out + partial * kDimVo), out,
+                             factor[half], half, math.lane);
       continue;
     }
     if (attention.lse != nullptr && math.lane % 4 == 0)
@@ -175,7 +205,7 @@ STROBE_DEVICE void finish_tile(MathGroup& math, const Tile& tile, Outputs& out, 
                                 (tile.item.q_row + token) * attention.lse_stride_token +
                                 head * attention.lse_stride_head) = lse;
     if constexpr (!kStagesResults)
-      store_row<false>(place_of_row(params, tile, row), out, factor[half], half, math.lane);
+      store_result(attention, place_of_row(params, tile, row), out, factor[half], half, math.lane);
   }
   if constexpr (kStagesResults) {
     if (whole)

@@ -1,7 +1,7 @@
 // Attention of many query rows on Hopper (sm_90a), by wgmma and tensor copies: ragged or paged KV, causal or
 // not, sliding windows, sinks, partial results of split KV.
 //
-// Constants: Dtype kType; int kDimQk, kDimVo; bool kPaged.
+// Constants: Dtype kType, of Q, K and V (f16, bf16, e4m3); int kDimQk, kDimVo; bool kPaged.
 //
 // Roles. One block an SM, which takes pieces of work (an item for one pack of query heads) until none is
 // left. Two or three math warpgroups have 64 query rows each; of a further warpgroup one warp loads
@@ -68,6 +68,7 @@
 #include "attention/sm90/load.cuh"
 #include "attention/sm90/math_group.cuh"
 #include "attention/sm90/output.cuh"
+#include "attention/sm90/transpose.cuh"
 #include "attention/sm90/watch.cuh"
 #include "ptx/dependency.h"
 #include "ptx/register_budget.h"
@@ -80,16 +81,19 @@ STROBE_DEVICE void calculate(const AttentionSm90Params& params, char* shared, co
                              int32_t group) {
   const int32_t thread = static_cast<int32_t>(threadIdx.x) % kGroupThreads, lane = thread % kWarpLanes;
   const SharedAddress base = barriers.base;
-  MathGroup math{.params = params,
-                 .shared = shared,
-                 .base = base,
-                 .barriers = barriers,
-                 .group = group,
-                 .row = thread / kWarpLanes * 16 + lane / 4,
-                 .lane = lane,
-                 .keys = place_along_k(base + kKeysAt, kKeyLayout.eight_rows),
-                 .values = place_across_k(base + kValuesAt, kValueLayout.panel, kValueLayout.eight_rows),
-                 .query = {}};
+  MathGroup math{
+      .params = params,
+      .shared = shared,
+      .base = base,
+      .barriers = barriers,
+      .group = group,
+      .row = thread / kWarpLanes * 16 + lane / 4,
+      .lane = lane,
+      .keys = place_along_k(base + kKeysAt, kKeyLayout.eight_rows),
+      .values = kFp8 ? place_along_k(base + kTransposedAt, kEightRowsBytes)
+                     : place_across_k(base + kValuesAt, kValueLayout.panel, kValueLayout.eight_rows),
+      .query = {},
+      .row_scale = {}};
   Scores s;
   int32_t stored_slot = -1;
   bool real = math.wait_for_tile(math.tile());
@@ -104,6 +108,8 @@ STROBE_DEVICE void calculate(const AttentionSm90Params& params, char* shared, co
 #pragma unroll
     for (int i = 0; i < kOutputs; ++i) out[i] = 0.0f;
     int32_t block = math.tile().last;
+    math.find_scales();
+    const float scale[2] = {math.scale_of(0), math.scale_of(1)};
     wait_for_products<0>();
     fence_sums(s);
     math.release_key();
@@ -112,7 +118,7 @@ STROBE_DEVICE void calculate(const AttentionSm90Params& params, char* shared, co
       arrive(barriers.query_free(stored_slot));
     }
     math.mask(s, block);
-    weigh<true, true>(s, state, rescale, params.attention.scale_log2);
+    weigh<true, true>(s, state, rescale, scale);
     pack_weights(weights, s);
     --block;
     // Masked blocks at the end, open ones, with a sliding window masked ones again.
@@ -131,7 +137,7 @@ STROBE_DEVICE void calculate(const AttentionSm90Params& params, char* shared, co
     stored_slot = math.slot.at;
     if (!kStagesResults && is_elected()) arrive(barriers.query_free(stored_slot));
     math.slot.advance();
-    real = math.wait_for_tile(tile_info(shared, math.info.at ^ 1));
+    real = math.wait_for_tile(math.next_tile());
     math.issue_first_q_k(s, real);
     wait_for_products<1>();
     fence_sums(out);
@@ -165,6 +171,8 @@ extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads, 1)
   if (warp == 4 * kGroups)
     Loader{.params = params, .shared = shared, .base = barriers.base, .barriers = barriers, .lane = lane}
         .run();
+  else if constexpr (kFp8)
+    transpose_values(shared, barriers, warp - 4 * kGroups - 1, lane);
   else
     watch_values(shared, barriers, warp - 4 * kGroups - 1, lane);
 }

@@ -60,7 +60,7 @@ STROBE_DEVICE bool take_out_specials(char* values, int32_t end, int32_t warp, in
 
 STROBE_DEVICE void watch_values(char* shared, const Barriers& barriers, int32_t warp, int32_t lane) {
   Ring<kQuerySlots> slot;
-  Ring<kSm90TileInfos> info;
+  Ring<kTileInfos> info;
   int32_t stage = 0;
   uint32_t phases = 0;  // bit s: the parity to wait for at value_copied(s)
 #pragma unroll 1

@@ -27,7 +27,7 @@ struct MatrixPlace {
   bool across_k;  // rows of the panels are rows of B
 };
 
-// One thread's part of D[64 x columns] += A[64 x 16] B[16 x columns].
+// One thread's part of D[64 x columns] += A[64 x depth] B[depth x columns]: 32 bytes deep.
 struct Product {
   float* sums;
   unsigned a_registers[4];
