@@ -84,11 +84,9 @@ std::string translation_unit(const Variant& variant) {
     text += fmt::format("constexpr {} {} = {};\n", constant.type, constant.name,
                         print(constant, variant.values[i]));
   }
-  if (enclosed) text += "}  // namespace strobe::kernel
-";
+  if (enclosed) text += "}  // namespace strobe::kernel\n";
   text += source.text;
-  if (!source.header.empty()) text += fmt::format("#include \"{}\"
-", source.header);
+  if (!source.header.empty()) text += fmt::format("#include \"{}\"\n", source.header);
   return text;
 }
 
