@@ -45,8 +45,8 @@ constexpr int kKeyBytes = kQkPanels * kBlockPanel, kValueBytes = kVoPanels * kBl
 // e4m3: V as the products take it, a row of a panel for each element of a value (transpose.cuh).
 constexpr int kTransposedBytes = kFp8 ? kDimVo * kBlockTokens : 0;
 static_assert(!kFp8 || kBlockTokens == kPanelRowBytes);
-// Where the slots are two, a group's results go through its queries on their way out.
-constexpr bool kStagesResults = kQuerySlots > 1 && kDimVo <= kDimQk && !kFp8;
+constexpr bool kStagesResults = sm90_result_bytes(kType, kDimQk, kDimVo) > 0;
+constexpr int kResultBytes = kStagesResults ? kVoPanels * kQueryPanel : 0;  // of a group
 
 constexpr int kWatchWarps = 3;
 
@@ -67,7 +67,8 @@ constexpr int kQueriesAt = 0;
 constexpr int kKeysAt = kQueriesAt + kQuerySlots * kGroups * kQueryBytes;
 constexpr int kValuesAt = kKeysAt + kStages * kKeyBytes;
 constexpr int kTransposedAt = kValuesAt + kStages * kValueBytes;
-constexpr int kTilesAt = kTransposedAt + kStages * kTransposedBytes;
+constexpr int kResultsAt = kTransposedAt + kStages * kTransposedBytes;
+constexpr int kTilesAt = kResultsAt + kGroups * kResultBytes;
 constexpr int kBarriersAt = kTilesAt + kTileInfos * kSm90TileInfoBytes;
 constexpr int kBarriers = 2 * kQuerySlots + (kFp8 ? 6 : 5) * kStages;
 static_assert(kBarriersAt + kBarriers * kBarrierBytes == sm90_shared_bytes(kType, kDimQk, kDimVo));
@@ -104,12 +105,12 @@ STROBE_DEVICE void init_barriers(const Barriers& barriers) {
   constexpr int kMathWarps = 4 * kGroups;
   for (int slot = 0; slot < kQuerySlots; ++slot) {
     init_barrier(barriers.query_full(slot), 1);
-    init_barrier(barriers.query_free(slot), (kStagesResults ? kGroups : kMathWarps) + kWatchWarps);
+    init_barrier(barriers.query_free(slot), kMathWarps + kWatchWarps);
   }
   for (int stage = 0; stage < kStages; ++stage) {
     init_barrier(barriers.key_full(stage), 1);
     init_barrier(barriers.key_free(stage), kMathWarps);
-    init_barrier(barriers.value_full(stage), kFp8 ? kWatchWarps : 1);
+    init_barrier(barriers.value_full(stage), kWatchWarps);
     init_barrier(barriers.value_free(stage), kMathWarps);
     init_barrier(barriers.value_copied(stage), 1);
     if (kFp8) init_barrier(barriers.copy_free(stage), kWatchWarps);
@@ -131,9 +132,7 @@ struct Ring {
 };
 
 // Named barriers.
-constexpr int kValuesWatched = 1;
-STROBE_DEVICE int queries_read(int group) { return 2 + group; }
-STROBE_DEVICE int results_staged(int group) { return 2 + kGroups + group; }
-STROBE_DEVICE int results_copied(int group) { return 2 + 2 * kGroups + group; }
+STROBE_DEVICE int results_sent(int group) { return 1 + group; }
+STROBE_DEVICE int results_staged(int group) { return 1 + kGroups + group; }
 
 }  // namespace strobe::kernel
