@@ -15,7 +15,7 @@ struct Sm90Form {
 // Of e4m3, whose K and V take half the room; V then lies there twice, as it comes and transposed.
 STROBE_DEVICE constexpr Sm90Form sm90_form(Dtype type, int dim_qk) {
   if (type == Dtype::kE4m3)
-    return dim_qk <= 128 ? Sm90Form{2, 128, 2, 2, 40, 232} : Sm90Form{2, 128, 2, 1, 24, 240};
+    return {2, 128, 2, 2, 40, 232};
   if (dim_qk <= 64) return {3, 128, 3, 2, 32, 160};
   if (dim_qk <= 128) return {2, 128, 2, 2, 40, 232};
   if (dim_qk <= 192) return {2, 96, 2, 2, 40, 232};

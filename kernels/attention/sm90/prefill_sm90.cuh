@@ -127,20 +127,22 @@ STROBE_DEVICE void calculate(const AttentionSm90Params& params, char* shared, co
 #pragma unroll 1
     for (;;) {
 #pragma unroll 1
-      for (; block >= masked_down_to; --block) math.step<true>(out, weights, state, block);
+      for (; block >= masked_down_to; --block) math.step<true>(out, weights, state, rescale, block);
       if (block < first) break;
 #pragma unroll 1
-      for (; block >= open_begin; --block) math.step<false>(out, weights, state, block);
+      for (; block >= open_begin; --block) math.step<false>(out, weights, state, rescale, block);
       masked_down_to = first;
     }
-    math.issue_p_v(out, weights);
+    Outputs sums;
+    math.issue_p_v(kFp8 ? sums : out, weights);
     stored_slot = math.slot.at;
     if (!kStagesResults && is_elected()) arrive(barriers.query_free(stored_slot));
     math.slot.advance();
     real = math.wait_for_tile(math.next_tile());
     math.issue_first_q_k(s, real);
     wait_for_products<1>();
-    fence_sums(out);
+    fence_sums(kFp8 ? sums : out);
+    if (kFp8) add_block(out, sums, rescale);
     math.release_value();
     finish_tile(math, math.tile(), out, state, stored_slot);
     math.info.advance();

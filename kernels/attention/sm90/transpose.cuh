@@ -52,7 +52,7 @@ struct Transposer {
   STROBE_DEVICE bool run(int32_t stage, int32_t end) const {
     constexpr int kTokenPieces = kBlockTokens / kPieceTokens,
                   kPieces = kTokenPieces * (kDimVo / kPieceElements);
-    constexpr int kBatch = kForm.load_registers < 40 ? 1 : 4;  // pieces in registers at a time
+    constexpr int kBatch = 4;
     bool found = false;
 #pragma unroll 1
     for (int32_t first = warp * kBatch; first < kPieces; first += kWatchWarps * kBatch) {
