@@ -145,7 +145,7 @@ TEST_F(CudaVariant, CompileErrorsPointAtTheLineOfTheText) {
   batch.plan.device = kGpu;
   BatchAttention attention;
   EXPECT_THAT(error_message([&] { attention.plan(batch.plan); }),
-              AllOf(HasSubstr("attention_variant(Broken) for sm_"),
+              AllOf(HasSubstr("attention_variant_tiles(Broken, kType = "),
                     testing::AnyOf(HasSubstr("Broken(3): error"), HasSubstr("Broken:3:")),
                     HasSubstr("no_such_parameter")));
 }
@@ -191,13 +191,14 @@ TEST_F(CudaVariant, ColdAtOnceCompilesOnce) {
       {},
       {}};
   const AttentionVariant variant = define_attention_variant(text);
-  const jit::Variant kernel{&ops::find_variant(variant)->cuda, {}, *cuda::device_facts(kGpu).architecture};
+  const jit::Variant kernel{
+      &ops::find_variant(variant)->cuda.f32, {}, *cuda::device_facts(kGpu).architecture};
   ASSERT_FALSE(jit::compiler().is_cached(kernel));
   testing::internal::CaptureStderr();
   std::vector<std::thread> threads;
   for (int i = 0; i < 16; ++i)
     threads.emplace_back([&] {
-      AttentionBatch batch({{1, 4}});
+      AttentionBatch batch({{1, 4}}, {.dtype = Dtype::kF32, .kv_dtype = Dtype::kF32});
       batch.plan.device = kGpu;
       batch.plan.variant = variant;
       BatchAttention attention;

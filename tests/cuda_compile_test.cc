@@ -13,6 +13,7 @@
 
 #include "cuda/driver.h"
 #include "jit/warm_up.h"
+#include "ops/attention_prefill_cuda.h"
 #include "ops/attention_variant.h"
 #include "support/attention_batch.h"
 #include "support/tiny_kernel.h"
@@ -77,6 +78,33 @@ TEST(CudaCompile, CoveringSetIsClean) {
   expect_clean(all);
 }
 
+// The kernel of a variant for bf16 prompts.
+Variant tiles(const ops::VariantRecord& variant, int head_dim, cuda::Architecture architecture) {
+  const op::AttentionCudaShape shape{.q_dtype = Dtype::kBf16,
+                                     .kv_dtype = Dtype::kBf16,
+                                     .num_qo_heads = 8,
+                                     .num_kv_heads = 8,
+                                     .head_dim_qk = head_dim,
+                                     .head_dim_vo = head_dim,
+                                     .page_size = 0,
+                                     .mask = MaskMode::kCausal,
+                                     .window_left = -1,
+                                     .soft_cap = false,
+                                     .alibi = false,
+                                     .rope = false,
+                                     .deterministic = false,
+                                     .variant = variant.id,
+                                     .variant_changes_rows = variant.changes_rows,
+                                     .backend = Backend::kAuto,
+                                     .fixed = false,
+                                     .max_batch_size = 1,
+                                     .max_qo_len = 1024,
+                                     .max_query_tokens = 1024};
+  Variant kernel{&variant.cuda.tiles, {}, architecture};
+  std::ranges::copy(op::prefill_form(shape, {}, architecture).values, kernel.values.begin());
+  return kernel;
+}
+
 // Texts of users: the examples, and both spellings of all hooks.
 TEST(CudaCompile, AttentionVariantsAreClean) {
   if (!nvrtc().status().problem.empty()) GTEST_SKIP() << nvrtc().status().problem;
@@ -88,14 +116,15 @@ TEST(CudaCompile, AttentionVariantsAreClean) {
   cases.push_back(test::flashinfer_spelling(floats, floats));
   std::vector<Variant> all;
   for (const test::VariantCase& it : cases) {
-    const KernelSource& source = ops::find_variant(define_attention_variant(it.text))->cuda;
-    all.push_back({&source, {}, cuda::Architecture::kSm90a});
-    if (&it == &cases.back()) all.push_back({&source, {}, cuda::Architecture::kSm80});
+    const ops::VariantRecord& variant = *ops::find_variant(define_attention_variant(it.text));
+    all.push_back({&variant.cuda.f32, {}, cuda::Architecture::kSm90a});
+    all.push_back(tiles(variant, 128, cuda::Architecture::kSm90a));
+    if (&it != &cases.back()) continue;
+    for (const int head_dim : {64, 256}) all.push_back(tiles(variant, head_dim, cuda::Architecture::kSm80));
   }
   expect_clean(all);
-  const Variant broken{&ops::find_variant(define_attention_variant(test::broken_text()))->cuda,
-                       {},
-                       cuda::Architecture::kSm90a};
+  const Variant broken = tiles(*ops::find_variant(define_attention_variant(test::broken_text())), 128,
+                               cuda::Architecture::kSm90a);
   TemporaryFolder folder;
   CompilerSettings settings;
   settings.cache_directory = folder.path();

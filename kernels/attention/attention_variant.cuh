@@ -3,45 +3,8 @@
 #include "attention/variant_hooks.h"
 #include "attention/variant_params.h"
 #include "attention/with_hooks.cuh"
-
-namespace strobe::kernel {
-
-// A block does one row of one merge: every thread goes through the parts for its elements.
-STROBE_DEVICE void merge_row(const AttentionParams& params, const AttentionMerge& merge, Hooks& hooks,
-                             int32_t kv_head, int32_t row) {
-  const int64_t stride = static_cast<int64_t>(merge.slot_stride) * params.partial_rows;
-  const int64_t first = (merge.first_slot + static_cast<int64_t>(kv_head)) * params.partial_rows + row;
-  float highest = minus_infinity(), total = 0;
-  if constexpr (Hooks::kSoftmax) {
-    for (int32_t part = 0; part < merge.parts; ++part)
-      highest = fmaxf(highest, params.partial_lse[first + part * stride]);
-    for (int32_t part = 0; part < merge.parts; ++part) {
-      const float lse = params.partial_lse[first + part * stride];
-      if (lse != minus_infinity()) total += exp2f(lse - highest);
-    }
-  }
-  const ItemRow place(params, hooks.item, kv_head, row);
-  const auto end = hooks.end(place, kv_head, highest, total);
-  const auto dtype = static_cast<Dtype>(params.out_dtype);
-  char* to = params.out + place.offset(hooks.item, params.out_stride_token, params.out_stride_head);
-  for (auto i = static_cast<int32_t>(threadIdx.x); i < params.head_dim_vo; i += kThreads) {
-    float sum = 0;
-    for (int32_t part = 0; part < merge.parts; ++part) {
-      const int64_t at = first + part * stride;
-      const float lse = params.partial_lse[at];
-      if (Hooks::kSoftmax && lse == minus_infinity()) continue;
-      sum +=
-          params.partial_out[at * params.head_dim_vo + i] * (Hooks::kSoftmax ? exp2f(lse - highest) : 1.0f);
-    }
-    store_float(to + i * size_of(dtype), dtype, end.value(sum, i));
-  }
-  if (threadIdx.x == 0 && params.lse != nullptr)
-    *reinterpret_cast<float*>(reinterpret_cast<char*>(params.lse) +
-                              place.offset(hooks.item, params.lse_stride_token, params.lse_stride_head)) =
-        end.lse;
-}
-
-}  // namespace strobe::kernel
+// The rest builds on these.
+#include "attention/variant_merge.h"
 
 extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads)
     strobe_attention_variant(const __grid_constant__ strobe::kernel::VariantParams variant) {
@@ -49,19 +12,13 @@ extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads)
   extern __shared__ float shared[];
   const AttentionParams& params = variant.attention;
   wait_for_kernel_before();
-  const auto block = static_cast<int32_t>(blockIdx.x), kv_head = static_cast<int32_t>(blockIdx.y);
-  if (variant.merges) {
-    if (params.counts != nullptr && block >= params.counts->merges) return;
-    const AttentionMerge merge = params.merges[block];
-    const AttentionItem item = params.items[merge.item];
-    const auto row = static_cast<int32_t>(blockIdx.z);
-    if (row >= merge.q_tokens * static_cast<int32_t>(params.group.value)) return;
-    Hooks hooks(params, item, variant.arguments);
-    merge_row(params, merge, hooks, kv_head, row);
-  } else {
-    if (params.counts != nullptr && block >= params.counts->items) return;
-    const AttentionItem item = params.items[block];
-    Hooks hooks(params, item, variant.arguments);
-    attend_item(params, item, hooks, kv_head, shared);
-  }
+  const auto block = static_cast<int32_t>(blockIdx.x);
+  if (params.counts != nullptr && block >= (variant.merges ? params.counts->merges : params.counts->items))
+    return;
+  const AttentionItem item = params.items[variant.merges ? params.merges[block].item : block];
+  Hooks hooks(params, item, variant.arguments);
+  if (variant.merges)
+    merge_row(params, params.merges[block], hooks);
+  else
+    attend_item(params, item, hooks, static_cast<int32_t>(blockIdx.y), shared);
 }

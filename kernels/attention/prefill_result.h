@@ -1,5 +1,5 @@
 // What a warp's rows leave behind: outputs and log-sum-exps, or partial results for the merge. For kernels
-// with the constants of prefill.cuh.
+// with the constants of prefill_block.h, behind their Hooks.
 #pragma once
 
 #include "attention/prefill_tile.h"
@@ -18,14 +18,14 @@ STROBE_DEVICE void store_pair(char* to, Dtype dtype, float first, float second) 
   }
 }
 
-// A lane's share of a row's results.
-STROBE_DEVICE void finish_row(const AttentionParams& params, const Shared& shared, int32_t number,
-                              float maximum, float sum, const float (&out)[kVoGroups][2]) {
+// A lane's share of a row's results: whole ones as the hooks end them, others normalised over their part.
+STROBE_DEVICE void finish_row(const AttentionParams& params, const Shared& shared, Hooks& hooks,
+                              int32_t number, float maximum, float sum, const float (&out)[kVoGroups][2]) {
   const bool whole = shared.item.slot < 0;
   const auto dtype = whole ? static_cast<Dtype>(params.out_dtype) : Dtype::kF32;
   const int32_t bytes = dtype == Dtype::kF32 ? 4 : 2;
   const ItemRow row = place_of_row(params, shared, number);
-  const RowEnd end(params, maximum, sum, row.head, whole);
+  const auto end = hooks.end(row, kv_head_of_block(), maximum, sum, whole);
   const int64_t partial =
       static_cast<int64_t>(shared.item.slot + kv_head_of_block()) * params.partial_rows + number;
   char* to = whole ? params.out + row.offset(shared.item, params.out_stride_token, params.out_stride_head)
@@ -35,8 +35,7 @@ STROBE_DEVICE void finish_row(const AttentionParams& params, const Shared& share
   for (int d = 0; d < kVoGroups; ++d) {
     const int32_t column = d * 8 + lane_of_thread() % 4 * 2;
     if (column < dims_of_block(params))
-      store_pair(to + column * bytes, dtype, sum == 0 ? 0 : out[d][0] * end.factor,
-                 sum == 0 ? 0 : out[d][1] * end.factor);
+      store_pair(to + column * bytes, dtype, end.value(out[d][0], column), end.value(out[d][1], column + 1));
   }
   if (lane_of_thread() % 4 != 0 || first_dim_of_block() != 0) return;
   if (!whole)
@@ -47,8 +46,8 @@ STROBE_DEVICE void finish_row(const AttentionParams& params, const Shared& share
         end.lse;
 }
 
-STROBE_DEVICE void finish_rows(const AttentionParams& params, const Shared& shared, const RowStates& state,
-                               const Outputs& out) {
+STROBE_DEVICE void finish_rows(const AttentionParams& params, const Shared& shared, Hooks& hooks,
+                               const RowStates& state, const Outputs& out) {
   const float scale = kGeneral ? 1.0f : params.scale_log2;
 #pragma unroll
   for (int t = 0; t < kRowTiles; ++t)
@@ -63,7 +62,7 @@ STROBE_DEVICE void finish_rows(const AttentionParams& params, const Shared& shar
         row[d][0] = out[t][d][half * 2];
         row[d][1] = out[t][d][half * 2 + 1];
       }
-      finish_row(params, shared, number, state.reference[t][half] * scale, sum, row);
+      finish_row(params, shared, hooks, number, state.reference[t][half] * scale, sum, row);
     }
 }
 

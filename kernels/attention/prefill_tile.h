@@ -1,4 +1,5 @@
-// Attention of a warp's rows to one KV tile, in registers. For kernels with the constants of prefill.cuh.
+// Attention of a warp's rows to one KV tile, in registers. For kernels with the constants of
+// prefill_block.h, behind their Hooks.
 //
 // Lane 4 g + c holds, of the 16 rows of tile t, rows g and g + 8; of a group of 8 columns (tokens of the
 // scores, elements of the output) columns 2c and 2c + 1.
@@ -7,7 +8,7 @@
 #include "attention/kv_tile.h"
 #include "attention/prefill_form.h"
 #include "attention/row_sums.h"
-#include "attention/score.h"
+#include "ptx/exponent.h"
 
 namespace strobe::kernel {
 
@@ -19,6 +20,8 @@ constexpr int kGroupTiles = 2, kGroupTokens = kGroupTiles * kTileTokens;
 static_assert(kGroupTokens <= kThreads);
 constexpr int kRowTiles = kTileRows / (16 * kWarps);
 constexpr int kTokenGroups = kTileTokens / 8, kVoGroups = kTileVo / 8;
+constexpr int kTileWords = (kTileTokens + 31) / 32;  // of a bit for each token
+constexpr int kWordGroups = kTokenGroups / kTileWords;
 // Weights may grow to 2^kSlack before the maximum follows; 16-bit floats keep their precision there.
 constexpr float kSlack = 8.0f;
 
@@ -36,17 +39,28 @@ struct TileRanges {
   int32_t tiles, whole_begin, whole_end;
 };
 
+// A row of the block: where it is, and what position masks and the item leave to it. Behind the item's last
+// row there is nothing to see.
+struct alignas(16) TileRow {
+  TokenRange range;
+  int32_t position, head;
+};
+
 // What a block does, in shared memory: there are few registers.
 struct Shared {
   AttentionItem item;
   int32_t rows;       // of the item
   int32_t first_row;  // of those that the block is at
   TileRanges ranges;
-  TokenRows<kGroupTokens> tokens[2];  // of the groups of tiles of even and of odd number
-  int32_t special[kTileTokens];       // whether a token's v holds NaN or Inf
+  TileRow row[kTileRows];
+  // Bits of the custom mask, for tiles of even and of odd number; behind the mask's end anything.
+  uint32_t mask[2][kTileWords][kTileRows];
+  TokenRows<kGroupTokens> tokens[2];        // of the groups of tiles of even and of odd number
+  int32_t special[kTileTokens];             // whether a token's v holds NaN or Inf
+  uint32_t visible[kTileWords][kTileRows];  // note_visible: the tokens that a row attends to
 };
 
-static_assert(sizeof(Shared) <= prefill_static_bytes(kTileTokens));
+static_assert(sizeof(Shared) <= prefill_static_bytes(kTileRows, kTileTokens));
 
 // A lane's rows: [tile][half], row g + 8 half of the tile.
 struct RowStates {
@@ -64,9 +78,13 @@ STROBE_DEVICE int32_t lane_of_thread() { return static_cast<int32_t>(threadIdx.x
 STROBE_DEVICE int32_t first_row_of_warp() {
   return static_cast<int32_t>(threadIdx.x) / kWarpThreads * (16 * kRowTiles);
 }
+// Of the block's rows.
+STROBE_DEVICE int32_t place_of_lane(int tile, int half) {
+  return first_row_of_warp() + tile * 16 + half * 8 + lane_of_thread() / 4;
+}
 // Of the item; those behind its last row are numbers, too.
 STROBE_DEVICE int32_t row_of_lane(const Shared& shared, int tile, int half) {
-  return shared.first_row + first_row_of_warp() + tile * 16 + half * 8 + lane_of_thread() / 4;
+  return shared.first_row + place_of_lane(tile, half);
 }
 STROBE_DEVICE ItemRow place_of_row(const AttentionParams& params, const Shared& shared, int32_t row) {
   return ItemRow(params, shared.item, kv_head_of_block(), min(row, shared.rows - 1));
@@ -137,33 +155,9 @@ STROBE_DEVICE void multiply_p_v(const Weights& weights, const ValuePlaces& v, Ro
   }
 }
 
-// Transforms and masks the scores of the tokens from `first_token`.
-STROBE_DEVICE void mask_scores(const AttentionParams& params, const Shared& shared, int32_t first_token,
-                               Scores& scores) {
-#pragma unroll
-  for (int t = 0; t < kRowTiles; ++t)
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const ItemRow row = place_of_row(params, shared, row_of_lane(shared, t, half));
-      const TokenRange range = attended(params, shared.item, row.position);
-      const int32_t token = first_token + lane_of_thread() % 4 * 2;
-#pragma unroll
-      for (int n = 0; n < kTokenGroups; ++n)
-#pragma unroll
-        for (int i = 0; i < 2; ++i) {
-          float& x = scores[t][n][half * 2 + i];
-          const int32_t its = token + n * 8 + i;
-          const bool seen = its >= range.begin && its < range.end;
-          if constexpr (kGeneral)
-            x = seen ? score_of(params, shared.item, row, its, x) : minus_infinity();
-          else if (!seen)
-            x = minus_infinity();
-        }
-    }
-}
-
 // Raises the references where a weight would pass 2^kSlack: rare after the first tile.
 STROBE_DEVICE void follow_maxima(const Scores& scores, float scale, RowStates& state, Outputs& out) {
+  if constexpr (!Hooks::kSoftmax) return;
   float most[kRowTiles][2];
   bool outgrown = false;
 #pragma unroll
@@ -196,12 +190,19 @@ STROBE_DEVICE void follow_maxima(const Scores& scores, float scale, RowStates& s
     }
 }
 
-// Scores become weights.
+// Scores become weights; without softmax they are.
 STROBE_DEVICE void weigh(const Scores& scores, float scale, RowStates& state, Weights& weights) {
 #pragma unroll
   for (int t = 0; t < kRowTiles; ++t)
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
+      if constexpr (!Hooks::kSoftmax) {
+#pragma unroll
+        for (int n = 0; n < kTokenGroups; ++n)
+          weights[t][n / 2][n % 2 * 2 + half] =
+              pair_of<kType>(scores[t][n][half * 2], scores[t][n][half * 2 + 1]);
+        continue;
+      }
       const float reference = state.reference[t][half];
       const float offset = reference == minus_infinity() ? 0.0f : reference * scale;
       float sum = 0;

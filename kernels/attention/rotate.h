@@ -1,7 +1,4 @@
-// RoPE on rows that lie in a tile in shared memory.
-//
-// What is turned is rounded to 16 bits for the tensor cores, which would be felt in a logit. Hence two tiles:
-// the rounded numbers, and what they lack, rounded. Of the four products of sums the smallest is left out.
+// RoPE on rows that lie in a tile in shared memory. What becomes of them is two tiles, as change_rows.h says.
 #pragma once
 
 #include "attention/kv_tile.h"

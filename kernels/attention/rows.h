@@ -34,6 +34,8 @@ STROBE_DEVICE TokenRange attended(const AttentionParams& params, const Attention
 struct ItemRow {
   int32_t token, position, head;  // the token's number in the item
 
+  STROBE_DEVICE ItemRow(int32_t token, int32_t position, int32_t head)
+      : token(token), position(position), head(head) {}
   STROBE_DEVICE ItemRow(const AttentionParams& params, const AttentionItem& item, int32_t kv_head,
                         int32_t row) {
     token = static_cast<int32_t>(quotient(row, params.group));
@@ -45,6 +47,14 @@ struct ItemRow {
     return (item.q_row + token) * stride_token + head * stride_head;
   }
 };
+
+// Bits 0 … n - 1 of a word.
+STROBE_DEVICE uint32_t bits_below(int32_t n) { return n >= 32 ? 0xffffffffu : (1u << max(n, 0)) - 1; }
+
+// The tokens of the range among the 32 from `first`: bit i is token first + i.
+STROBE_DEVICE uint32_t bits_of_range(const TokenRange& range, int32_t first) {
+  return bits_below(range.end - first) & ~bits_below(range.begin - first);
+}
 
 // Whether the custom mask, if there is one, lets the item's query token see the KV token.
 STROBE_DEVICE bool mask_allows(const AttentionParams& params, const AttentionItem& item, int32_t token,

@@ -1,12 +1,33 @@
-// NaN and Inf in the V of a tile that is masked. For kernels with the constants of prefill.cuh.
+// NaN and Inf in the V of a tile that is masked. For kernels with the constants of prefill_block.h.
 //
 // A masked tile may hold them in tokens that only some rows, or none, attend to, and 0 times them is NaN.
 // They are taken out of V before the product, and added to the rows that attend to them after it.
 #pragma once
 
 #include "attention/prefill_tile.h"
+#include "ptx/finite.h"
+#include "ptx/thread.h"
 
 namespace strobe::kernel {
+
+// Whether there are any among the chunks of the V tile at `v` that the thread itself has brought there.
+STROBE_DEVICE bool has_own_specials(const char* v) {
+  constexpr int kRowChunks = kTileVo / kChunkDims, kPassRows = kThreads / kPanelChunks;
+  const int32_t row = static_cast<int32_t>(threadIdx.x) / kPanelChunks;
+  const int32_t chunk = static_cast<int32_t>(threadIdx.x) % kPanelChunks;
+  const char* own = v + row * tile_row_bytes(kTileVo) + chunk * kChunkBytes;
+  uint32_t sum = 0;
+#pragma unroll
+  for (int i = 0; i < kTileTokens / kPassRows; ++i)
+#pragma unroll
+    for (int panel = 0; panel < kRowChunks / kPanelChunks; ++panel) {
+      const auto& words = *reinterpret_cast<const ChunkWords*>(
+          own + i * (kPassRows * tile_row_bytes(kTileVo)) + panel * (kPanelChunks * kChunkBytes));
+#pragma unroll
+      for (const uint32_t word : words.word) sum = add_zero_times<kType>(word, sum);
+    }
+  return sum != 0;
+}
 
 // Takes them out of the V tile at `v` and notes their tokens, perhaps with neighbours. All threads of the
 // block call it.
@@ -40,21 +61,20 @@ STROBE_DEVICE float load_value(const AttentionParams& params, const char* from) 
                                                              : load_float<Dtype::kE5m2>(from);
 }
 
-STROBE_DEVICE void add_special(const AttentionParams& params, const Shared& shared, int32_t token,
+STROBE_DEVICE void add_special(const AttentionParams& params, const Shared& shared, int32_t number, int32_t i,
                                Outputs& out) {
+  const int32_t token = shared.ranges.block.begin + number * kTileTokens + i;
   const char* from = params.v + kv_head_of_block() * params.v_stride_head +
                      first_dim_of_block() * kCacheBytes +
                      kv_offset(params, shared.item, token, params.v_stride_page, params.v_stride_token);
+  const int32_t thread = thread_read_anew();
+  const int32_t place = thread / kWarpThreads * (16 * kRowTiles) + thread % kWarpThreads / 4;
   bool sees[kRowTiles][2];
 #pragma unroll
   for (int t = 0; t < kRowTiles; ++t)
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const ItemRow row = place_of_row(params, shared, row_of_lane(shared, t, half));
-      const TokenRange range = attended(params, shared.item, row.position);
-      sees[t][half] =
-          token >= range.begin && token < range.end && mask_allows(params, shared.item, row.token, token);
-    }
+    for (int half = 0; half < 2; ++half)
+      sees[t][half] = shared.visible[i / 32][place + t * 16 + half * 8] >> i % 32 & 1;
 #pragma unroll
   for (int d = 0; d < kVoGroups; ++d)
 #pragma unroll
@@ -70,11 +90,12 @@ STROBE_DEVICE void add_special(const AttentionParams& params, const Shared& shar
     }
 }
 
-STROBE_DEVICE void add_specials(const AttentionParams& params, const Shared& shared, int32_t first_token,
+// Those of tile `number`, to the rows that attend to their tokens.
+STROBE_DEVICE void add_specials(const AttentionParams& params, const Shared& shared, int32_t number,
                                 Outputs& out) {
 #pragma unroll 1
   for (int32_t i = 0; i < kTileTokens; ++i)
-    if (shared.special[i] != 0) add_special(params, shared, first_token + i, out);
+    if (shared.special[i] != 0) add_special(params, shared, number, i, out);
 }
 
 }  // namespace strobe::kernel

@@ -118,6 +118,8 @@ struct StaticText {
   static_assert(NamesQuery<T> || NamesKey<T> || NamesLogits<T> || NamesMask<T> || NamesOutput<T>,
                 "the struct has none of the hooks query, key, logits, mask and output");
   static constexpr bool kQuery = NamesQuery<T>, kKey = NamesKey<T>;
+  // Whether a pair may be hidden: by the mask, or by a logit of -inf.
+  static constexpr bool kMasks = NamesMask<T> || NamesLogits<T>;
 
   STROBE_DEVICE StaticText(const P&, int32_t) {}
   template <class Row>
@@ -155,6 +157,7 @@ struct StaticText {
 template <class T, class P>
 struct FlashInferText {
   static constexpr bool kQuery = FlashInferQuery<T, P>, kKey = FlashInferKey<T, P>;
+  static constexpr bool kMasks = FlashInferMask<T, P> || FlashInferLogits<T, P>;
 
   T text;
 
@@ -213,7 +216,8 @@ struct TextOf<T, P, true> {
 template <class T, class P>
 struct VariantHooks {
   using Text = typename TextOf<T, P, kFlashInfer<T>>::Type;
-  static constexpr bool kSoftmax = uses_softmax<T>(), kQuery = Text::kQuery, kKey = Text::kKey;
+  static constexpr bool kOfUser = true, kSoftmax = uses_softmax<T>(), kMasks = Text::kMasks;
+  static constexpr bool kQuery = Text::kQuery, kKey = Text::kKey;
 
   const AttentionItem& item;
   P params;
@@ -264,23 +268,27 @@ struct VariantHooks {
   }
 
   // How a whole row ends, from the maximum of its base-2 logits, the sum of 2^(logit - maximum), and sums of
-  // weighted v relative to that maximum. A row without logits has no output to transform.
+  // weighted v relative to that maximum. A row without logits has no output to transform. A part of a row
+  // that is to be merged is normalised over its KV, or without softmax left as it is.
   struct End {
     VariantHooks& hooks;
     QueryIndex at;
+    bool whole;
     float m, d, scale, factor, lse;
 
     STROBE_DEVICE float value(float x, int32_t dim) const {
       if (kSoftmax && d == 0) return 0;
+      if (!whole) return x * factor;
       return hooks.text.output(hooks.params, at, x, dim, m, d, scale, factor, hooks.base().v_scale);
     }
   };
-  STROBE_DEVICE End end(const ItemRow& row, int32_t kv_head, float maximum, float sum) {
+  STROBE_DEVICE End end(const ItemRow& row, int32_t kv_head, float maximum, float sum, bool whole = true) {
     const float not_a_number = __int_as_float(0x7fffffff);
-    End end{*this, query_index(row, kv_head), maximum, sum, 1.0f, base().v_scale, not_a_number};
+    const float v_scale = whole ? base().v_scale : 1.0f;
+    End end{*this, query_index(row, kv_head), whole, maximum, sum, 1.0f, v_scale, not_a_number};
     if constexpr (kSoftmax) {
-      text.update(params, end.at, end.m, end.d, end.scale);
-      end.factor = end.d == 0 ? 0.0f : base().v_scale * end.scale / end.d;
+      if (whole) text.update(params, end.at, end.m, end.d, end.scale);
+      end.factor = end.d == 0 ? 0.0f : v_scale * end.scale / end.d;
       end.lse = end.d == 0 ? minus_infinity() : end.m + log2f(end.d);
     }
     return end;

@@ -76,13 +76,18 @@ std::string translation_unit(const Variant& variant) {
   const KernelSource& source = *variant.source;
   std::string text = fmt::format("// {}\n", describe(variant));
   if (!source.types.empty()) text += fmt::format("#include \"{}\"\n", source.types);
+  // Names of a user's text are the user's affair.
+  const bool enclosed = !source.text.empty() && !source.constants.empty();
+  if (enclosed) text += "namespace strobe::kernel {\n";
   for (std::size_t i = 0; i < source.constants.size(); ++i) {
     const Constant& constant = source.constants[i];
     text += fmt::format("constexpr {} {} = {};\n", constant.type, constant.name,
                         print(constant, variant.values[i]));
   }
+  if (enclosed) text += "}  // namespace strobe::kernel\n";
   text += source.text;
-  return text + fmt::format("#include \"{}\"\n", source.header);
+  if (!source.header.empty()) text += fmt::format("#include \"{}\"\n", source.header);
+  return text;
 }
 
 }  // namespace strobe::jit

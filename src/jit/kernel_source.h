@@ -50,7 +50,7 @@ struct LaunchFacts {
 // Identified by its address: every source is one object that lives as long as the program.
 struct KernelSource {
   std::string_view name;    // the entry is strobe_<name>
-  std::string_view header;  // relative to kernels/
+  std::string_view header;  // relative to kernels/; may be empty when there is a text
   std::string_view types;   // header that declares the types of the constants; may be empty
   // Of sources made at run time from a user's text: what tells them apart in messages, the text itself, which
   // comes before the header, and options of the compiler.

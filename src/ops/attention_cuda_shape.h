@@ -17,7 +17,8 @@ struct AttentionCudaShape {
   int window_left;  // -1: off
   bool soft_cap, alibi, rope;
   bool deterministic;
-  int variant;      // AttentionVariant::id; 0: none
+  int variant;                // AttentionVariant::id; 0: none
+  bool variant_changes_rows;  // it has hooks of queries or keys
   Backend backend;  // kCudaSm90: Hopper's kernel wherever it serves; kAuto: where it is faster; kCudaSm80:
                     // nowhere
 

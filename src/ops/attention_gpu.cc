@@ -55,6 +55,7 @@ op::AttentionCudaShape cuda_shape(const AttentionShape& shape, const AttentionOp
           .rope = options.pos_encoding == PosEncoding::kRope,
           .deterministic = options.deterministic,
           .variant = shape.variant == nullptr ? 0 : shape.variant->id,
+          .variant_changes_rows = shape.variant != nullptr && shape.variant->changes_rows,
           .backend = backend_of(target),
           .fixed = fixed,
           .max_batch_size = fixed ? capacity.max_batch_size : static_cast<int>(shape.kv_len.size()),
@@ -106,7 +107,7 @@ void GpuAttention::plan(const AttentionShape& shape, const AttentionOptions& opt
   check_capacity(shape, target.capacity);
   move_to(target);
   variant_ = shape.variant;
-  if (variant_ != nullptr) (void)jit::get(variant_->cuda, {}, target.device, target.stream);
+  if (variant_ != nullptr) op::compile_variant(variant_->cuda, fixed_.shape, gpu_, target.stream);
   make_lists(shape);
   follow_on(target.stream);
   upload(shape, target);
@@ -447,9 +448,9 @@ Backend GpuAttention::backend_for(const AttentionTensors& tensors) {
 
 std::string GpuAttention::kernels_for(const AttentionTensors& tensors) {
   const bool hopper = backend_for(tensors) == Backend::kCudaSm90;
-  const std::string_view generic = variant_ != nullptr
-                                       ? variant_->cuda.name
-                                       : op::generic_kernel_name(fixed_.shape, params_, gpu_.architecture);
+  const std::string_view generic =
+      variant_ != nullptr ? op::variant_kernel_name(variant_->cuda, fixed_.shape, params_, gpu_.architecture)
+                          : op::generic_kernel_name(fixed_.shape, params_, gpu_.architecture);
   std::string names;
   const auto add = [&](const Part& part, std::string_view name) {
     if (part.extents.items > 0) names += fmt::format("{}{}", names.empty() ? "" : ", ", name);
@@ -490,7 +491,8 @@ void GpuAttention::run_sm90(const kernel::AttentionParams& params, const Launch&
 void GpuAttention::run_variant(const AttentionTensors& tensors, const Launch& launch) {
   kernel::VariantParams params{.attention = params_of(other_), .arguments = {}, .merges = 0};
   read_variant_arguments(op_name_, *variant_, gpu_.device, *tensors.variant_arguments, params);
-  op::launch_variant(variant_->cuda, params, other_.extents.items, other_.extents.merges, gpu_, launch);
+  op::launch_variant(variant_->cuda, fixed_.shape, params, other_.extents.items, other_.extents.merges, gpu_,
+                     launch);
 }
 
 void GpuAttention::set_tensors(const AttentionTensors& tensors) {

@@ -18,6 +18,7 @@ struct Tile {
   int qk, vo;
 };
 constexpr Tile kTiles[] = {{64, 64}, {128, 128}, {192, 128}, {256, 256}, {512, 128}};
+constexpr int kMostVariantDims = 256;    // beyond, blocks share V's elements, and hooks are to be called once
 constexpr int kMostCopiedFp8Dims = 256;  // beyond, the tiles to convert from do not fit shared memory
 
 Tile tile_of(int head_dim_qk, int head_dim_vo) {
@@ -29,11 +30,11 @@ Tile tile_of(int head_dim_qk, int head_dim_vo) {
 constexpr int kTypes[] = {static_cast<int>(Dtype::kF16), static_cast<int>(Dtype::kBf16)};
 constexpr int kRowCounts[] = {64, 128}, kQkTiles[] = {64, 128, 192, 256, 512}, kVoTiles[] = {64, 128, 256};
 constexpr int kTokenCounts[] = {64, 32, 16};
-constexpr int kRowForms[] = {static_cast<int>(RowForm::kCopied), static_cast<int>(RowForm::kRotated),
+constexpr int kRowForms[] = {static_cast<int>(RowForm::kCopied), static_cast<int>(RowForm::kChanged),
                              static_cast<int>(RowForm::kLoaded)};
 
 std::string print_row_form(int value) {
-  constexpr const char* kNames[] = {"kCopied", "kRotated", "kLoaded"};
+  constexpr const char* kNames[] = {"kCopied", "kChanged", "kLoaded"};
   return std::string("strobe::kernel::RowForm::") + kNames[value];
 }
 
@@ -52,10 +53,10 @@ constexpr int shared_bytes(int rows, const Tile& tile, int tokens, bool fp8, Row
   return kernel::prefill_shared_bytes(rows, tile.qk, tile.vo, tokens, fp8, form);
 }
 
-constexpr int blocks_that_fit(int dynamic_bytes, int tokens, cuda::Architecture architecture) {
+constexpr int blocks_that_fit(int dynamic_bytes, int rows, int tokens, cuda::Architecture architecture) {
   constexpr int kBlockBytes = 1024;  // that a resident block costs besides
   const cuda::ArchitectureFacts& facts = cuda::facts(architecture);
-  const int bytes = dynamic_bytes + kernel::prefill_static_bytes(tokens);
+  const int bytes = dynamic_bytes + kernel::prefill_static_bytes(rows, tokens);
   return bytes > facts.shared_bytes_per_block ? 0 : facts.shared_bytes_per_sm / (bytes + kBlockBytes);
 }
 
@@ -64,7 +65,7 @@ constexpr int blocks_that_fit(int dynamic_bytes, int tokens, cuda::Architecture 
 constexpr int tile_tokens(int rows, const Tile& tile, bool fp8, bool general, RowForm form,
                           cuda::Architecture architecture) {
   const auto fit = [&](int tokens) {
-    return blocks_that_fit(shared_bytes(rows, tile, tokens, fp8, form), tokens, architecture);
+    return blocks_that_fit(shared_bytes(rows, tile, tokens, fp8, form), rows, tokens, architecture);
   };
   const int wanted = std::min(kernel::prefill_blocks_per_sm(rows, tile.vo), fit(16));
   const bool holds_many = tile.qk <= 64 || (tile.qk <= 128 && architecture == cuda::Architecture::kSm90a);
@@ -74,11 +75,11 @@ constexpr int tile_tokens(int rows, const Tile& tile, bool fp8, bool general, Ro
   return 16;
 }
 
-// Whether the registers hold 128 rows, and shared memory what turned ones lack. How many registers the code
+// Whether the registers hold 128 rows, and shared memory what changed ones lack. How many registers the code
 // takes, more when it converts, depends on the architecture.
 constexpr bool takes_many_rows(int tile_qk, bool fp8, bool general, RowForm form,
                                cuda::Architecture architecture) {
-  if (form == RowForm::kRotated) return false;
+  if (form == RowForm::kChanged) return false;
   const bool blackwell =
       architecture == cuda::Architecture::kSm100a || architecture == cuda::Architecture::kSm120a;
   const bool converts_with_ease =
@@ -92,16 +93,16 @@ static_assert(std::all_of(std::begin(kTiles), std::end(kTiles), [](const Tile& t
   const int rows = tile.qk <= 192 ? 128 : 64;
   return std::all_of(cuda::kArchitectures.begin(), cuda::kArchitectures.end(), [&](const auto& facts) {
     const auto fits = [&](bool fp8, RowForm form) {
-      return blocks_that_fit(shared_bytes(rows, tile, 16, fp8, form), 16, facts.architecture) > 0;
+      return blocks_that_fit(shared_bytes(rows, tile, 16, fp8, form), rows, 16, facts.architecture) > 0;
     };
     return fits(false, RowForm::kCopied) && fits(true, RowForm::kLoaded) &&
            (tile.qk > kMostCopiedFp8Dims || fits(true, RowForm::kCopied));
   });
 }));
 
-// Whether shared memory has room for what turned queries and keys lack.
-bool has_room_to_rotate(const Tile& tile, bool fp8, cuda::Architecture architecture) {
-  return blocks_that_fit(shared_bytes(64, tile, 16, fp8, RowForm::kRotated), 16, architecture) > 0;
+// Whether shared memory has room for what changed queries and keys lack.
+bool has_room_to_change(const Tile& tile, bool fp8, cuda::Architecture architecture) {
+  return blocks_that_fit(shared_bytes(64, tile, 16, fp8, RowForm::kChanged), 64, 16, architecture) > 0;
 }
 
 bool valid(jit::Values values, cuda::Architecture architecture) {
@@ -112,7 +113,7 @@ bool valid(jit::Values values, cuda::Architecture architecture) {
                      [&](const Tile& it) { return it.qk == tile.qk && it.vo == tile.vo; }) &&
          (values[kRows] == 64 || takes_many_rows(tile.qk, fp8, general, form, architecture)) &&
          (tile.qk <= kMostCopiedFp8Dims || !fp8 || form == RowForm::kLoaded) &&
-         (form != RowForm::kRotated || has_room_to_rotate(tile, fp8, architecture)) &&
+         (form != RowForm::kChanged || has_room_to_change(tile, fp8, architecture)) &&
          (general || form == RowForm::kCopied) && (values[kExactSums] != 0 || !general) &&
          values[kTokens] == tile_tokens(values[kRows], tile, fp8, general, form, architecture);
 }
@@ -140,57 +141,68 @@ bool in_chunks(const AttentionCudaShape& shape, const kernel::AttentionParams& p
 }
 
 bool is_general(const AttentionCudaShape& shape) {
-  return shape.soft_cap || shape.alibi || shape.rope || shape.mask == MaskMode::kCustom;
+  return shape.soft_cap || shape.alibi || shape.rope || shape.mask == MaskMode::kCustom || shape.variant != 0;
 }
+
+bool changes_rows(const AttentionCudaShape& shape) { return shape.rope || shape.variant_changes_rows; }
 
 }  // namespace
 
 bool serves_prefill(const AttentionCudaShape& shape, cuda::Architecture architecture) {
   const bool fp8 = is_fp8(shape.kv_dtype);
-  return shape.variant == 0 && size_of(shape.q_dtype) == 2 && (shape.kv_dtype == shape.q_dtype || fp8) &&
-         (!shape.rope ||
-          has_room_to_rotate(tile_of(shape.head_dim_qk, shape.head_dim_vo), fp8, architecture));
+  const Tile tile = tile_of(shape.head_dim_qk, shape.head_dim_vo);
+  return size_of(shape.q_dtype) == 2 && (shape.kv_dtype == shape.q_dtype || fp8) &&
+         (!changes_rows(shape) || has_room_to_change(tile, fp8, architecture)) &&
+         (shape.variant == 0 || std::max(tile.qk, shape.head_dim_vo) <= kMostVariantDims);
 }
 
 // Many where a request has so many, and one kernel for requests of any length where a result must not depend
 // on the others'.
 int prefill_rows(const AttentionCudaShape& shape, cuda::Architecture architecture) {
   const Tile tile = tile_of(shape.head_dim_qk, shape.head_dim_vo);
-  const RowForm form = shape.rope ? RowForm::kRotated : RowForm::kCopied;
+  const RowForm form = changes_rows(shape) ? RowForm::kChanged : RowForm::kCopied;
   if (!takes_many_rows(tile.qk, is_fp8(shape.kv_dtype), is_general(shape), form, architecture)) return 64;
   return shape.max_qo_len * shape.group() > 64 || shape.deterministic ? 128 : 64;
 }
 
 bool takes_operands(const AttentionCudaShape& shape, const kernel::AttentionParams& params) {
-  return !shape.rope || in_chunks(shape, params);
+  return !changes_rows(shape) || in_chunks(shape, params);
 }
 
-void launch_prefill(const AttentionCudaShape& shape, const kernel::AttentionParams& params,
-                    std::int64_t items, const Gpu& gpu, const Launch& launch) {
+PrefillForm prefill_form(const AttentionCudaShape& shape, const kernel::AttentionParams& params,
+                         cuda::Architecture architecture) {
   const Tile tile = tile_of(shape.head_dim_qk, shape.head_dim_vo);
   const RowForm form = !in_chunks(shape, params) ? RowForm::kLoaded
-                       : shape.rope              ? RowForm::kRotated
+                       : changes_rows(shape)     ? RowForm::kChanged
                                                  : RowForm::kCopied;
   const bool fp8 = is_fp8(shape.kv_dtype);
   // Maxima of products are those of the logits only under a positive scale.
   const bool general = is_general(shape) || form != RowForm::kCopied || !(params.scale > 0);
-  const int rows = takes_many_rows(tile.qk, fp8, general, form, gpu.architecture)
-                       ? prefill_rows(shape, gpu.architecture)
-                       : 64;
-  const int values[] = {static_cast<int>(shape.q_dtype),
-                        rows,
-                        tile.qk,
-                        tile.vo,
-                        tile_tokens(rows, tile, fp8, general, form, gpu.architecture),
-                        fp8,
-                        general,
-                        general || params.lse != nullptr || params.partial_rows > 0,
-                        static_cast<int>(form)};
-  const auto parts = static_cast<std::uint32_t>(ceil_div(shape.head_dim_vo, tile.vo));
-  launch_grid(kPrefill, values,
+  const int rows =
+      takes_many_rows(tile.qk, fp8, general, form, architecture) ? prefill_rows(shape, architecture) : 64;
+  return {.values = {static_cast<int>(shape.q_dtype), rows, tile.qk, tile.vo,
+                     tile_tokens(rows, tile, fp8, general, form, architecture), fp8, general,
+                     general || params.lse != nullptr || params.partial_rows > 0, static_cast<int>(form)},
+          .parts = static_cast<int>(ceil_div(shape.head_dim_vo, tile.vo))};
+}
+
+jit::KernelSource prefill_variant_source() {
+  jit::KernelSource source = kPrefill;
+  source.valid = [](jit::Values values, cuda::Architecture architecture) {
+    return values[kQk] <= kMostVariantDims && values[kGeneral] != 0 && valid(values, architecture);
+  };
+  source.name = "attention_variant_tiles";
+  source.header = "attention/prefill_variant.cuh";
+  return source;
+}
+
+void launch_prefill(const AttentionCudaShape& shape, const kernel::AttentionParams& params,
+                    std::int64_t items, const Gpu& gpu, const Launch& launch) {
+  const PrefillForm form = prefill_form(shape, params, gpu.architecture);
+  launch_grid(kPrefill, form.values,
               {.x = static_cast<std::uint32_t>(items),
                .y = static_cast<std::uint32_t>(shape.num_kv_heads),
-               .z = parts},
+               .z = static_cast<std::uint32_t>(form.parts)},
               params, gpu, launch);
 }
 

@@ -12,9 +12,8 @@
 
 #include "core/message.h"
 #include "op/dtype_set.h"
-#include "ops/attention_variant_cuda.h"
 
-namespace strobe {
+namespace strobe::inline v1 {
 namespace {
 
 using ops::kVariantHeader;
@@ -46,11 +45,11 @@ std::string_view type_name(VariantScalarType type) {
   return kNames[static_cast<std::size_t>(type)];
 }
 
+bool is_part_of_name(char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_'; }
+
 bool is_identifier(std::string_view name) {
-  const auto letter = [](char c) { return std::isalpha(static_cast<unsigned char>(c)) || c == '_'; };
-  return !name.empty() && letter(name[0]) && std::all_of(name.begin(), name.end(), [&](char c) {
-    return letter(c) || std::isdigit(static_cast<unsigned char>(c));
-  });
+  return !name.empty() && !std::isdigit(static_cast<unsigned char>(name[0])) &&
+         std::all_of(name.begin(), name.end(), is_part_of_name);
 }
 
 void check(const AttentionVariantText& text) {
@@ -106,6 +105,39 @@ std::string source_of(const AttentionVariantText& text) {
       "#include \"attention/variant_flashinfer.h\"\n{}#line 1 \"{}\"\n{}\n#line 1 \"attention_variant\"\n"
       "using AttentionVariantText = {};\n",
       params_struct(text), text.name, text.text, text.name);
+}
+
+std::string without_comments(std::string_view text) {
+  std::string code;
+  while (!text.empty()) {
+    const std::size_t begin = std::min(text.find("//"), text.find("/*"));
+    code += text.substr(0, begin);
+    if (begin == std::string_view::npos) break;
+    const std::string_view end = text[begin + 1] == '/' ? "\n" : "*/";
+    const std::size_t behind = text.find(end, begin + 2);
+    if (behind == std::string_view::npos) break;
+    text.remove_prefix(behind + end.size());
+    code += '\n';
+  }
+  return code;
+}
+
+// Whether the code names a hook that changes queries or keys. A kernel needs to know before it is compiled;
+// one that finds a hook that this has missed does not compile.
+bool changes_rows(const std::string& text) {
+  const std::string code = without_comments(text);
+  std::string word;
+  for (std::size_t i = 0; i <= code.size(); ++i) {
+    const char c = i < code.size() ? code[i] : ' ';
+    if (is_part_of_name(c)) {
+      word += c;
+      continue;
+    }
+    for (const std::string_view hook : {"query", "key", "REGISTER_QUERY_TRANSFORM", "REGISTER_KEY_TRANSFORM"})
+      if (word == hook) return true;
+    word.clear();
+  }
+  return false;
 }
 
 // What a definition is known by.
@@ -165,7 +197,8 @@ AttentionVariant define_attention_variant(const AttentionVariantText& text) {
   record.id = static_cast<int>(all.records.size());
   record.text = text;
   record.source = source_of(text);
-  record.cuda = op::variant_kernel(record.text.name, record.source);
+  record.cuda = op::variant_kernels(record.text.name, record.source);
+  record.changes_rows = changes_rows(record.text.text);
   return {record.id};
 }
 
@@ -214,7 +247,9 @@ TensorView VariantArguments::view() const {
   return TensorView(const_cast<std::int64_t*>(slots_.data()), Dtype::kI64, {count_});
 }
 
-namespace ops {
+}  // namespace strobe::inline v1
+
+namespace strobe::ops {
 
 const VariantRecord* find_variant(AttentionVariant variant) {
   if (!variant) return nullptr;
@@ -246,5 +281,4 @@ void read_variant_arguments(std::string_view op_name, const VariantRecord& varia
   std::memcpy(params.arguments, slots + kVariantHeader, variant.arguments() * sizeof(std::int64_t));
 }
 
-}  // namespace ops
-}  // namespace strobe
+}  // namespace strobe::ops

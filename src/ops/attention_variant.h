@@ -4,7 +4,7 @@
 #include <string>
 
 #include "attention/variant_params.h"
-#include "jit/kernel_source.h"
+#include "ops/attention_variant_cuda.h"
 #include "strobe/attention_variant.h"
 
 namespace strobe::ops {
@@ -17,7 +17,8 @@ struct VariantRecord {
   AttentionVariantText text;
   // Declarations, Params, the text, and the name by which the kernels know it. Headers go before and after.
   std::string source;
-  jit::KernelSource cuda;  // the kernel for GPUs
+  op::VariantKernels cuda;    // those for GPUs
+  bool changes_rows = false;  // the text names a hook of queries or keys
 
   std::size_t arguments() const { return text.tensors.size() + text.scalars.size(); }
 };

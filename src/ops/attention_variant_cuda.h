@@ -1,19 +1,34 @@
-// The kernel of a variant on a GPU.
+// The kernels of a variant on a GPU.
 #pragma once
 
 #include <string_view>
 
 #include "attention/variant_params.h"
 #include "jit/kernel_source.h"
+#include "ops/attention_cuda_shape.h"
 #include "ops/cuda_rows.h"
 
 namespace strobe::op {
 
-// Both texts live as long as the program.
-jit::KernelSource variant_kernel(std::string_view name, std::string_view source);
+struct VariantKernels {
+  jit::KernelSource tiles;  // on tensor cores: attention/prefill_variant.cuh
+  jit::KernelSource f32;    // on the CUDA cores, for all that the other does not take
+};
 
-// Grids of (items, KV heads), then of (merges, KV heads, rows). Compiles where nothing has been compiled yet.
-void launch_variant(const jit::KernelSource& source, const kernel::VariantParams& params, std::int64_t items,
-                    std::int64_t merges, const Gpu& gpu, const Launch& launch);
+// Both texts live as long as the program.
+VariantKernels variant_kernels(std::string_view name, std::string_view source);
+
+// Compiles the kernel that runs of the shape will take, unless their rows are not aligned.
+void compile_variant(const VariantKernels& kernels, const AttentionCudaShape& shape, const Gpu& gpu,
+                     Stream stream);
+
+// Which of them a launch takes.
+std::string_view variant_kernel_name(const VariantKernels& kernels, const AttentionCudaShape& shape,
+                                     const kernel::AttentionParams& params, cuda::Architecture architecture);
+
+// Grids of (items, KV heads), then of (merges, KV heads, rows).
+void launch_variant(const VariantKernels& kernels, const AttentionCudaShape& shape,
+                    const kernel::VariantParams& params, std::int64_t items, std::int64_t merges,
+                    const Gpu& gpu, const Launch& launch);
 
 }  // namespace strobe::op

@@ -101,6 +101,15 @@ EMULATED unsigned __byte_perm(unsigned x, unsigned y, unsigned digits) {
 }
 
 EMULATED void __syncthreads() { emulated::machine->wait_for_block(); }
+EMULATED int __syncthreads_or(int vote) {
+  static unsigned votes;  // for, of all calls
+  __syncthreads();
+  const unsigned before = votes;
+  __syncthreads();
+  if (vote != 0) ++votes;
+  __syncthreads();
+  return votes != before;
+}
 EMULATED void __syncwarp() { emulated::machine->sync_warp(); }
 
 namespace emulated {
