@@ -90,10 +90,11 @@ STROBE_DEVICE void calculate(const AttentionSm90Params& params, char* shared, co
       .row = thread / kWarpLanes * 16 + lane / 4,
       .lane = lane,
       .keys = place_along_k(base + kKeysAt, kKeyLayout.eight_rows),
-      .values = kFp8 ? place_along_k(base + kTransposedAt, kEightRowsBytes)
+      .values = kFp8 ? place_along_k<kTransposedRowBytes>(base + kTransposedAt, 8 * kTransposedRowBytes)
                      : place_across_k(base + kValuesAt, kValueLayout.panel, kValueLayout.eight_rows),
       .query = {},
-      .row_scale = {}};
+      .row_scale = {},
+      .kept = {}};
   Scores s;
   int32_t stored_slot = -1;
   bool real = math.wait_for_tile(math.tile());
@@ -109,6 +110,7 @@ STROBE_DEVICE void calculate(const AttentionSm90Params& params, char* shared, co
     for (int i = 0; i < kOutputs; ++i) out[i] = 0.0f;
     int32_t block = math.tile().last;
     math.find_scales();
+    math.kept.begin_tile();
     const float scale[2] = {math.scale_of(0), math.scale_of(1)};
     wait_for_products<0>();
     fence_sums(s);
@@ -127,23 +129,22 @@ STROBE_DEVICE void calculate(const AttentionSm90Params& params, char* shared, co
 #pragma unroll 1
     for (;;) {
 #pragma unroll 1
-      for (; block >= masked_down_to; --block) math.step<true>(out, weights, state, rescale, block);
+      for (; block >= masked_down_to; --block) math.step<true>(out, weights, state, block);
       if (block < first) break;
 #pragma unroll 1
-      for (; block >= open_begin; --block) math.step<false>(out, weights, state, rescale, block);
+      for (; block >= open_begin; --block) math.step<false>(out, weights, state, block);
       masked_down_to = first;
     }
-    Outputs sums;
-    math.issue_p_v(kFp8 ? sums : out, weights);
+    math.issue_p_v(out, weights);
     stored_slot = math.slot.at;
     if (!kStagesResults && is_elected()) arrive(barriers.query_free(stored_slot));
     math.slot.advance();
     real = math.wait_for_tile(math.next_tile());
     math.issue_first_q_k(s, real);
     wait_for_products<1>();
-    fence_sums(kFp8 ? sums : out);
-    if (kFp8) add_block(out, sums, rescale);
+    fence_sums(out);
     math.release_value();
+    if (kFp8 && math.kept.exists()) math.kept.finish(shared, out, state, scale);
     finish_tile(math, math.tile(), out, state, stored_slot);
     math.info.advance();
   }

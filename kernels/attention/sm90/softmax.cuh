@@ -12,10 +12,10 @@ namespace strobe::kernel {
 
 constexpr int kScores = kBlockTokens / 2, kOutputs = kDimVo / 2;
 constexpr int kWeightSteps = kBlockTokens / kStepK;
-// A row's maximum follows when it is 2^kSlack too small: 16-bit floats keep their precision there. In e4m3, whose
-// normal numbers go from 2^-6 to 448, weights are 2^kLift times as large and the maximum follows at once: what
-// weighs 2^-14 of the most is still normal.
-constexpr float kSlack = kFp8 ? 0.0f : 8.0f, kLift = kFp8 ? 8.0f : 0.0f;
+// A row's maximum follows when it is 2^kSlack too small: 16-bit floats keep their precision there. In e4m3,
+// whose normal numbers go from 2^-6 to 448, weights are 2^kLift times as large: the largest of a row lies in
+// [2^6, 2^8], and 2^-12 of it at least is still normal.
+constexpr float kSlack = kFp8 ? 2.0f : 8.0f, kLift = kFp8 ? 6.0f : 0.0f;
 
 using Scores = float[kScores];
 using Outputs = float[kOutputs];
@@ -93,12 +93,6 @@ STROBE_DEVICE void pack_weights(Weights& weights, const Scores& s) {
         weights[step][i] = pair_of<kType>(s[8 * step + 2 * i], s[8 * step + 2 * i + 1]);
       }
     }
-}
-
-// The outputs so far, of which `sums` are a block's share.
-STROBE_DEVICE void add_block(Outputs& out, const Outputs& sums, const float (&factor)[2]) {
-#pragma unroll
-  for (int i = 0; i < kOutputs; ++i) out[i] = out[i] * factor[i >> 1 & 1] + sums[i];
 }
 
 STROBE_DEVICE void rescale_rows(Outputs& out, const float (&factor)[2]) {
