@@ -22,32 +22,36 @@ namespace strobe::kernel {
 inline constexpr int kPanelRowBytes = 128, kEightRowsBytes = 8 * kPanelRowBytes;
 
 // Where an operand lies, as the instruction takes it: address, leading and stride distance in units of 16
-// bytes, and that 128-byte rows are permuted.
+// bytes, and how its rows are permuted.
 struct MatrixPlace {
   uint64_t bits;
 };
 
 inline constexpr int kPlaceUnit = 16;
 
+template <int kRowBytes>
 STROBE_DEVICE MatrixPlace matrix_place(SharedAddress address, uint32_t leading_bytes,
                                        uint32_t eight_rows_bytes) {
-  constexpr uint64_t kPermuted = 1;
+  static_assert(kRowBytes == kPanelRowBytes || kRowBytes == 32);
+  constexpr uint64_t kPermuted = kRowBytes == kPanelRowBytes ? 1 : 3;
   return {static_cast<uint64_t>((address & 0x3ffff) / kPlaceUnit) |
           static_cast<uint64_t>(leading_bytes / kPlaceUnit) << 16 |
           static_cast<uint64_t>(eight_rows_bytes / kPlaceUnit) << 32 | kPermuted << 62};
 }
 
-// Rows of A, or columns of B, are rows of the panel, which run along K: 32 of its 128 bytes from the address
-// on. The next eight rows lie eight_rows_bytes further on.
+// Rows of A, or columns of B, are rows of the panel, which run along K: 32 of its bytes from the address on.
+// The next eight rows lie eight_rows_bytes further on. Rows may have 32 bytes, too: within every 256 bytes,
+// chunk c of row r is then at c ^ r / 4.
+template <int kRowBytes = kPanelRowBytes>
 STROBE_DEVICE MatrixPlace place_along_k(SharedAddress address, uint32_t eight_rows_bytes) {
-  return matrix_place(address, 0, eight_rows_bytes);
+  return matrix_place<kRowBytes>(address, 0, eight_rows_bytes);
 }
 
 // Not of e4m3. Rows of B are rows of panels; the next 64 columns lie panel_bytes further on, the next eight
 // rows eight_rows_bytes.
 STROBE_DEVICE MatrixPlace place_across_k(SharedAddress address, uint32_t panel_bytes,
                                          uint32_t eight_rows_bytes) {
-  return matrix_place(address, panel_bytes, eight_rows_bytes);
+  return matrix_place<kPanelRowBytes>(address, panel_bytes, eight_rows_bytes);
 }
 
 // The place `count` times kBytes further on.

@@ -32,7 +32,7 @@ constexpr std::int64_t kCacheBytes = std::int64_t{32} << 20;
 constexpr int kLeastRows = 64;
 
 bool is_served(Dtype type, int dim_qk, int dim_vo) {
-  if (type == Dtype::kE4m3) return dim_vo == dim_qk && (dim_qk == 64 || dim_qk == 128 || dim_qk == 256);
+  if (type == Dtype::kE4m3) return dim_vo == dim_qk && (dim_qk == 64 || dim_qk == 128);
   if (dim_qk == 192) return dim_vo == 128;
   return std::ranges::find(kHeadDims, dim_qk) != std::end(kHeadDims) && dim_vo == dim_qk;
 }

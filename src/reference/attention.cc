@@ -291,7 +291,8 @@ void attention(const ops::BatchAttentionArgs& args, op::Expected& expected) {
 }
 
 op::Accuracy attention_accuracy(Dtype q, std::int64_t terms, bool lse) {
-  return {.intermediate = lse ? Dtype::kF32 : q, .reduction = terms};
+  if (!lse) return {.intermediate = q, .reduction = terms};
+  return {.intermediate = q == Dtype::kE4m3 ? Dtype::kF16 : Dtype::kF32, .reduction = terms};
 }
 
 }  // namespace strobe::reference

@@ -12,10 +12,10 @@ struct Sm90Form {
   int groups, block_tokens, stages, query_slots, load_registers, math_registers;
 };
 
-// Of e4m3, whose K and V take half the room; V then lies there twice, as it comes and transposed.
+// Of e4m3 K and V take half the room, V lies there twice, as it comes and transposed, and beside them lie the
+// outputs of long sums.
 STROBE_DEVICE constexpr Sm90Form sm90_form(Dtype type, int dim_qk) {
-  if (type == Dtype::kE4m3)
-    return dim_qk <= 128 ? Sm90Form{2, 128, 2, 2, 40, 232} : Sm90Form{2, 128, 2, 1, 24, 240};
+  if (type == Dtype::kE4m3) return {3, 96, 2, 2, 32, 160};
   if (dim_qk <= 64) return {3, 128, 3, 2, 32, 160};
   if (dim_qk <= 128) return {2, 128, 2, 2, 40, 232};
   if (dim_qk <= 192) return {2, 96, 2, 2, 40, 232};
@@ -44,13 +44,15 @@ STROBE_DEVICE constexpr bool sm90_maps_panels(Dtype type, int dim) { return dim 
 
 STROBE_DEVICE constexpr int sm90_shared_bytes(Dtype type, int dim_qk, int dim_vo) {
   const Sm90Form form = sm90_form(type, dim_qk);
-  const bool transposes = type == Dtype::kE4m3;
+  const bool is_e4m3 = type == Dtype::kE4m3;
   const int query = form.groups * 64 * 128 * sm90_panels(type, dim_qk);
-  const int block = form.block_tokens * (128 * (sm90_panels(type, dim_qk) + sm90_panels(type, dim_vo)) +
-                                         (transposes ? dim_vo : 0));
+  const int block = form.block_tokens *
+                    (128 * (sm90_panels(type, dim_qk) + sm90_panels(type, dim_vo)) + (is_e4m3 ? dim_vo : 0));
+  const int kept = is_e4m3 ? form.groups * 64 * dim_vo * 4 : 0;
   const int small = sm90_tile_infos(type, dim_qk) * kSm90TileInfoBytes + form.query_slots * 2 * 8 +
-                    form.stages * (transposes ? 6 : 5) * 8;
-  return form.query_slots * query + form.stages * block + sm90_result_bytes(type, dim_qk, dim_vo) + small;
+                    form.stages * (is_e4m3 ? 6 : 5) * 8;
+  return form.query_slots * query + form.stages * block + kept + sm90_result_bytes(type, dim_qk, dim_vo) +
+         small;
 }
 
 }  // namespace strobe::kernel

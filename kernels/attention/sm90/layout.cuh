@@ -42,9 +42,11 @@ STROBE_DEVICE int32_t token_of_value(int32_t byte) {
 
 constexpr int kQueryBytes = kQkPanels * kQueryPanel;  // of a group
 constexpr int kKeyBytes = kQkPanels * kBlockPanel, kValueBytes = kVoPanels * kBlockPanel;
-// e4m3: V as the products take it, a row of a panel for each element of a value (transpose.cuh).
-constexpr int kTransposedBytes = kFp8 ? kDimVo * kBlockTokens : 0;
-static_assert(!kFp8 || kBlockTokens == kPanelRowBytes);
+// e4m3: V as the products take it, a panel for each 32 tokens with a row for each element of a value
+// (transpose.cuh); and each math thread's outputs so far (KeptOutputs).
+constexpr int kTransposedRowBytes = 32, kTransposedPanel = kDimVo * kTransposedRowBytes;
+constexpr int kTransposedBytes = kFp8 ? kBlockTokens / kTransposedRowBytes * kTransposedPanel : 0;
+constexpr int kKeptBytes = kFp8 ? kGroups * kGroupRows * kDimVo * 4 : 0;
 constexpr bool kStagesResults = sm90_result_bytes(kType, kDimQk, kDimVo) > 0;
 constexpr int kResultBytes = kStagesResults ? kVoPanels * kQueryPanel : 0;  // of a group
 
@@ -67,7 +69,8 @@ constexpr int kQueriesAt = 0;
 constexpr int kKeysAt = kQueriesAt + kQuerySlots * kGroups * kQueryBytes;
 constexpr int kValuesAt = kKeysAt + kStages * kKeyBytes;
 constexpr int kTransposedAt = kValuesAt + kStages * kValueBytes;
-constexpr int kResultsAt = kTransposedAt + kStages * kTransposedBytes;
+constexpr int kKeptAt = kTransposedAt + kStages * kTransposedBytes;
+constexpr int kResultsAt = kKeptAt + kKeptBytes;
 constexpr int kTilesAt = kResultsAt + kGroups * kResultBytes;
 constexpr int kBarriersAt = kTilesAt + kTileInfos * kSm90TileInfoBytes;
 constexpr int kBarriers = 2 * kQuerySlots + (kFp8 ? 6 : 5) * kStages;

@@ -90,10 +90,11 @@ STROBE_DEVICE void calculate(const AttentionSm90Params& params, char* shared, co
       .row = thread / kWarpLanes * 16 + lane / 4,
       .lane = lane,
       .keys = place_along_k(base + kKeysAt, kKeyLayout.eight_rows),
-      .values = kFp8 ? place_along_k(base + kTransposedAt, kEightRowsBytes)
+      .values = kFp8 ? place_along_k<kTransposedRowBytes>(base + kTransposedAt, 8 * kTransposedRowBytes)
                      : place_across_k(base + kValuesAt, kValueLayout.panel, kValueLayout.eight_rows),
       .query = {},
       .row_scale = {},
+      .kept = {},
       .skips = false};
   Scores s;
   bool real = math.wait_for_tile(math.tile());
@@ -110,14 +111,15 @@ STROBE_DEVICE void calculate(const AttentionSm90Params& params, char* shared, co
     const int32_t first = math.tile().first;
     int32_t block = math.tile().last - math.skips;
     math.find_scales();
+    math.kept.begin_tile();
     const float scale[2] = {math.scale_of(0), math.scale_of(1)};
     wait_for_products<0>();
     fence_sums(s);
     math.release_key(block == first);
     // The group's own blocks without a mask.
-    const int32_t open_end = math.seen_by_row(math.tile(), 0).end / kBlockTokens,
-                  open_begin =
-                      (math.seen_by_row(math.tile(), kGroupRows - 1).begin + kBlockTokens - 1) / kBlockTokens;
+    const int32_t seen_begin = math.seen_by_row(math.tile(), kGroupRows - 1).begin,
+                  open_begin = max((seen_begin + kBlockTokens - 1) / kBlockTokens, first),
+                  open_end = math.seen_by_row(math.tile(), 0).end / kBlockTokens;
     if (block >= open_end || block < open_begin) math.mask(s, block);
     weigh<true, true>(s, state, rescale, scale);
     pack_weights(weights, s);
@@ -138,8 +140,7 @@ STROBE_DEVICE void calculate(const AttentionSm90Params& params, char* shared, co
       for (; block >= masked_down_to; --block) math.step<true>(out, weights, state, block, block == first);
       if (block < first) break;
 #pragma unroll 1
-      for (; block >= max(open_begin, first); --block)
-        math.step<false>(out, weights, state, block, block == first);
+      for (; block >= open_begin; --block) math.step<false>(out, weights, state, block, block == first);
       masked_down_to = first;
     }
     math.issue_p_v(out, weights);
@@ -148,6 +149,7 @@ STROBE_DEVICE void calculate(const AttentionSm90Params& params, char* shared, co
     wait_for_products<1>();
     fence_sums(out);
     math.release_value();
+    if (kFp8 && math.kept.exists()) math.kept.finish(shared, out, state, scale);
     finish_tile(math, math.tile(), out, state);
     math.info.advance();
   }

@@ -14,8 +14,8 @@ constexpr int kScores = kBlockTokens / 2, kOutputs = kDimVo / 2;
 constexpr int kWeightSteps = kBlockTokens / kStepK;
 // A row's maximum follows when it is 2^kSlack too small: 16-bit floats keep their precision there. In e4m3,
 // whose normal numbers go from 2^-6 to 448, weights are 2^kLift times as large: the largest of a row lies in
-// [2^4, 2^8], and 2^-10 of it at least is still normal.
-constexpr float kSlack = kFp8 ? 4.0f : 8.0f, kLift = kFp8 ? 4.0f : 0.0f;
+// [2^6, 2^8], and 2^-12 of it at least is still normal.
+constexpr float kSlack = kFp8 ? 2.0f : 8.0f, kLift = kFp8 ? 6.0f : 0.0f;
 
 using Scores = float[kScores];
 using Outputs = float[kOutputs];

@@ -42,9 +42,9 @@ struct Transposer {
            ((chunk % kPanelChunks) ^ (token % 8)) * kChunkOfRow;
   }
 
-  STROBE_DEVICE SharedAddress target(int32_t stage, int32_t row, int32_t chunk) const {
-    return base + kTransposedAt + stage * kTransposedBytes + row * kPanelRowBytes +
-           (chunk ^ (row % 8)) * kChunkOfRow;
+  STROBE_DEVICE SharedAddress target(int32_t stage, int32_t panel, int32_t row, int32_t chunk) const {
+    return base + kTransposedAt + stage * kTransposedBytes + panel * kTransposedPanel +
+           row * kTransposedRowBytes + (chunk ^ (row / 4 % 2)) * kChunkOfRow;
   }
 
   // Whether a token before `end` had NaN, which is taken out with kMasked.
@@ -52,7 +52,8 @@ struct Transposer {
   STROBE_DEVICE bool run(int32_t stage, int32_t end) const {
     constexpr int kTokenPieces = kBlockTokens / kPieceTokens,
                   kPieces = kTokenPieces * (kDimVo / kPieceElements);
-    constexpr int kBatch = kForm.load_registers < 40 ? 1 : 4;  // pieces in registers at a time
+    constexpr int kBatch = 2;
+    static_assert(!kFp8 || (kPieces % kBatch == 0 && kPieceTokens == kTransposedRowBytes));
     bool found = false;
 #pragma unroll 1
     for (int32_t first = warp * kBatch; first < kPieces; first += kWatchWarps * kBatch) {
@@ -78,7 +79,7 @@ struct Transposer {
         const uint32_t rows[4] = {
             __byte_perm(words[i][0], words[i][1], 0x6420), __byte_perm(words[i][0], words[i][1], 0x7531),
             __byte_perm(words[i][2], words[i][3], 0x6420), __byte_perm(words[i][2], words[i][3], 0x7531)};
-        store_matrices(target(stage, elements * kPieceElements + lane % 16, 2 * tokens + lane / 16), rows);
+        store_matrices(target(stage, tokens, elements * kPieceElements + lane % 16, lane / 16), rows);
       }
     }
     return kMasked && __any_sync(0xffffffff, found);

@@ -21,15 +21,18 @@ int depth_of(const Product& product) { return kDepthBytes / element_bytes(produc
 
 bool same(const MatrixPlace& a, const MatrixPlace& b) {
   return a.address == b.address && a.panel_bytes == b.panel_bytes &&
-         a.eight_rows_bytes == b.eight_rows_bytes && a.across_k == b.across_k;
+         a.eight_rows_bytes == b.eight_rows_bytes && a.row_bytes == b.row_bytes && a.across_k == b.across_k;
 }
 
 // Chunk c of row r, counted from the address as if nothing were permuted.
-std::uintptr_t permuted(std::uintptr_t address) { return address ^ (address >> 7 & 7) << 4; }
+std::uintptr_t permuted(std::uintptr_t address, const MatrixPlace& place) {
+  const std::uintptr_t rows = place.row_bytes == kRowBytes ? 7 : 1;
+  return address ^ (address >> 7 & rows) << 4;
+}
 
 std::uintptr_t row_at(const MatrixPlace& place, int row) {
   return place.address + static_cast<std::uintptr_t>(row / 8) * place.eight_rows_bytes +
-         static_cast<std::uintptr_t>(row % 8) * kRowBytes;
+         static_cast<std::uintptr_t>(row % 8) * place.row_bytes;
 }
 
 }  // namespace
@@ -96,9 +99,9 @@ void Grid::read_rows(const Product& product, unsigned warp, float (*a)[kMostDept
   const int bytes = element_bytes(product), elements = kPieceBytes / bytes, depth = depth_of(product);
   const int panel_columns = static_cast<int>(kRowBytes) / bytes;
   if (product.b.across_k && bytes == 1) fail(kLaunchFailed, "multiplies 8-bit elements that lie across K");
-  const auto read_piece = [&](std::uintptr_t address, auto store) {
-    read_async(permuted(address), kPieceBytes);
-    const auto* piece = reinterpret_cast<const unsigned char*>(permuted(address));
+  const auto read_piece = [&](const MatrixPlace& place, std::uintptr_t address, auto store) {
+    read_async(permuted(address, place), kPieceBytes);
+    const auto* piece = reinterpret_cast<const unsigned char*>(permuted(address, place));
     for (int i = 0; i < elements; ++i) {
       const unsigned value = bytes == 1 ? piece[i] : piece[2 * i] | piece[2 * i + 1] << 8;
       store(i, machine_.widen(value, product.dtype));
@@ -108,17 +111,19 @@ void Grid::read_rows(const Product& product, unsigned warp, float (*a)[kMostDept
     for (int row = 0; row < kRows; ++row)
       for (int k = 0; k < depth; k += elements)
         read_piece(
+            product.a,
             row_at(product.a, static_cast<int>(warp) * kRows + row) + static_cast<std::uintptr_t>(k * bytes),
             [&](int i, float x) { a[row][k + i] = x; });
   for (int n = 0; n < product.columns; n += product.b.across_k ? elements : 1)
     for (int k = 0; k < depth; k += product.b.across_k ? 1 : elements) {
       if (product.b.across_k)
-        read_piece(row_at(product.b, k) +
+        read_piece(product.b,
+                   row_at(product.b, k) +
                        static_cast<std::uintptr_t>(n / panel_columns) * product.b.panel_bytes +
                        static_cast<std::uintptr_t>(n % panel_columns * bytes),
                    [&](int i, float x) { b[k][n + i] = x; });
       else
-        read_piece(row_at(product.b, n) + static_cast<std::uintptr_t>(k * bytes),
+        read_piece(product.b, row_at(product.b, n) + static_cast<std::uintptr_t>(k * bytes),
                    [&](int i, float x) { b[k + i][n] = x; });
     }
 }

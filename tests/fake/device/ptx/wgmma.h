@@ -10,11 +10,12 @@ inline constexpr int kPanelRowBytes = 128, kEightRowsBytes = 8 * kPanelRowBytes;
 
 using MatrixPlace = emulated::MatrixPlace;
 
+template <int kRowBytes = kPanelRowBytes>
 EMULATED MatrixPlace place_along_k(SharedAddress address, uint32_t eight_rows_bytes) {
-  return {address, 0, eight_rows_bytes, false};
+  return {address, 0, eight_rows_bytes, kRowBytes, false};
 }
 EMULATED MatrixPlace place_across_k(SharedAddress address, uint32_t panel_bytes, uint32_t eight_rows_bytes) {
-  return {address, panel_bytes, eight_rows_bytes, true};
+  return {address, panel_bytes, eight_rows_bytes, kPanelRowBytes, true};
 }
 
 template <int kBytes>
