@@ -1,7 +1,7 @@
 // A math group: 64 query rows against one KV block after the other.
 #pragma once
 
-#include "attention/sm90/softmax.cuh"
+#include "attention/sm90/kept_outputs.cuh"
 #include "ptx/elect.h"
 
 namespace strobe::kernel {
@@ -29,61 +29,6 @@ STROBE_DEVICE void multiply_p_v(Outputs& out, const Weights& weights, MatrixPlac
   }
   end_products();
 }
-
-// Outputs of e4m3 are summed up in two levels. Tensor cores cut each product off about 13 bits below the sum
-// that it is added to: of values of one sign 1 % is lost over 1024 tokens, 18 % over 16384. So after every
-// kBlocks blocks a thread adds its sums to what it keeps in shared memory, and begins others.
-struct KeptOutputs {
-  static constexpr int kBlocks = 4, kThreads = kGroups * kGroupThreads;
-
-  int32_t blocks;    // of the tile, whose products are summed up
-  float maximum[2];  // of the rows, to which what is kept refers
-
-  STROBE_DEVICE void begin_tile() { blocks = 0; }
-  // Whether the next product begins sums.
-  STROBE_DEVICE bool is_fresh() const { return blocks % kBlocks == 0; }
-  STROBE_DEVICE bool exists() const { return blocks >= kBlocks; }
-
-  STROBE_DEVICE static float4& at(char* shared, int number) {
-    return reinterpret_cast<float4*>(shared + kKeptAt)[number * kThreads + static_cast<int32_t>(threadIdx.x)];
-  }
-
-  // Counts a block; its sums and those before are kept where they are so many.
-  STROBE_DEVICE void count_block(char* shared, Outputs& out, const RowStates& state,
-                                 const float (&scale)[2]) {
-    if ((blocks + 1) % kBlocks == 0) {
-      if (exists()) finish(shared, out, state, scale);
-      keep(shared, out, state);
-    }
-    ++blocks;
-  }
-
-  STROBE_DEVICE void keep(char* shared, const Outputs& out, const RowStates& state) {
-#pragma unroll
-    for (int i = 0; i < kOutputs; i += 4) at(shared, i / 4) = {out[i], out[i + 1], out[i + 2], out[i + 3]};
-    maximum[0] = state.maximum[0];
-    maximum[1] = state.maximum[1];
-  }
-
-  // Adds it to the outputs.
-  STROBE_DEVICE void finish(char* shared, Outputs& out, const RowStates& state,
-                            const float (&scale)[2]) const {
-    float factor[2];
-#pragma unroll
-    for (int half = 0; half < 2; ++half)
-      factor[half] = maximum[half] == state.maximum[half]
-                         ? 1.0f
-                         : exp2_approx((maximum[half] - state.maximum[half]) * scale[half]);
-#pragma unroll
-    for (int i = 0; i < kOutputs; i += 4) {
-      const float4 x = at(shared, i / 4);
-      out[i] += x.x * factor[0];
-      out[i + 1] += x.y * factor[0];
-      out[i + 2] += x.z * factor[1];
-      out[i + 3] += x.w * factor[1];
-    }
-  }
-};
 
 // A thread's part in its group's walk through tiles. Products are issued two at a time, so that the tensor
 // core has this group's next product queued while the group calculates or stores:

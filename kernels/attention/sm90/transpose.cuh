@@ -1,7 +1,8 @@
 // V of e4m3 blocks, transposed for the products: wgmma takes 8-bit operands along K alone.
 //
-// Three warps beside the loading one turn [tokens][elements], as copied, into [elements][tokens], in pieces
-// of 32 tokens x 16 elements. Of 8 x 8 pairs of bytes ldmatrix.trans gives lane 4 g + c the tokens 2c and 2c
+// Three warps beside the loading one turn [tokens][elements], as copied, into [elements][tokens], each of
+// them 32 tokens, 16 elements at a time. Of 8 x 8 pairs of bytes ldmatrix.trans gives lane 4 g + c the tokens
+// 2c and 2c
 // + 1 of the elements 2g and 2g + 1; two such words, of the tokens 8 further on, have all that a lane's word
 // of an output row needs. Nobody exchanges anything, since both orders that come of it suit the products:
 //
@@ -29,49 +30,46 @@ STROBE_DEVICE uint32_t nans_of(uint32_t four) { return ((four & 0x7f7f7f7f) + 0x
 
 STROBE_DEVICE uint32_t without_nans(uint32_t four) { return four & ~((nans_of(four) >> 7) * 0xff); }
 
-// A lane's part in transposing a stage of V.
+// A lane's part in transposing a stage of V: its warp has 32 of the tokens.
 struct Transposer {
   SharedAddress base;
   int32_t warp, lane;
 
-  // The chunk of 16 elements of the lane's token of the piece.
-  STROBE_DEVICE SharedAddress source(int32_t stage, int32_t token, int32_t chunk) const {
-    constexpr int kPanelChunks = kPanelRowBytes / kChunkOfRow;
-    return base + kValuesAt + stage * kValueBytes + chunk / kPanelChunks * kValueLayout.panel +
-           token / 8 * kValueLayout.eight_rows + token % 8 * kPanelRowBytes +
-           ((chunk % kPanelChunks) ^ (token % 8)) * kChunkOfRow;
+  // The first 16 elements of the lane's token; the next ones lie where a bit of the address is another.
+  STROBE_DEVICE SharedAddress source(int32_t stage) const {
+    const int32_t token = warp * kPieceTokens + lane;
+    return base + kValuesAt + stage * kValueBytes + token / 8 * kValueLayout.eight_rows +
+           token % 8 * (kPanelRowBytes + kChunkOfRow);
   }
 
-  STROBE_DEVICE SharedAddress target(int32_t stage, int32_t panel, int32_t row, int32_t chunk) const {
-    return base + kTransposedAt + stage * kTransposedBytes + panel * kTransposedPanel +
+  // Where the lane's row of the first 16 belongs, and its 16 of the warp's tokens.
+  STROBE_DEVICE SharedAddress target(int32_t stage) const {
+    const int32_t row = lane % 16, chunk = lane / 16;
+    return base + kTransposedAt + stage * kTransposedBytes + warp * kTransposedPanel +
            row * kTransposedRowBytes + (chunk ^ (row / 4 % 2)) * kChunkOfRow;
   }
 
   // Whether a token before `end` had NaN, which is taken out with kMasked.
   template <bool kMasked>
   STROBE_DEVICE bool run(int32_t stage, int32_t end) const {
-    constexpr int kTokenPieces = kBlockTokens / kPieceTokens,
-                  kPieces = kTokenPieces * (kDimVo / kPieceElements);
-    constexpr int kBatch = 2;
-    static_assert(!kFp8 || (kPieces % kBatch == 0 && kPieceTokens == kTransposedRowBytes));
+    constexpr int kPieces = kDimVo / kPieceElements, kBatch = 2;
+    static_assert(!kFp8 || (kBlockTokens == kWatchWarps * kPieceTokens &&
+                            kPieceTokens == kTransposedRowBytes && kVoPanels == 1 && kPieces % kBatch == 0));
+    const SharedAddress from = source(stage), to = target(stage);
     bool found = false;
 #pragma unroll 1
-    for (int32_t first = warp * kBatch; first < kPieces; first += kWatchWarps * kBatch) {
+    for (int first = 0; first < kPieces; first += kBatch) {
       uint32_t words[kBatch][4];
 #pragma unroll
-      for (int i = 0; i < kBatch; ++i) {
-        const int32_t piece = first + i;
-        load_matrices_transposed(
-            words[i], source(stage, piece % kTokenPieces * kPieceTokens + lane, piece / kTokenPieces));
-      }
+      for (int i = 0; i < kBatch; ++i)
+        load_matrices_transposed(words[i], from ^ static_cast<uint32_t>((first + i) * kChunkOfRow));
 #pragma unroll
       for (int i = 0; i < kBatch; ++i) {
-        const int32_t piece = first + i, tokens = piece % kTokenPieces, elements = piece / kTokenPieces;
         if (kMasked) {
 #pragma unroll
           for (int j = 0; j < 4; ++j) {
             const uint32_t nans = nans_of(words[i][j]);
-            const int32_t token = tokens * kPieceTokens + 8 * j + lane % 4 * 2;
+            const int32_t token = warp * kPieceTokens + 8 * j + lane % 4 * 2;
             found = found || ((nans & 0xffff) != 0 && token < end) || (nans >> 16 != 0 && token + 1 < end);
             words[i][j] = without_nans(words[i][j]);
           }
@@ -79,7 +77,7 @@ struct Transposer {
         const uint32_t rows[4] = {
             __byte_perm(words[i][0], words[i][1], 0x6420), __byte_perm(words[i][0], words[i][1], 0x7531),
             __byte_perm(words[i][2], words[i][3], 0x6420), __byte_perm(words[i][2], words[i][3], 0x7531)};
-        store_matrices(target(stage, tokens, elements * kPieceElements + lane % 16, lane / 16), rows);
+        store_matrices(to + (first + i) * kPieceElements * kTransposedRowBytes, rows);
       }
     }
     return kMasked && __any_sync(0xffffffff, found);
