@@ -50,7 +50,16 @@ constexpr int kKeptBytes = kFp8 ? kGroups * kGroupRows * kDimVo * 4 : 0;
 constexpr bool kStagesResults = sm90_result_bytes(kType, kDimQk, kDimVo) > 0;
 constexpr int kResultBytes = kStagesResults ? kVoPanels * kQueryPanel : 0;  // of a group
 
+// Whether a group keeps to the blocks and masks of its own rows, not of all the tile's, and gives its queries
+// back before the last softmax. In the three groups of e4m3 there are no registers left for that.
+constexpr bool kKeepsToItsRows = !kFp8;
+
 constexpr int kWatchWarps = 3;
+
+struct BlockRange {
+  int32_t begin, end;
+  STROBE_DEVICE bool holds(int32_t block) const { return block >= begin && block < end; }
+};
 
 // What the math groups do next: an item for one pack of heads.
 struct Tile {

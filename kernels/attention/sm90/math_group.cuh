@@ -62,15 +62,17 @@ struct MathGroup {
     return next.last >= 0;
   }
 
-  // After the last tile, a product of the keys before: one under a condition would make the compiler
-  // serialise all.
+  // After the last tile, a product of the queries and keys before: one under a condition would make the
+  // compiler serialise all.
   STROBE_DEVICE void issue_first_q_k(Scores& s, const Tile& next, bool real) {
-    skips =
-        real && next.last > next.first && seen_by_row(next, kGroupRows - 1).end <= next.last * kBlockTokens;
+    skips = kKeepsToItsRows && real && next.last > next.first &&
+            seen_by_row(next, kGroupRows - 1).end <= next.last * kBlockTokens;
     if (skips) pass_over_key(false);
     const int32_t before = key.at == 0 ? kStages - 1 : key.at - 1;
-    query = place_along_k(real ? queries_at(slot.at) : base + kKeysAt + before * kKeyBytes, kEightRowsBytes);
-    if (real) wait_for_phase(barriers.key_full(key.at), key.phase);
+    if (real) {
+      query = place_along_k(queries_at(slot.at), kEightRowsBytes);
+      wait_for_phase(barriers.key_full(key.at), key.phase);
+    }
     multiply_q_k(s, query, advance<kKeyBytes>(keys, real ? key.at : before));
   }
 
@@ -85,14 +87,15 @@ struct MathGroup {
     multiply_p_v(out, weights, advance<kStage>(values, value.at), !kFp8 || !kept.is_fresh());
   }
 
-  // Of the tile's last block, the queries too.
+  STROBE_DEVICE void release_queries() {
+    if (is_elected()) arrive(barriers.query_free(slot.at));
+    slot.advance();
+  }
+
   STROBE_DEVICE void release_key(bool ends_tile) {
-    if (is_elected()) {
-      arrive(barriers.key_free(key.at));
-      if (ends_tile) arrive(barriers.query_free(slot.at));
-    }
+    if (is_elected()) arrive(barriers.key_free(key.at));
     key.advance();
-    if (ends_tile) slot.advance();
+    if (kKeepsToItsRows && ends_tile) release_queries();
   }
 
   STROBE_DEVICE void release_value() {
@@ -117,9 +120,16 @@ struct MathGroup {
   }
   STROBE_DEVICE TokenRange seen_by(int half) const { return seen_by_row(tile(), row + 8 * half); }
 
+  // What no row of the group has a mask for.
+  STROBE_DEVICE BlockRange open_blocks() const {
+    if (!kKeepsToItsRows) return {tile().open_begin, tile().open_end};
+    return {(seen_by_row(tile(), kGroupRows - 1).begin + kBlockTokens - 1) / kBlockTokens,
+            seen_by_row(tile(), 0).end / kBlockTokens};
+  }
+
   // Whether the tile ends before the group's rows.
   STROBE_DEVICE bool is_idle() const {
-    return group * kGroupRows >= tile().item.q_tokens << params.pack_log2;
+    return kKeepsToItsRows && group * kGroupRows >= tile().item.q_tokens << params.pack_log2;
   }
 
   STROBE_DEVICE void mask(Scores& s, int32_t block) const {

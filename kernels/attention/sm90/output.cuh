@@ -87,6 +87,7 @@ STROBE_DEVICE void store_row(char* to, bool exists, const Outputs& out, float fa
   constexpr bool kExchanges = !kFp8 && kOut != Dtype::kF32;
   constexpr int kWords = kExchanges ? 4 : 1, kNeighbours = kFp8 ? 4 : 2;
   constexpr int kBytes = kExchanges ? kChunkBytes : kNeighbours * size_of(kOut);
+  if (!kExchanges && !exists) return;
   to += lane % 4 * kBytes;
 #pragma unroll
   for (int j = 0; j < kDimVo / (4 * kNeighbours); j += kWords) {

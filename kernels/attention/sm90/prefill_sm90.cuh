@@ -108,23 +108,19 @@ STROBE_DEVICE void calculate(const AttentionSm90Params& params, char* shared, co
     float rescale[2];
 #pragma unroll
     for (int i = 0; i < kOutputs; ++i) out[i] = 0.0f;
-    const int32_t first = math.tile().first;
     int32_t block = math.tile().last - math.skips;
     math.find_scales();
     math.kept.begin_tile();
     const float scale[2] = {math.scale_of(0), math.scale_of(1)};
     wait_for_products<0>();
     fence_sums(s);
-    math.release_key(block == first);
-    // The group's own blocks without a mask.
-    const int32_t seen_begin = math.seen_by_row(math.tile(), kGroupRows - 1).begin,
-                  open_begin = max((seen_begin + kBlockTokens - 1) / kBlockTokens, first),
-                  open_end = math.seen_by_row(math.tile(), 0).end / kBlockTokens;
-    if (block >= open_end || block < open_begin) math.mask(s, block);
+    math.release_key(block == math.tile().first);
+    if (!kKeepsToItsRows || !math.open_blocks().holds(block)) math.mask(s, block);
     weigh<true, true>(s, state, rescale, scale);
     pack_weights(weights, s);
     if (math.skips) math.pass_over_value();
     --block;
+    const int32_t first = math.tile().first;
     if (math.is_idle()) {
 #pragma unroll 1
       for (; block >= first; --block) {
@@ -133,7 +129,9 @@ STROBE_DEVICE void calculate(const AttentionSm90Params& params, char* shared, co
       }
     }
     // Masked blocks at the end, open ones, with a sliding window masked ones again.
-    int32_t masked_down_to = max(open_end, first);
+    const BlockRange open = math.open_blocks();
+    const int32_t open_begin = max(open.begin, first);
+    int32_t masked_down_to = max(open.end, first);
 #pragma unroll 1
     for (;;) {
 #pragma unroll 1
@@ -144,6 +142,7 @@ STROBE_DEVICE void calculate(const AttentionSm90Params& params, char* shared, co
       masked_down_to = first;
     }
     math.issue_p_v(out, weights);
+    if (!kKeepsToItsRows) math.release_queries();
     real = math.wait_for_tile(math.next_tile());
     math.issue_first_q_k(s, math.next_tile(), real);
     wait_for_products<1>();
