@@ -27,7 +27,7 @@ add_custom_target(strobe_build_commit
 set(STROBE_CLI_SOURCES
     src/cli/bench_command.cc src/cli/bench_compare_command.cc src/cli/bench_options.cc src/cli/bench_plan.cc src/cli/bench_report_command.cc
     src/cli/cache_command.cc src/cli/cli.cc src/cli/cuda_findings.cc src/cli/device_flag.cc src/cli/docs_command.cc src/cli/doctor_command.cc
-    src/cli/interrupt.cc src/cli/kernel_cache.cc src/cli/replay_command.cc src/cli/trace_command.cc src/cli/trace_run_command.cc src/cli/warmup_command.cc)
+    src/cli/interrupt.cc src/cli/kernel_cache.cc src/cli/replay_command.cc src/cli/trace_command.cc src/cli/trace_explain_command.cc src/cli/trace_run_command.cc src/cli/warmup_command.cc)
 # CLI11 and commands that run once: optimising them is what they would take longest for.
 set_property(SOURCE ${STROBE_CLI_SOURCES} APPEND PROPERTY COMPILE_OPTIONS $<$<CONFIG:Release>:-O1>)
 add_library(strobe_bench STATIC
@@ -49,7 +49,7 @@ add_library(strobe_bench STATIC
     src/bench/compare/compare.cc src/bench/compare/compare_text.cc src/bench/compare/verdict.cc
     src/bench/report/compare_page.cc src/bench/report/ratio_chart.cc
     ${STROBE_CLI_SOURCES}
-    src/trace/run/child.cc src/trace/run/compare.cc src/trace/run/evaluate.cc src/trace/run/python_process.cc src/trace/run/tensor_sets.cc
+    src/trace/run/child.cc src/trace/run/compare.cc src/trace/run/evaluate.cc src/trace/run/native_worker.cc src/trace/run/tensor_sets.cc src/trace/run/worker_process.cc
     ${CMAKE_CURRENT_BINARY_DIR}/generated/trace_worker.cc
     src/op/docs.cc
     ${STROBE_SUITES_SOURCE} ${strobe_limits_OBJECTS})

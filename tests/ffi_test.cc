@@ -150,8 +150,32 @@ TEST(Ffi, OperandsThatArePartsOfATensor) {
   EXPECT_EQ(toy.call({strobe_tensor(&toy.input_view)}, {"input[2=0]"}),
             "toy: input: expected a tensor with index 0 of axis 2, got f32[2, 3]");
   EXPECT_THAT(toy.call({strobe_none()}, {"input[1=0]"}), HasSubstr("got nothing"));
-  for (const char* wrong : {"input[10]", "input[6=0]", "input[1=x]", "factor[1=0]", "input[1=0"})
+  EXPECT_EQ(toy.call({strobe_tensor(&whole)}, {"input[1=0/3]"}),
+            "toy: input: expected a tensor whose axis 1 has 3, got f32[2, 2, 2]");
+  for (const char* wrong : {"input[10]", "input[6=0]", "input[1=x]", "factor[1=0]", "input[1=0",
+                            "input[1=0/]", "input[1=0/x]", "input[1=0:2]"})
     EXPECT_THAT(toy.call({}, {wrong}), HasSubstr("expected an operand with [axis=index], got '")) << wrong;
+}
+
+TEST(Ffi, OperandsThatShareAValue) {
+  Toy toy;
+  std::vector<float> both = {3, 4, 0, 0, 8, 6, 0, 0}, ones = {1, 1};
+  std::array<std::int64_t, 3> shape = {2, 2, 2};
+  StrobeTensor whole = toy.view(both), weight = toy.view(ones);
+  weight.shape = shape.data();
+  whole.rank = 3;
+  whole.shape = shape.data();
+  weight.rank = 1;
+  const Function rmsnorm("rmsnorm", std::vector<std::string_view>{"input[1=0/2]+out[1=1/2]", "weight", "eps"},
+                         Backend::kAuto);
+  EXPECT_EQ(rmsnorm.arity(), 3u);
+  rmsnorm.call(std::vector{strobe_tensor(&whole), strobe_tensor(&weight), strobe_float(0)}, {});
+  const float a = std::sqrt(12.5f), b = std::sqrt(50.0f);
+  EXPECT_THAT(both,
+              testing::Pointwise(testing::FloatEq(), {3.0f, 4.0f, 3 / a, 4 / a, 8.0f, 6.0f, 8 / b, 6 / b}));
+  EXPECT_THAT([&] { rmsnorm.call(std::vector(4, strobe_none()), {}); },
+              testing::ThrowsMessage<Error>("rmsnorm: expected at most 3 arguments, got 4"));
+  EXPECT_THAT(toy.call({}, {"input+missing"}), HasSubstr("has no argument 'missing'"));
 }
 
 TEST(Ffi, EveryDtypeOfDlpackThatStrobeHas) {
@@ -273,13 +297,76 @@ TEST(Ffi, PlanAndRunTakeTheirOwnArguments) {
       [&] { Function("batch_attention_ragged", run_arguments, Backend::kAuto); },
       testing::ThrowsMessage<Error>(HasSubstr("plan has no argument 'q'; known: qo_indptr, kv_indptr")));
   const Function plan("batch_attention_ragged", plan_arguments, Backend::kAuto);
-  EXPECT_THAT([&] { Function(plan, plan_arguments); },
+  EXPECT_THAT([&] { Function(plan, ffi::Bound::kRun, plan_arguments); },
               testing::ThrowsMessage<Error>(HasSubstr("run has no argument 'qo_indptr'; known: q, k, v")));
-  const Function run(plan, run_arguments);
-  EXPECT_THAT([&] { Function(run, run_arguments); },
+  const Function run(plan, ffi::Bound::kRun, run_arguments);
+  EXPECT_THAT([&] { Function(run, ffi::Bound::kRun, run_arguments); },
               testing::ThrowsMessage<Error>(HasSubstr("expected a bound plan, got a function without one")));
   EXPECT_TRUE(plan.plans());
   EXPECT_FALSE(run.plans());
+}
+
+// One request of one head, whose values count its tokens: attention's plan, made again with another window.
+TEST(Ffi, PlansMadeAgainHaveTheirArraysAsTheyWere) {
+  std::array<std::int32_t, 2> qo_indptr = {0, 1}, kv_indptr = {0, 4};
+  std::array<float, 8> q{}, out{};
+  std::array<float, 32> k{}, v;
+  for (std::size_t i = 0; i < v.size(); ++i) v[i] = static_cast<float>(i / 8);
+  std::array<std::int64_t, 1> two = {2};
+  std::array<std::int64_t, 3> q_shape = {1, 1, 8}, kv_shape = {4, 1, 8};
+  const auto view = [](auto& data, auto& shape) {
+    const bool whole = std::is_same_v<std::int32_t&, decltype(data[0])>;
+    return StrobeTensor{data.data(),
+                        1,
+                        0,
+                        static_cast<int>(shape.size()),
+                        whole ? std::uint8_t{0} : std::uint8_t{2},
+                        32,
+                        1,
+                        shape.data(),
+                        nullptr,
+                        0};
+  };
+  const StrobeTensor qo_view = view(qo_indptr, two), kv_view = view(kv_indptr, two),
+                     q_view = view(q, q_shape), k_view = view(k, kv_shape), v_view = view(v, kv_shape),
+                     out_view = view(out, q_shape);
+  const Function plan("batch_attention_ragged",
+                      std::vector<std::string_view>{"num_qo_heads", "num_kv_heads", "head_dim_qk", "q_dtype",
+                                                    "kv_dtype", "window_left", "qo_indptr", "kv_indptr"},
+                      Backend::kCpu);
+  const Function again(plan, ffi::Bound::kAgain, std::vector<std::string_view>{"window_left"});
+  const Function reordered(
+      plan, ffi::Bound::kPlan,
+      std::vector<std::string_view>{"kv_indptr", "qo_indptr", "num_qo_heads", "num_kv_heads", "head_dim_qk",
+                                    "q_dtype", "kv_dtype"});
+  const Function run(plan, ffi::Bound::kRun, std::vector<std::string_view>{"q", "k", "v", "out"});
+  const auto mean = [&] {
+    run.call(std::vector{strobe_tensor(&q_view), strobe_tensor(&k_view), strobe_tensor(&v_view),
+                         strobe_tensor(&out_view)},
+             {});
+    return out[7];
+  };
+  const StrobeValue f32 = strobe_string("f32"), one = strobe_int(1);
+  EXPECT_THAT([&] { again.call(std::vector{one}, {}); },
+              testing::ThrowsMessage<Error>(HasSubstr("expected a successful plan before it is made again")));
+  plan.call(std::vector{one, one, strobe_int(8), f32, f32, strobe_int(0), strobe_tensor(&qo_view),
+                        strobe_tensor(&kv_view)},
+            {});
+  kv_indptr = {0, 1};
+  EXPECT_FLOAT_EQ(mean(), 3);  // the last token
+  again.call(std::vector{one}, {});
+  EXPECT_FLOAT_EQ(mean(), 2.5f);  // the last two
+  again.call(std::vector{strobe_none()}, {});
+  EXPECT_FLOAT_EQ(mean(), 1.5f);  // all, as without a window
+  again.call(std::vector{strobe_int(0)}, {});
+  EXPECT_FLOAT_EQ(mean(), 3);
+  kv_indptr = {0, 2};
+  reordered.call(
+      std::vector{strobe_tensor(&kv_view), strobe_tensor(&qo_view), one, one, strobe_int(8), f32, f32}, {});
+  EXPECT_FLOAT_EQ(mean(), 0.5f);  // the first two
+  EXPECT_THAT(
+      [&] { Function(plan, ffi::Bound::kAgain, std::vector<std::string_view>{"qo_indptr"}); },
+      testing::ThrowsMessage<Error>(HasSubstr("expected attributes for a plan made again, got 'qo_indptr'")));
 }
 
 TEST(Ffi, AllArgumentsInTheDeclarationsOrder) {

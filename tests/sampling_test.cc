@@ -269,6 +269,20 @@ TEST(Sampling, BadRowsGiveZeroAndSaySo) {
     }
 }
 
+TEST(Sampling, OneBadTokenOfALongRowIsSeen) {
+  constexpr std::size_t kSize = 5003, kPlace = 4999;
+  const Tensor sample(Dtype::kI32, {1}), valid(Dtype::kBool, {1});
+  for (cpu::Isa isa : test::isa_levels())
+    for (const TokenFilter& filter : {TokenFilter{.top_p = 0.9f}, {.top_k = 50, .top_p = 0.9f}})
+      for (const float token : {kNan, -0.1f, 2.5f, kInf, -0.0f}) {
+        const test::ScopedIsa scoped(isa);
+        std::vector<float> row(kSize, 1 / static_cast<float>(kSize));
+        row[kPlace] = token;
+        sampling_from_probs({.probs = row_of(row), .samples = sample, .valid = valid, .filter = filter});
+        EXPECT_EQ(*valid.as<bool>(), token == 0) << cpu::name(isa) << ": " << token;
+      }
+}
+
 TEST(Sampling, ParametersOfRowsTakeTheScalarsPlace) {
   Tensor probs(Dtype::kF32, {6, 4});
   for (int row = 0; row < 6; ++row)

@@ -5,7 +5,7 @@
 #include "strobe/export.h"
 #include "strobe/tensor.h"
 
-namespace strobe {
+namespace strobe::inline v1 {
 
 struct ActivationArgs {
   TensorView input;  // [num_tokens..., 2*hidden], f32, f16 or bf16; the innermost axis contiguous
@@ -23,4 +23,4 @@ STROBE_API void silu_and_mul(const ActivationArgs& args, const Launch& launch = 
 STROBE_API void gelu_and_mul(const ActivationArgs& args, const Launch& launch = {});
 STROBE_API void gelu_tanh_and_mul(const ActivationArgs& args, const Launch& launch = {});
 
-}  // namespace strobe
+}  // namespace strobe::inline v1

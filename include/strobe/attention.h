@@ -30,7 +30,7 @@
 #include "strobe/rope.h"
 #include "strobe/tensor.h"
 
-namespace strobe {
+namespace strobe::inline v1 {
 
 enum class MaskMode : std::uint8_t {
   kNone,    // every KV token
@@ -209,4 +209,4 @@ class STROBE_API BatchAttention {
   std::unique_ptr<State> state_;
 };
 
-}  // namespace strobe
+}  // namespace strobe::inline v1

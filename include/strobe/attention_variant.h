@@ -49,7 +49,7 @@
 #include "strobe/export.h"
 #include "strobe/tensor.h"
 
-namespace strobe {
+namespace strobe::inline v1 {
 
 struct VariantTensor {
   std::string name;  // in Params; one that begins with "maybe_" may be left out of a run, and is null then
@@ -105,4 +105,4 @@ class STROBE_API VariantArguments {
   std::int64_t count_ = 0;
 };
 
-}  // namespace strobe
+}  // namespace strobe::inline v1

@@ -8,7 +8,7 @@
 #include "strobe/export.h"
 #include "strobe/tensor.h"
 
-namespace strobe {
+namespace strobe::inline v1 {
 
 // Blocks of one size, for all heads alike, as a block-compressed sparse row matrix: query rows [i *
 // block_rows, (i + 1) * block_rows) see the key columns of the blocks indices[indptr[i]] … indices[indptr[i +
@@ -70,4 +70,4 @@ class STROBE_API BlockSparseAttention {
   std::unique_ptr<State> state_;
 };
 
-}  // namespace strobe
+}  // namespace strobe::inline v1

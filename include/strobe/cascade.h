@@ -14,7 +14,7 @@
 #include "strobe/export.h"
 #include "strobe/tensor.h"
 
-namespace strobe {
+namespace strobe::inline v1 {
 
 struct MergeStateArgs {
   TensorView v_a;  // [num_tokens, num_heads, head_dim], f32, f16 or bf16; the innermost axis contiguous
@@ -44,4 +44,4 @@ struct MergeStatesArgs {
 };
 STROBE_API void merge_states(const MergeStatesArgs& args, const Launch& launch = {});
 
-}  // namespace strobe
+}  // namespace strobe::inline v1

@@ -9,7 +9,7 @@
 #include "strobe/export.h"
 #include "strobe/tensor.h"
 
-namespace strobe {
+namespace strobe::inline v1 {
 
 // The pages of one level. At every level the entries partition the same query rows: at level 0 one entry may
 // hold the rows of all requests with one common prefix; at the last level each entry is a request with the KV
@@ -48,4 +48,4 @@ class STROBE_API MultiLevelCascadeAttention {
   std::unique_ptr<State> state_;
 };
 
-}  // namespace strobe
+}  // namespace strobe::inline v1

@@ -7,7 +7,7 @@
 
 #include "strobe/export.h"
 
-namespace strobe {
+namespace strobe::inline v1 {
 
 enum class DeviceType : std::uint8_t { kCpu, kCuda };
 
@@ -43,4 +43,4 @@ struct Launch {
   Launch(Stream stream, Backend backend) : stream(stream), backend(backend) {}
 };
 
-}  // namespace strobe
+}  // namespace strobe::inline v1

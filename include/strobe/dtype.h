@@ -8,7 +8,7 @@
 
 #include "strobe/export.h"
 
-namespace strobe {
+namespace strobe::inline v1 {
 
 enum class Dtype : std::uint8_t { kF32, kF16, kBf16, kE4m3, kE5m2, kI8, kU8, kI32, kI64, kBool };
 inline constexpr int kDtypeCount = 10;
@@ -104,4 +104,4 @@ struct DtypeOf<bool> {
 template <class T>
 inline constexpr Dtype dtype_of = DtypeOf<T>::value;
 
-}  // namespace strobe
+}  // namespace strobe::inline v1

@@ -7,7 +7,7 @@
 
 #include "strobe/export.h"
 
-namespace strobe {
+namespace strobe::inline v1 {
 
 enum class ErrorKind {
   kInvalidArgument,  // the caller's arguments contradict the operator's declaration
@@ -32,4 +32,4 @@ class STROBE_API Error : public std::runtime_error {
   ErrorKind kind_;
 };
 
-}  // namespace strobe
+}  // namespace strobe::inline v1

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-namespace strobe {
+namespace strobe::inline v1 {
 
 enum class KvLayout : std::uint8_t {
   kNhd,  // a token's heads side by side: [num_pages, page_size, num_kv_heads, head_dim], [kv_len,
@@ -12,4 +12,4 @@ enum class KvLayout : std::uint8_t {
          // kv_len, head_dim]
 };
 
-}  // namespace strobe
+}  // namespace strobe::inline v1

@@ -11,7 +11,7 @@
 #include "strobe/export.h"
 #include "strobe/tensor.h"
 
-namespace strobe {
+namespace strobe::inline v1 {
 
 struct RmsNormArgs {
   TensorView input;   // [num_tokens..., hidden], f32, f16 or bf16; the innermost axis contiguous
@@ -90,4 +90,4 @@ struct LayerNormQuantArgs {
 // layernorm, divided by scale and quantised as rmsnorm_quant does.
 STROBE_API void layernorm_quant(const LayerNormQuantArgs& args, const Launch& launch = {});
 
-}  // namespace strobe
+}  // namespace strobe::inline v1

@@ -6,7 +6,7 @@
 
 #include "strobe/export.h"
 
-namespace strobe {
+namespace strobe::inline v1 {
 
 // Names of every operator, in the order of declaration: "rmsnorm", …
 STROBE_API std::vector<std::string> operator_names();
@@ -14,4 +14,4 @@ STROBE_API std::vector<std::string> operator_names();
 // Names of every benchmark routine, as `strobe bench --list` shows them; an operator has one or more.
 STROBE_API std::vector<std::string> routine_names();
 
-}  // namespace strobe
+}  // namespace strobe::inline v1

@@ -15,7 +15,7 @@
 #include "strobe/kv_layout.h"
 #include "strobe/tensor.h"
 
-namespace strobe {
+namespace strobe::inline v1 {
 
 // Writes token t of append_key and append_value to position positions[t] of request batch_indices[t]. The
 // cache has the tokens' dtype, and their bits are copied (NaN included), or is e4m3 or e5m2, and then
@@ -80,4 +80,4 @@ struct SeqLensArgs {
 };
 STROBE_API void get_seq_lens(const SeqLensArgs& args, const Launch& launch = {});
 
-}  // namespace strobe
+}  // namespace strobe::inline v1

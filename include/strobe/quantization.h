@@ -7,7 +7,7 @@
 #include "strobe/export.h"
 #include "strobe/tensor.h"
 
-namespace strobe {
+namespace strobe::inline v1 {
 
 // Where the first of eight elements goes: into the highest bit of the byte, or into the lowest. Attention
 // masks are little.
@@ -43,4 +43,4 @@ STROBE_API void segment_packbits(const SegmentPackbitsArgs& args, const Launch& 
 // Throws Error(kInvalidArgument) when indptr does not begin with 0 or decreases.
 STROBE_API std::int64_t segment_packbits_indptr(const TensorView& indptr, const TensorView& packed_indptr);
 
-}  // namespace strobe
+}  // namespace strobe::inline v1

@@ -24,7 +24,7 @@
 #include "strobe/export.h"
 #include "strobe/tensor.h"
 
-namespace strobe {
+namespace strobe::inline v1 {
 
 inline constexpr int kMaxRotaryDim = 512;
 
@@ -93,4 +93,4 @@ struct RopeCosSinCacheArgs {
 };
 STROBE_API void apply_rope_with_cos_sin_cache(const RopeCosSinCacheArgs& args, const Launch& launch = {});
 
-}  // namespace strobe
+}  // namespace strobe::inline v1

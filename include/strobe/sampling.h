@@ -38,7 +38,7 @@
 #include "strobe/export.h"
 #include "strobe/tensor.h"
 
-namespace strobe {
+namespace strobe::inline v1 {
 
 // Which tokens of a row stay. A tensor, where given, holds the parameter of each row and takes the scalar's
 // place.
@@ -118,4 +118,4 @@ struct MaskLogitsArgs {
 // out[i, j] = logits[i, j] where the filter keeps j, -Inf elsewhere.
 STROBE_API void mask_logits(const MaskLogitsArgs& args, const Launch& launch = {});
 
-}  // namespace strobe
+}  // namespace strobe::inline v1

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "strobe/activation.h"
+#include "strobe/apply.h"
 #include "strobe/attention.h"
 #include "strobe/attention_variant.h"
 #include "strobe/block_sparse_attention.h"
@@ -17,6 +18,7 @@
 #include "strobe/operators.h"
 #include "strobe/page.h"
 #include "strobe/quantization.h"
+#include "strobe/record.h"
 #include "strobe/rope.h"
 #include "strobe/sampling.h"
 #include "strobe/tensor.h"

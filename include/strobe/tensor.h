@@ -14,7 +14,7 @@
 #include "strobe/error.h"
 #include "strobe/export.h"
 
-namespace strobe {
+namespace strobe::inline v1 {
 
 inline constexpr int kMaxRank = 6;
 
@@ -107,4 +107,4 @@ class STROBE_API Tensor {
   TensorView view_;
 };
 
-}  // namespace strobe
+}  // namespace strobe::inline v1

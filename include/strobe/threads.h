@@ -7,7 +7,7 @@
 
 #include "strobe/export.h"
 
-namespace strobe {
+namespace strobe::inline v1 {
 
 // A non-owning reference to a callable: two pointers, no allocation.
 template <class Signature>
@@ -58,4 +58,4 @@ STROBE_API void set_executor(Executor* executor);
 STROBE_API int num_threads();
 STROBE_API void set_num_threads(int threads);
 
-}  // namespace strobe
+}  // namespace strobe::inline v1

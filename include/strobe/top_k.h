@@ -19,7 +19,7 @@
 #include "strobe/export.h"
 #include "strobe/tensor.h"
 
-namespace strobe {
+namespace strobe::inline v1 {
 
 struct TopKArgs {
   TensorView input;    // [batch_size, vocab_size], f32, f16 or bf16; the innermost axis contiguous
@@ -61,4 +61,4 @@ struct TopKPageTableTransformArgs {
 // table has no such place.
 STROBE_API void top_k_page_table_transform(const TopKPageTableTransformArgs& args, const Launch& launch = {});
 
-}  // namespace strobe
+}  // namespace strobe::inline v1

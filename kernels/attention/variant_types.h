@@ -6,6 +6,7 @@
 
 #ifndef __CUDACC_RTC__
 #include <math.h>
+#include <stdio.h>  // printf, which a GPU has, too
 // CUDA's words, which texts may use, mean nothing to the host's compiler.
 #define __device__
 #define __host__

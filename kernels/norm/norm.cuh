@@ -37,6 +37,9 @@ STROBE_DEVICE constexpr int sm_threads() {
   if (kLong) return kForm == NormForm::kRms || (kAdd && kOutput == Dtype::kBf16) ? 1536 : 1280;
   if (kItems > 2 || (kNarrows && (kLayer || kItems == 2))) return 1024;
   if (kLayer && kItems == 2) return 1280;
+#if __CUDA_ARCH__ < 900
+  if (kAdd && kItems == 2 && kRowThreads == 768) return 1024;  // 40 registers are just too few there
+#endif
   return kAdd && kNarrows ? kMostSmThreads : 1536;
 }
 constexpr int kSmThreads = sm_threads();

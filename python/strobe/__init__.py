@@ -7,6 +7,8 @@ came. `strobe.ops` has every operator of the library in its own terms.
 
 from __future__ import annotations
 
+import os
+
 from . import activation, attention, cascade, decode, norm, ops, page, pod, prefill, quantization, rope, sampling, sparse, topk
 from ._errors import Unsupported
 from .activation import gelu_and_mul, gelu_tanh_and_mul, silu_and_mul
@@ -75,3 +77,12 @@ from .sparse import BlockSparseAttentionWrapper, VariableBlockSparseAttentionWra
 from .topk import TopKTieBreak, top_k, top_k_page_table_transform, top_k_ragged_transform
 
 __version__ = "0.1.0"
+
+if os.environ.get("STROBE_ENABLE_APPLY", os.environ.get("FIB_ENABLE_APPLY")) == "1":
+    from .apply import enable_apply as _enable_apply
+
+    _enable_apply()
+if os.environ.get("STROBE_ENABLE_TRACING", os.environ.get("FIB_ENABLE_TRACING")) == "1":
+    from .tracing import enable_tracing as _enable_tracing
+
+    _enable_tracing()

@@ -7,8 +7,9 @@ from typing import Any, Optional, Sequence, Union
 from ._dtypes import dtype_name
 from ._errors import Unsupported
 from ._frameworks import Framework, find_framework, framework_of
-from ._kv import check_layout
-from ._native import bind_plan, declaration
+from ._kv import both_of_cache, check_layout
+from ._native import Plan, declaration
+from ._scales import scale
 
 Tensor = Any
 
@@ -66,71 +67,79 @@ def pack_mask(mask: Tensor) -> Tensor:
 
 
 class Planned:
-    """The plan and runs of an operator, bound once; the plan is called by the names of the declaration.
+    """The plan and runs of an operator; the plan is called by the names of the declaration.
 
-    A run may ask for other attributes than the plan has, a window for instance: then the batch is planned again, from
-    copies of its index arrays, and once more when a run asks for the plan's own.
+    A run may ask for other attributes than the plan has, a window for instance: then the plan is made again, and once
+    more when a run asks for the plan's own.
     """
 
     RUN = ("q", "k", "v", "out", "lse", "sinks", "run_q_scale", "run_k_scale", "run_v_scale")
-    RUN_OF_ONE_CACHE = ("q", "k[1=0]", "v[1=1]", *RUN[3:])  # [num_pages, 2, …]
+    RUN_OF_ONE_CACHE = ("q", "k[1=0/2]+v[1=1/2]", *RUN[3:])  # [num_pages, 2, …]
     INDEX_ARRAYS = ("qo_indptr", "kv_indptr", "kv_indices", "last_page_len", "kv_len", "custom_mask_indptr")
+    AGAIN = ("mask", "pos_encoding", "window_left", "logits_soft_cap", "sm_scale", "rope_scale", "rope_theta")
 
-    def __init__(
-        self, operator: str, backend: str, framework: Framework, given: Sequence[str], extra: tuple[str, ...] = ()
-    ) -> None:
-        """Runs take `extra` at their end. `given` are the arguments that plans usually bring, in their order."""
+    def __init__(self, operator: str, backend: str, framework: Framework, extra: tuple[str, ...] = ()) -> None:
+        """Runs take `extra` at their end."""
         self.framework = framework
-        declared = declaration(operator)
-        known = [a["name"] for kind in ("operands", "attributes") for a in declared[kind] if a["phase"] == "plan"]
-        self.takes_device = "device_type" in known
-        self._usual = tuple(given) + (("device_type", "device_index") if self.takes_device else ())
-        self._rest = [name for name in known if name not in self._usual]
-        self._plan, self.run, self.run_of_one_cache = bind_plan(
-            operator, [*self._usual, *self._rest], (*self.RUN, *extra), (*self.RUN_OF_ONE_CACHE, *extra), backend=backend
-        )
+        self.takes_device = any(a["name"] == "device_type" for a in declaration(operator)["attributes"])
+        self._plan = Plan(operator, backend)
+        self._by_names: dict[tuple[str, ...], Any] = {}  # the plan by the arguments it is given, in their order
+        self._again = self._plan.function("again", self.AGAIN)
+        self.run = self._plan.function("run", (*self.RUN, *extra))
+        self.run_of_one_cache = self._plan.function("run", (*self.RUN_OF_ONE_CACHE, *extra))
         self._given: dict[str, Any] = {}
+        self.ready = False  # whether the last plan succeeded
         self.changed: dict[str, Any] = {}  # what the last run asked for that is not the plan's
+        self.pages_of_one = False  # token
 
-    def _call(self, given: dict[str, Any]) -> int:
-        stream = None
-        if given.get("device_type") == "cuda":
-            stream = self.framework.current_stream(given["device_index"])
-        values = given.values()
-        if tuple(given) != self._usual:
-            values = [given.get(name) for name in self._usual]  # type: ignore[assignment]
-        return int(self._plan(*values, *[given.get(name) for name in self._rest], stream))
+    def _stream(self, given: dict[str, Any]) -> Optional[int]:
+        """The caller's current stream, which tvm-ffi does not find where all tensors are on the CPU."""
+        if given.get("device_type") != "cuda":
+            return None
+        return self.framework.current_stream(given["device_index"])
 
     def plan(self, given: dict[str, Any]) -> int:
         """Plans, on the caller's current stream; returns the bytes of workspace. Keeps `given`."""
-        self._given = {}
+        names = tuple(given)
+        plan = self._by_names.get(names)
+        if plan is None:
+            plan = self._by_names[names] = self._plan.function("plan", names)
+        self.ready = False
         self.changed = {}
-        workspace_bytes = self._call(given)
-        self._given = given
+        workspace_bytes = int(plan(*given.values(), self._stream(given)))
+        self._given, self.ready = given, True
+        self.pages_of_one = given.get("page_size") == 1
         return workspace_bytes
+
+    def _make_again(self, given: dict[str, Any]) -> None:
+        self.ready = False
+        self._again(*[given.get(name) for name in self.AGAIN], self._stream(given))
+        self.ready = True
 
     def replan(self, **attributes: Any) -> None:
         """Gives the plan other attributes."""
         given = {**self._given, **attributes}
         if self.changed or given != self._given:
-            self.plan(given)
+            self._make_again(given)
+            self._given, self.changed = given, {}
 
     def change(self, attributes: dict[str, Any]) -> None:
         """Plans again for a run with other attributes than those of the plan and of the run before."""
         changed = {name: value for name, value in attributes.items() if self._given[name] != value}
         if changed != self.changed:
-            given, self._given = self._given, {}
-            self._call({**given, **changed})
-            self._given, self.changed = given, changed
+            self._make_again({**self._given, **changed})
+            self.changed = changed
 
     def given(self, name: str) -> Any:
         """What the last plan was given."""
         return self._given.get(name)
 
-    @property
-    def ready(self) -> bool:
-        """Whether the last plan succeeded."""
-        return bool(self._given)
+    def empty_out(self, framework: Framework, q: Tensor, dtype: Optional[str]) -> Tensor:
+        """An output for the queries `q`, of Strobe's name of a dtype or of theirs."""
+        head_dim = self._given.get("head_dim_vo") or self._given["head_dim_qk"]
+        if dtype is None and head_dim == self._given["head_dim_qk"]:
+            return framework.empty_like(q)
+        return framework.empty((*q.shape[:-1], head_dim), q, dtype)
 
 
 class BatchWrapper:
@@ -138,7 +147,6 @@ class BatchWrapper:
 
     _operator = "batch_attention_paged"
     _paged = True
-    _private: tuple[str, ...] = ()  # index arrays in host memory that are the wrapper's own
 
     def __init__(
         self,
@@ -147,11 +155,11 @@ class BatchWrapper:
         backend: str,
         jit_args: Optional[Sequence[Any]] = None,
     ) -> None:
-        self._variant = None
+        self._variant: Any = None
         if jit_args is not None:
-            from .variants import VariantRuns
+            from .variants import runs_of
 
-            self._variant = VariantRuns(jit_args, backend)
+            self._variant = runs_of(jit_args, backend)
         self._kv_layout = check_layout(kv_layout)
         self._backend = backend
         self._native_backend = backend_name(backend)
@@ -176,7 +184,7 @@ class BatchWrapper:
         kind, index = buffer.__dlpack_device__()
         return ("cuda", int(index)) if kind == 2 else ("cpu", 0)
 
-    def _make_plan(self, **given: Any) -> int:
+    def _make_plan(self, given: dict[str, Any]) -> int:
         """Plans; arrays may be on a device, from where they are read, which waits for it."""
         given["kv_layout"] = self._kv_layout
         if self._variant is not None:
@@ -186,10 +194,10 @@ class BatchWrapper:
             planned = self._planned = self._native_plan(given)
         for name in Planned.INDEX_ARRAYS:
             array = given.get(name)
-            if array is not None and name not in self._private:
-                # Planning again for a run must not see what the caller has made of the arrays by then.
+            if array is not None:
                 framework = find_framework(array) or framework_of(array, f"{self._operator}: {name}")
-                given[name] = framework.snapshot(array)
+                if framework.on_cuda(array):
+                    given[name] = framework.to_host(array)
         if planned.takes_device:
             given["device_type"], given["device_index"] = self._on
         return planned.plan(given)
@@ -197,8 +205,8 @@ class BatchWrapper:
     def _native_plan(self, given: dict[str, Any]) -> Planned:
         buffer = given["kv_indptr"] if self._float_workspace_buffer is None else self._float_workspace_buffer
         framework = framework_of(buffer, f"{self._operator}: kv_indptr")
-        extra = () if self._variant is None else ("variant_arguments",)
-        return Planned(self._operator, self._native_backend, framework, tuple(given), extra)
+        extra = () if self._variant is None else self._variant.EXTRA
+        return Planned(self._operator, self._native_backend, framework, extra)
 
     def _graph_capacity(self, batch_size: int, query_tokens: int, qo_len: int, kv_tokens: int) -> dict[str, int]:
         """What plans after a CUDA graph's capture may bring at the most."""
@@ -219,62 +227,56 @@ class BatchWrapper:
     def _run(
         self,
         q: Tensor,
-        k: Tensor,
-        v: Tensor,
+        kv: Any,
         out: Optional[Tensor],
         lse: Optional[Tensor],
         return_lse: bool,
-        sinks: Optional[Tensor],
-        q_scale: Optional[float] = None,
-        k_scale: Optional[float] = None,
-        v_scale: Optional[float] = None,
-        extra: Sequence[Any] = (),
-        **attributes: Any,
+        sinks: Optional[Tensor] = None,
+        q_scale: Any = None,
+        k_scale: Any = None,
+        v_scale: Any = None,
+        args: Sequence[Any] = (),
+        changed: Optional[dict[str, Any]] = None,
     ) -> Union[Tensor, tuple[Tensor, Tensor]]:
-        """Runs with `k` and `v`, which are one tensor when it holds both; `attributes` take the place of the plan's."""
-        planned = self._check_planned()
-        if attributes or planned.changed:
-            planned.change(attributes)
-        call = planned.run_of_one_cache if k is v and self._paged else planned.run
-        if out is not None and not (return_lse and lse is None):
-            call(q, k, v, out, lse, sinks, q_scale, k_scale, v_scale, *extra)
-            return (out, lse) if return_lse else out
-        framework = framework_of(q, f"{self._operator}: q")
-        if out is None:
-            out = framework.empty((*q.shape[:-1], v.shape[-1]), q, self._out_dtype)
-        if return_lse and lse is None:
-            lse = framework.empty(q.shape[:-1], q, "f32")
-        call(q, k, v, out, lse, sinks, q_scale, k_scale, v_scale, *extra)
-        return (framework.result(out), framework.result(lse)) if return_lse else framework.result(out)
-
-    def _extra(self, args: Sequence[Any], q: Tensor) -> Sequence[Any]:
-        """A run's further positional arguments, which only a variant has."""
+        """Runs with the pair `kv`, or the one tensor that holds both. `args` are what a variant takes; `changed`
+        attributes take the place of the plan's."""
+        planned = self._planned
+        if planned is None or not planned.ready:
+            planned = self._check_planned()
+        if changed is not None or planned.changed:
+            planned.change(changed or {})
+        rest: Sequence[Any] = ()
+        if not (q_scale is k_scale is v_scale is None):
+            rest = scale(q_scale), scale(k_scale), scale(v_scale)
         if self._variant is not None:
-            return (self._variant.arguments(args, q),)
-        if args:
+            sinks, rest = self._variant.values(args, q, sinks, rest)
+        elif args:
             refuse(type(self).__name__, args=args)
-        return ()
+        framework = None
+        if out is None or (return_lse and lse is None):
+            framework = framework_of(q, f"{self._operator}: q")
+            if out is None:
+                out = planned.empty_out(framework, q, self._out_dtype)
+            if return_lse and lse is None:
+                lse = framework.empty(q.shape[:-1], q, "f32")
+        try:
+            if isinstance(kv, (tuple, list)):
+                k, v = both_of_cache(kv, self._kv_layout) if planned.pages_of_one else kv
+                planned.run(q, k, v, out, lse, sinks, *rest)
+            else:
+                planned.run_of_one_cache(q, kv, out, lse, sinks, *rest)
+        except (TypeError, ValueError):
+            if self._paged:
+                both_of_cache(kv)  # knows what a cache looks like
+            raise
+        if framework is not None:
+            out, lse = framework.result(out), framework.result(lse) if return_lse else lse
+        return (out, lse) if return_lse else out
 
     _out_dtype: Optional[str] = None  # None: that of q
 
     def end_forward(self) -> None:
         """Nothing to do; FlashInfer's old name."""
-
-
-def scale(value: Any) -> Optional[float]:
-    """A scale given as a number or a tensor of one, which is read to the host."""
-    if value is None or type(value) is float:
-        return value
-    return float(value.item() if hasattr(value, "item") else value)
-
-
-def product(*scales: Any) -> Optional[float]:
-    """Scales as one; None when there is none."""
-    result = None
-    for value in map(scale, scales):
-        if value is not None:
-            result = value if result is None else result * value
-    return result
 
 
 def dtypes(q_data_type: Any, kv_data_type: Any, data_type: Any = None) -> tuple[str, str]:

@@ -59,10 +59,6 @@ class Framework:
         """The same values in host memory, waiting for the device if that is where they are."""
         return tensor
 
-    def snapshot(self, tensor: Any) -> Any:
-        """The same values in host memory that nobody else changes."""
-        return self.to_host(tensor)
-
     def convert(self, tensor: Any, dtype: str, who: str) -> Any:
         """The values as i32 or f32, where they are numbers of another width; the tensor itself otherwise.
 
@@ -103,10 +99,10 @@ class Torch(Framework):
         return tensor
 
     def empty(self, shape: Sequence[int], like: Any, dtype: Optional[str] = None) -> Any:
+        # A tuple: torch takes twice as long for a torch.Size.
         if dtype is None:
-            return like.new_empty(shape)
-        torch = sys.modules["torch"]
-        return torch.empty(shape, dtype=getattr(torch, full_name(dtype)), device=like.device)
+            return like.new_empty(tuple(shape))
+        return like.new_empty(tuple(shape), dtype=getattr(sys.modules["torch"], full_name(dtype)))
 
     def empty_like(self, tensor: Any) -> Any:
         return sys.modules["torch"].empty_like(tensor)
@@ -124,10 +120,7 @@ class Torch(Framework):
         return torch.arange(0, step * count, step, dtype=torch.int32, device="cpu")
 
     def to_host(self, tensor: Any) -> Any:
-        return tensor.cpu()
-
-    def snapshot(self, tensor: Any) -> Any:
-        return tensor.cpu() if tensor.is_cuda else tensor.clone()
+        return tensor.cpu() if tensor.is_cuda else tensor
 
     def astype(self, tensor: Any, dtype: str) -> Any:
         return tensor.to(getattr(sys.modules["torch"], dtype))
@@ -182,9 +175,6 @@ class Numpy(Framework):
 
     def from_bytes(self, values: bytes, like: Any) -> Any:
         return sys.modules["numpy"].frombuffer(bytearray(values), dtype="uint8")
-
-    def snapshot(self, tensor: Any) -> Any:
-        return tensor.copy()
 
     def on_cuda(self, tensor: Any) -> bool:
         return False

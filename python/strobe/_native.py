@@ -78,6 +78,7 @@ def _prepare(operator: str, arguments: Sequence[str], written: frozenset[str], v
     if len(values) > len(arguments):  # the caller says the stream
         prepared.append(values[-1])
     elif stream is not None:
+        prepared += [None] * (len(arguments) - len(values))
         prepared.append(stream)
     return prepared
 
@@ -87,7 +88,7 @@ class _Binding:
 
     def __init__(self, operator: str, arguments: Sequence[str], handle: Any) -> None:
         self.operator = operator
-        # "k[1=0]", index 0 of axis 1 of the tensor given, is the operand k.
+        # "k[1=0]", index 0 of axis 1 of the tensor given, is the operand k; "k[1=0]+v[1=1]" share a tensor.
         self.arguments = tuple(argument.partition("[")[0] for argument in arguments)
         operands = {o["name"]: o for o in declaration(operator)["operands"]}
         self.written = frozenset(name for name, o in operands.items() if o["role"] != "input")
@@ -102,12 +103,12 @@ class _Binding:
 
     def call(self) -> Callable[..., Any]:
         """The function as Python calls it: positional arguments, all of them; one more is the stream."""
-        native, positions, direct, careful = self.native, self.tensor_positions, _direct, self._careful_call
-        first = positions[0] if positions else 0
+        native, direct, careful = self.native, _direct, self._careful_call
+        first = self.tensor_positions[0] if self.tensor_positions else 0
 
         def call(*values: Any) -> Any:
             if type(values[first]) in direct and not (
-                _is_grad_enabled() and any(getattr(values[p], "requires_grad", False) for p in positions)
+                _is_grad_enabled() and any(getattr(value, "requires_grad", False) for value in values)
             ):
                 try:
                     return native(*values)
@@ -144,14 +145,20 @@ def bind(operator: str, arguments: Sequence[str], backend: str = "auto") -> Call
     return _Binding(operator, arguments, handle).call()
 
 
-def bind_plan(
-    operator: str, plan_arguments: Sequence[str], *run_arguments: Sequence[str], backend: str = "auto"
-) -> tuple[Callable[..., Any], ...]:
-    """A plan, which returns the bytes of its workspace, and the runs that go with it, one for each order of
-    arguments. They share a state that lives as long as any of them; one thread at a time may use it."""
-    plan = module()["strobe_bind"](operator, ",".join(plan_arguments), backend)
-    runs = [(names, module()["strobe_bind_run"](plan, ",".join(names))) for names in run_arguments]
-    return tuple(_Binding(operator, names, handle).call() for names, handle in [(plan_arguments, plan), *runs])
+class Plan:
+    """A plan and the functions that go with it. They share a state that lives as long as any of them; one thread at a
+    time may use it."""
+
+    def __init__(self, operator: str, backend: str = "auto") -> None:
+        self._operator = operator
+        self._state = module()["strobe_bind"](operator, "", backend)
+        self._owner = module()["strobe_function"](self._state)
+
+    def function(self, bound: str, arguments: Sequence[str]) -> Callable[..., Any]:
+        """The plan by these `arguments`, which returns the bytes of its workspace; "again", the last plan with these
+        attributes given anew, and its arrays as they were; or its "run"."""
+        handle = module()["strobe_bind_to"](self._state, bound, ",".join(arguments))
+        return _Binding(self._operator, arguments, handle).call()
 
 
 class Calls:

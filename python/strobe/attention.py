@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Optional, Union
 
-from ._attention import BatchWrapper, dtypes, options, product, refuse, scale
-from ._kv import both_of_cache
+from ._attention import BatchWrapper, dtypes, options, refuse
+from ._scales import product
 from .prefill import BatchPrefillWithPagedKVCacheWrapper
 
 Tensor = Any
@@ -57,21 +57,22 @@ class BatchAttention(BatchWrapper):
         of its last page."""
         refuse(type(self).__name__, use_profiler=use_profiler)
         q_dtype, kv_dtype = dtypes(q_data_type, kv_data_type)
-        self._make_plan(
-            qo_indptr=qo_indptr,
-            kv_indptr=kv_indptr,
-            kv_indices=kv_indices,
-            kv_len=kv_len_arr,
-            num_qo_heads=num_qo_heads,
-            num_kv_heads=num_kv_heads,
-            head_dim_qk=head_dim_qk,
-            head_dim_vo=head_dim_vo,
-            page_size=page_size,
-            q_dtype=q_dtype,
-            kv_dtype=kv_dtype,
-            mask="causal" if causal else "none",
+        given = {
+            "qo_indptr": qo_indptr,
+            "kv_indptr": kv_indptr,
+            "kv_indices": kv_indices,
+            "kv_len": kv_len_arr,
+            "num_qo_heads": num_qo_heads,
+            "num_kv_heads": num_kv_heads,
+            "head_dim_qk": head_dim_qk,
+            "head_dim_vo": head_dim_vo,
+            "page_size": page_size,
+            "q_dtype": q_dtype,
+            "kv_dtype": kv_dtype,
+            "mask": "causal" if causal else "none",
             **options(logits_soft_cap=logits_soft_cap, sm_scale=sm_scale),
-        )
+        }
+        self._make_plan(given)
 
     def run(
         self,
@@ -87,9 +88,8 @@ class BatchAttention(BatchWrapper):
     ) -> tuple[Tensor, Tensor]:
         """Attends as planned; returns out and lse. A soft cap other than 0 takes the place of the plan's."""
         refuse(type(self).__name__, profiler_buffer=profiler_buffer, kv_cache_sf=kv_cache_sf)
-        changed: dict[str, Any] = {"logits_soft_cap": logits_soft_cap} if logits_soft_cap else {}
-        k, v = both_of_cache(kv_cache)
-        return self._run(q, k, v, out, lse, True, None, None, scale(k_scale), scale(v_scale), **changed)
+        changed = {"logits_soft_cap": logits_soft_cap} if logits_soft_cap else None
+        return self._run(q, kv_cache, out, lse, True, None, None, k_scale, v_scale, changed=changed)
 
 
 class BatchAttentionWithAttentionSinkWrapper(BatchPrefillWithPagedKVCacheWrapper):

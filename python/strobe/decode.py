@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from typing import Any, Optional, Union
 
-from ._attention import BatchWrapper, dtypes, options, out_dtype, refuse, scale
+from ._attention import BatchWrapper, dtypes, options, out_dtype, refuse
 from ._errors import unsupported, unsupported_class
 from ._frameworks import framework_of
-from ._kv import both_of_cache, check_layout
+from ._kv import check_layout
 from ._native import Calls
 
 Tensor = Any
@@ -133,8 +133,6 @@ class BatchDecodeWithPagedKVCacheWrapper(BatchWrapper):
         self._paged_kv_last_page_len_buf = paged_kv_last_page_len_buffer
         self._qo_indptr: Any = None  # of batches of the last size, and that size
 
-    _private = ("qo_indptr",)
-
     @property
     def use_tensor_cores(self) -> bool:
         return self._use_tensor_cores
@@ -213,22 +211,23 @@ class BatchDecodeWithPagedKVCacheWrapper(BatchWrapper):
             framework = framework_of(indptr, "batch_attention_paged: kv_indptr")
             made = framework.multiples(q_len_per_req, batch_size + 1, indptr)
             self._qo_indptr = ((batch_size, q_len_per_req, type(indptr)), made)
-        return self._make_plan(
-            qo_indptr=self._qo_indptr[1],
-            kv_indptr=indptr,
-            kv_indices=indices,
-            last_page_len=last_page_len,
-            num_qo_heads=num_qo_heads,
-            num_kv_heads=num_kv_heads,
-            head_dim_qk=head_dim,
-            page_size=page_size,
-            q_dtype=q_dtype,
-            kv_dtype=kv_dtype,
-            mask="causal" if q_len_per_req > 1 else "none",
-            deterministic=fixed_split_size is not None or disable_split_kv,
+        given = {
+            "qo_indptr": self._qo_indptr[1],
+            "kv_indptr": indptr,
+            "kv_indices": indices,
+            "last_page_len": last_page_len,
+            "num_qo_heads": num_qo_heads,
+            "num_kv_heads": num_kv_heads,
+            "head_dim_qk": head_dim,
+            "page_size": page_size,
+            "q_dtype": q_dtype,
+            "kv_dtype": kv_dtype,
+            "mask": "causal" if q_len_per_req > 1 else "none",
+            "deterministic": fixed_split_size is not None or disable_split_kv,
             **attributes,
             **self._capacity,
-        )
+        }
+        return self._make_plan(given)
 
     def _check_fixed_sizes(self, batch_size: int, pages: int, page_size: int, q_len_per_req: int) -> None:
         if batch_size != self._fixed_batch_size:
@@ -290,12 +289,8 @@ class BatchDecodeWithPagedKVCacheWrapper(BatchWrapper):
                 type(self).__name__, kv_cache_sf=kv_cache_sf,
                 skip_softmax_threshold_scale_factor=skip_softmax_threshold_scale_factor,
             )  # fmt: skip
-        k, v = both_of_cache(paged_kv_cache, self._kv_layout)
-        scales = scale(q_scale), scale(k_scale), scale(v_scale)
-        extra = self._extra(args, q) if args or self._variant is not None else ()
-        if window_left is None:
-            return self._run(q, k, v, out, lse, return_lse, sinks, *scales, extra)
-        return self._run(q, k, v, out, lse, return_lse, sinks, *scales, extra, window_left=window_left)
+        changed = None if window_left is None else {"window_left": window_left}
+        return self._run(q, paged_kv_cache, out, lse, return_lse, sinks, q_scale, k_scale, v_scale, args, changed)
 
     def run_return_lse(self, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """`run` with return_lse=True."""

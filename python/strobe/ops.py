@@ -16,7 +16,7 @@ from __future__ import annotations
 import inspect
 from typing import Any, Callable
 
-from ._native import bind, bind_plan, declaration, operators
+from ._native import Plan, bind, declaration, operators
 
 __all__ = ["declaration"]
 
@@ -69,7 +69,8 @@ def _make_class(operator: dict[str, Any]) -> type:
 
     class Planned:
         def __init__(self, backend: str = "auto") -> None:
-            plan, run = bind_plan(operator["name"], phases["plan"], phases["run"], backend=backend)
+            made = Plan(operator["name"], backend)
+            plan, run = (made.function(phase, phases[phase]) for phase in ("plan", "run"))
             self.plan = _by_keyword(operator, "plan", plan)
             self.run = _by_keyword(operator, "run", run)
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Any, Optional, Union
 
-from ._attention import options, refuse, scale
+from ._attention import options, refuse
+from ._scales import scale
 from .decode import BatchDecodeWithPagedKVCacheWrapper
 from .prefill import BatchPrefillWithPagedKVCacheWrapper, single_prefill_with_kv_cache
 

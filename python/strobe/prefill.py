@@ -16,11 +16,11 @@ from __future__ import annotations
 from itertools import accumulate
 from typing import Any, Optional, Union
 
-from ._attention import BatchWrapper, backend_name, dtypes, options, out_dtype, pack_mask, refuse, scale
+from ._attention import BatchWrapper, backend_name, dtypes, options, out_dtype, pack_mask, refuse
 from ._dtypes import dtype_name
 from ._errors import unsupported
 from ._frameworks import framework_of
-from ._kv import both_of_cache, check_layout
+from ._kv import check_layout
 from ._native import bind
 from ._scoring import scoring_mask
 
@@ -319,23 +319,24 @@ class BatchPrefillWithPagedKVCacheWrapper(_BatchPrefill):
             kv_lens = [(n - 1) * page_size + tail if n else 0 for n, tail in zip(pages, last)]
             qo_lens = _lengths(host[0])
         scoring = (prefix_len_ptr, token_pos_in_items_ptr, token_pos_in_items_len, max_item_len_ptr)
-        self._plan_bytes = self._make_plan(
-            qo_indptr=host[0],
-            kv_indptr=host[1],
-            kv_indices=host[2],
-            last_page_len=host[3],
-            num_qo_heads=num_qo_heads,
-            num_kv_heads=num_kv_heads,
-            head_dim_qk=head_dim_qk,
-            head_dim_vo=head_dim_vo,
-            page_size=page_size,
-            q_dtype=q_dtype,
-            kv_dtype=kv_dtype,
-            deterministic=fixed_split_size is not None or disable_split_kv,
+        given = {
+            "qo_indptr": host[0],
+            "kv_indptr": host[1],
+            "kv_indices": host[2],
+            "last_page_len": host[3],
+            "num_qo_heads": num_qo_heads,
+            "num_kv_heads": num_kv_heads,
+            "head_dim_qk": head_dim_qk,
+            "head_dim_vo": head_dim_vo,
+            "page_size": page_size,
+            "q_dtype": q_dtype,
+            "kv_dtype": kv_dtype,
+            "deterministic": fixed_split_size is not None or disable_split_kv,
             **self._mask(custom_mask, packed_custom_mask, causal, qo_lens, kv_lens, scoring),
             **options(pos_encoding_mode, window_left, logits_soft_cap, sm_scale, rope_scale, rope_theta),
             **self._capacity(host[0], self._max_kv * page_size),
-        )
+        }
+        self._plan_bytes = self._make_plan(given)
 
     def workspace_size(self, *args: Any, **kwargs: Any) -> tuple[int, int]:
         """Bytes that runs of such a plan use, and 0: Strobe needs no second buffer. Arguments as those of `plan`."""
@@ -368,12 +369,8 @@ class BatchPrefillWithPagedKVCacheWrapper(_BatchPrefill):
                 type(self).__name__, kv_cache_sf=kv_cache_sf, uses_spcompress=uses_spcompress,
                 skip_softmax_threshold_scale_factor=skip_softmax_threshold_scale_factor,
             )  # fmt: skip
-        k, v = both_of_cache(paged_kv_cache, self._kv_layout)
-        scales = scale(q_scale), scale(k_scale), scale(v_scale)
-        extra = self._extra(args, q) if args or self._variant is not None else ()
-        if window_left is None:
-            return self._run(q, k, v, out, lse, return_lse, sinks, *scales, extra)
-        return self._run(q, k, v, out, lse, return_lse, sinks, *scales, extra, window_left=window_left)
+        changed = None if window_left is None else {"window_left": window_left}
+        return self._run(q, paged_kv_cache, out, lse, return_lse, sinks, q_scale, k_scale, v_scale, args, changed)
 
     begin_forward = plan
 
@@ -481,20 +478,21 @@ class BatchPrefillWithRaggedKVCacheWrapper(_BatchPrefill):
         if custom_mask is not None or packed_custom_mask is not None or prefix_len_ptr is not None:
             qo_lens, kv_lens = _lengths(qo_indptr), _lengths(kv_indptr)
         scoring = (prefix_len_ptr, token_pos_in_items_ptr, token_pos_in_items_len, max_item_len_ptr)
-        self._make_plan(
-            qo_indptr=qo_indptr,
-            kv_indptr=kv_indptr,
-            num_qo_heads=num_qo_heads,
-            num_kv_heads=num_kv_heads,
-            head_dim_qk=head_dim_qk,
-            head_dim_vo=head_dim_vo,
-            q_dtype=q_dtype,
-            kv_dtype=kv_dtype,
-            deterministic=fixed_split_size is not None or disable_split_kv,
+        given = {
+            "qo_indptr": qo_indptr,
+            "kv_indptr": kv_indptr,
+            "num_qo_heads": num_qo_heads,
+            "num_kv_heads": num_kv_heads,
+            "head_dim_qk": head_dim_qk,
+            "head_dim_vo": head_dim_vo,
+            "q_dtype": q_dtype,
+            "kv_dtype": kv_dtype,
+            "deterministic": fixed_split_size is not None or disable_split_kv,
             **self._mask(custom_mask, packed_custom_mask, causal, qo_lens, kv_lens, scoring),
             **options(pos_encoding_mode, window_left, logits_soft_cap, sm_scale, rope_scale, rope_theta),
             **self._capacity(qo_indptr, self._max_kv),
-        )
+        }
+        self._make_plan(given)
 
     def run(
         self,
@@ -516,9 +514,7 @@ class BatchPrefillWithRaggedKVCacheWrapper(_BatchPrefill):
         head_dim] (HND: [num_kv_heads, nnz_kv, head_dim])."""
         if o_scale is not None or kv_cache_sf is not None:
             refuse(type(self).__name__, o_scale=o_scale, kv_cache_sf=kv_cache_sf)
-        scales = scale(q_scale), scale(k_scale), scale(v_scale)
-        extra = self._extra(args, q) if args or self._variant is not None else ()
-        return self._run(q, k, v, out, lse, return_lse, None, *scales, extra)
+        return self._run(q, (k, v), out, lse, return_lse, None, q_scale, k_scale, v_scale, args)
 
     begin_forward = plan
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from enum import Enum
 from typing import Any, Optional
 
@@ -33,6 +34,14 @@ class BackendSupportedError(Exception):
     """FlashInfer's error of a backend that does not support a call."""
 
 
+class GPUArchitectureError(Exception):
+    """FlashInfer's error of a GPU that does not support a call."""
+
+
+class LibraryError(Exception):
+    """FlashInfer's error of a library that is missing."""
+
+
 def get_compute_capability(device: Any) -> tuple[int, int]:
     """(major, minor) of a CUDA device, by torch."""
     import torch
@@ -60,11 +69,43 @@ def is_sm110a_supported(device: Any) -> bool:
     return get_compute_capability(device)[0] == 11
 
 
-def get_device_sm_count(device: Any) -> int:
-    """Streaming multiprocessors of a CUDA device, by torch."""
+def is_sm121a_supported(device: Any) -> bool:
+    return get_compute_capability(device) == (12, 1)
+
+
+# The same without an instruction set of one chip alone.
+is_sm100f_supported = is_sm100a_supported
+is_sm120f_supported = is_sm120a_supported
+is_sm12x_supported = is_sm120a_supported
+
+
+def get_device_properties(device: Any) -> Any:
+    """torch's."""
     import torch
 
-    return int(torch.cuda.get_device_properties(device).multi_processor_count)
+    return torch.cuda.get_device_properties(device)
+
+
+def get_device_name(device: Any) -> str:
+    return str(get_device_properties(device).name)
+
+
+def get_device_index(device: Any) -> int:
+    """The number of a CUDA device, of the current one where `device` has none."""
+    import torch
+
+    index = torch.device(device).index
+    return torch.cuda.current_device() if index is None else int(index)
+
+
+def get_device_sm_count(device: Any) -> int:
+    """Streaming multiprocessors of a CUDA device."""
+    return int(get_device_properties(device).multi_processor_count)
+
+
+def get_shared_bytes_per_block_optin(device: Any) -> int:
+    """The most shared memory that a block can ask for."""
+    return int(get_device_properties(device).shared_memory_per_block_optin)
 
 
 def device_support_pdl(device: Any) -> bool:
@@ -78,6 +119,14 @@ def next_positive_power_of_2(x: int) -> int:
     [1, 1, 4, 4, 8]
     """
     return 1 if x < 1 else 1 << (x - 1).bit_length()
+
+
+def last_positive_power_of_2(x: int) -> int:
+    """
+    >>> [last_positive_power_of_2(x) for x in (1, 3, 4, 5)]
+    [1, 2, 4, 4]
+    """
+    return 1 << (x.bit_length() - 1)
 
 
 def ceil_div(x: int, y: int) -> int:
@@ -114,8 +163,39 @@ def canonicalize_torch_dtype(dtype: Any) -> Any:
     return getattr(torch, full_name(dtype_name(dtype)))
 
 
+def check_shape_dtype_device(
+    x: Tensor, expected_shape: Any, expected_dtype: Any, expected_device: Any, name: str
+) -> None:
+    """Raises ValueError where `x` differs from what is expected; None expects nothing."""
+    expectations = (("shape", expected_shape and tuple(expected_shape), tuple(x.shape)),
+                    ("dtype", expected_dtype, x.dtype), ("device", expected_device, x.device))  # fmt: skip
+    for what, expected, got in expectations:
+        if expected and expected != got:
+            raise ValueError(f"{name}: expected {what} {expected}, got {got}")
+
+
+def version_at_least(version: str, base_version: str) -> bool:
+    """Whether a version is another one or later; what follows the numbers does not count.
+
+    >>> version_at_least("12.10", "12.9"), version_at_least("2.4.0+cu121", "2.5")
+    (True, False)
+    """
+    return _numbers(version) >= _numbers(base_version)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    numbers = [int(part) for part in re.match(r"[\d.]*", version)[0].split(".") if part]  # type: ignore[index]
+    while numbers and numbers[-1] == 0:
+        numbers.pop()
+    return tuple(numbers)
+
+
 def _is_fp8(dtype: Any) -> bool:
     return dtype is not None and dtype_name(dtype) in ("e4m3", "e5m2")
+
+
+def is_float8(x: Tensor) -> bool:
+    return str(x.dtype).rpartition(".")[2] in ("float8_e4m3fn", "float8_e5m2")
 
 
 def is_fa3_backend_supported(

@@ -23,9 +23,10 @@ a variant by FlashInfer's `jit_args`, in Strobe's spelling or in FlashInfer's (f
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from typing import Any, Sequence, Union
 
 from ._errors import Unsupported
+from ._scales import product
 from ._frameworks import framework_of
 from ._native import module
 
@@ -139,13 +140,42 @@ class VariantRuns:
             given["pos_encoding"] = "none"
             self._alibi_heads = given["num_qo_heads"]
 
-    def arguments(self, arguments: Sequence[Any], q: Tensor) -> Tensor:
-        """Of a run with `arguments` beside attention's own."""
+    EXTRA = ("variant_arguments",)  # what runs take behind the scales
+
+    def values(self, arguments: Sequence[Any], q: Tensor, sinks: Any, scales: Sequence[Any]) -> tuple[Any, Sequence[Any]]:
+        """The sinks and what follows them, of a run with `arguments` beside attention's own."""
         if self._alibi_heads:
             self._planned["alibi_slopes"] = _alibi_slopes(self._alibi_heads, q)
             self._alibi_heads = 0
         tensors, scalars = self.variant.split(arguments, self._planned)
-        return self.variant.bound(tensors, scalars, q)
+        return sinks, (*(scales or (None, None, None)), self.variant.bound(tensors, scalars, q))
+
+
+# The text of FlashInfer's attention with sinks, by which its callers ask for it in `jit_args`; Strobe has it built in.
+SINKS = "// Attention with a sink for each head, which Strobe has built in.\n"
+
+
+class SinkRuns:
+    """Runs of a wrapper that was given SINKS: `run(q, k, v, sinks, sm_scale)`."""
+
+    EXTRA = ()
+
+    def __init__(self) -> None:
+        self._sm_scale = 1.0  # the plan's
+
+    def plan(self, given: dict[str, Any]) -> None:
+        self._sm_scale = given["sm_scale"] or given["head_dim_qk"] ** -0.5
+
+    def values(self, arguments: Sequence[Any], q: Tensor, sinks: Any, scales: Sequence[Any]) -> tuple[Any, Sequence[Any]]:
+        if sinks is not None or len(arguments) != 2:
+            raise TypeError(f"run: expected sinks, sm_scale after the tensors of attention, got {len(arguments)} values")
+        q_scale, k_scale, v_scale = scales or (None, None, None)
+        return arguments[0], (product(q_scale, arguments[1] / self._sm_scale), k_scale, v_scale)
+
+
+def runs_of(jit_args: Sequence[Any], backend: str) -> Union[VariantRuns, SinkRuns]:
+    """What a wrapper does differently for its `jit_args`."""
+    return SinkRuns() if jit_args[-1] == SINKS else VariantRuns(jit_args, backend)
 
 
 def _alibi_slopes(num_heads: int, like: Tensor) -> Tensor:

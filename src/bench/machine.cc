@@ -5,26 +5,12 @@
 #include <unistd.h>
 
 #include <cmath>
-#include <fstream>
 
+#include "cpu/model_name.h"
 #include "cpu/pin.h"
 
 namespace strobe::bench {
 namespace {
-
-// x86 names the model in /proc/cpuinfo; Arm gives numbers of maker and part.
-std::string cpu_model() {
-  std::ifstream file("/proc/cpuinfo");
-  std::string arm;
-  for (std::string line; std::getline(file, line) && !line.empty();) {
-    const std::size_t colon = line.find(": ");
-    if (colon == std::string::npos) continue;
-    if (line.starts_with("model name")) return line.substr(colon + 2);
-    if (line.starts_with("CPU implementer")) arm = "Arm implementer " + line.substr(colon + 2);
-    if (line.starts_with("CPU part")) arm += " part " + line.substr(colon + 2);
-  }
-  return arm.empty() ? "unknown" : arm;
-}
 
 std::string system_text() {
   utsname names{};
@@ -36,7 +22,7 @@ std::string system_text() {
 
 Machine this_machine() {
   Machine machine;
-  machine.cpu = cpu_model();
+  machine.cpu = cpu::model_name();
   machine.system = system_text();
   machine.cpus = static_cast<int>(cpu::process_cpus().size());
   machine.memory_bytes = std::int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE);

@@ -23,6 +23,7 @@ void add_warmup(CLI::App& app, Action& action);
 void add_cache(CLI::App& app, Action& action);
 void add_trace(CLI::App& app, Action& action);
 // Under `trace`.
+void add_trace_explain(CLI::App& trace, Action& action);
 void add_trace_run(CLI::App& trace, Action& action);
 
 }  // namespace strobe::cli

@@ -51,8 +51,9 @@ void print_environment() {
   for (const env::Entry& entry : env::table()) width = std::max(width, entry.name.size());
   for (const env::Entry& entry : env::table()) {
     const std::optional<std::string> value = env::text(entry.variable);
-    fmt::print("  {:<{}} {}\n  {:<{}} {} (values: {}; default: {})\n", entry.name, width,
-               value ? *value : "not set", "", width, entry.meaning, entry.values, entry.default_value);
+    fmt::print("  {:<{}} {}\n  {:<{}} {} (values: {}; default: {}{})\n", entry.name, width,
+               value ? *value : "not set", "", width, entry.meaning, entry.values, entry.default_value,
+               entry.also.empty() ? "" : fmt::format("; also taken: {}", entry.also));
   }
   for (const std::string& unknown : env::unknown())
     fmt::print("  {:<{}} warning: Strobe knows no such variable\n", unknown, width);

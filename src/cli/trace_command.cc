@@ -80,6 +80,7 @@ void add_trace(CLI::App& app, Action& action) {
   check->add_option("--definitions", options->definitions, "Only these definitions");
   check->callback([&action, options] { action = [options] { return validate(*options); }; });
 
+  add_trace_explain(*command, action);
   add_trace_run(*command, action);
 
   CLI::App* summary =

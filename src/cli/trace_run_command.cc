@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <memory>
 #include <set>
 #include <sstream>
@@ -12,6 +13,7 @@
 #include "core/env.h"
 #include "trace/data_set.h"
 #include "trace/run/evaluate.h"
+#include "trace/run/native_worker.h"
 
 namespace strobe::cli {
 namespace {
@@ -91,6 +93,7 @@ int run(Options options) {
   require_known(options, set);
   options.run.timeout = std::chrono::milliseconds(static_cast<std::int64_t>(options.timeout_s * 1000));
   options.run.hardware = bench::this_machine().cpu;
+  options.run.worker = {std::filesystem::read_symlink("/proc/self/exe").string(), "trace", "worker"};
   std::set<std::pair<std::string, std::string>> done;
   for (const auto& stored : set.traces()) done.emplace(*stored.item.solution, stored.item.workload.uuid);
   Counts counts;
@@ -147,6 +150,9 @@ void add_trace_run(CLI::App& trace, Action& action) {
   command->add_flag("--resume", options->resume, "Leave out what has a trace");
   command->add_flag("--save-results,!--no-save-results", options->keep, "Add the traces to the data set");
   command->callback([&action, options] { action = [options] { return run(*options); }; });
+  CLI::App* worker =
+      trace.add_subcommand("worker", "What run starts for solutions in C++ and CUDA")->group("");
+  worker->callback([&action] { action = trace::run_native_worker; });
 }
 
 }  // namespace strobe::cli

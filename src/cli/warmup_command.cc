@@ -56,13 +56,14 @@ std::vector<Variant> wanted_kernels(const WarmUpFlags& flags) {
   if (suites.empty() && !flags.all && !flags.covering)
     for (const std::string_view name : bench::suite_names()) suites.emplace_back(name);
   std::vector<Variant> kernels;
-  for (const cuda::Architecture architecture : wanted_architectures(flags.architectures)) {
+  const std::vector<cuda::Architecture> architectures = wanted_architectures(flags.architectures);
+  for (const cuda::Architecture architecture : architectures) {
     add_kernels(kernels, kernels_of_suites(suites, architecture));
     if (flags.all) add_kernels(kernels, jit::library_variants(architecture));
-    if (flags.covering)
-      for (const jit::KernelSource* source : jit::kernel_registry().all())
-        add_kernels(kernels, jit::covering_variants(*source, architecture));
   }
+  if (flags.covering)
+    for (const jit::KernelSource* source : jit::kernel_registry().all())
+      add_kernels(kernels, jit::covering_variants(*source, architectures));
   return kernels;
 }
 
@@ -151,7 +152,8 @@ void add_warmup(CLI::App& app, Action& action) {
       ->check(CLI::Range(1, 1024));
   command->add_flag(
       "--covering", flags->covering,
-      "Only a set of kernels in which every value and pair of values of their constants occurs");
+      "Only a set of kernels in which every value of their constants occurs on every architecture, and every "
+      "pair of values on one");
   command->add_flag("--check", flags->check,
                     "Compile nothing; list what is missing, exit with 1 when something is");
   command->add_flag("--clear-incomplete", flags->clear_incomplete,

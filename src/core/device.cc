@@ -1,6 +1,6 @@
 #include "strobe/device.h"
 
-namespace strobe {
+namespace strobe::inline v1 {
 
 std::string to_string(Device device) {
   return device.type == DeviceType::kCpu ? "cpu" : "cuda:" + std::to_string(device.index);
@@ -11,4 +11,4 @@ std::string_view name(Backend backend) {
   return kNames[static_cast<int>(backend)];
 }
 
-}  // namespace strobe
+}  // namespace strobe::inline v1

@@ -5,7 +5,7 @@
 
 #include "core/message.h"
 
-namespace strobe {
+namespace strobe::inline v1 {
 namespace {
 
 // A binary floating-point format of at most 16 bits.
@@ -123,4 +123,4 @@ Dtype parse_dtype(std::string_view text) {
   fail(ErrorKind::kInvalidArgument, "dtype: expected one of {}, got '{}'", fmt::join(kNames, ", "), text);
 }
 
-}  // namespace strobe
+}  // namespace strobe::inline v1

@@ -13,6 +13,10 @@ namespace strobe::env {
 namespace {
 
 constexpr Entry kTable[] = {
+    {Variable::kApplyOnMiss, "STROBE_APPLY_ON_MISS", "fallback_only, nearest, use_def_best", "fallback_only",
+     "what apply does with sizes that nobody has measured"},
+    {Variable::kApplyStatistics, "STROBE_APPLY_STATISTICS", "a file (%i becomes the process id)", "none",
+     "where apply writes at the end of the process what it did, for `strobe trace explain`"},
     {Variable::kCacheDir, "STROBE_CACHE_DIR", "a directory that only this user may write",
      "strobe under XDG_CACHE_HOME or ~/.cache", "where compiled CUDA kernels are kept"},
     {Variable::kCheckIndices, "STROBE_CHECK_INDICES", "0, 1", "0",
@@ -28,6 +32,8 @@ constexpr Entry kTable[] = {
      "what `strobe warmup` compiles for without --arch"},
     {Variable::kCupti, "STROBE_CUPTI", "the library file, a folder that holds it, or none",
      "searched for where CUDA is installed", "with which `strobe bench --timing cupti` times kernels"},
+    {Variable::kDatasetPath, "STROBE_DATASET_PATH", "a folder", "none",
+     "the data set whose solutions apply runs, and to which tracing adds workloads", "FIB_DATASET_PATH"},
     {Variable::kDisableJit, "STROBE_DISABLE_JIT", "0, 1", "0",
      "1: never compile; a kernel that the cache does not hold is an error that names it"},
     {Variable::kDisableSm90, "STROBE_DISABLE_SM90", "0, 1", "0",
@@ -42,6 +48,12 @@ constexpr Entry kTable[] = {
      "calls that a process dumps at most"},
     {Variable::kDumpMaxSizeGb, "STROBE_DUMP_MAX_SIZE_GB", "a number of at least 0", "20",
      "gigabytes that a process dumps at most"},
+    {Variable::kEnableApply, "STROBE_ENABLE_APPLY", "0, 1", "0",
+     "1: `import strobe` routes its functions, and FlashInfer's, to the solutions of the data set",
+     "FIB_ENABLE_APPLY"},
+    {Variable::kEnableTracing, "STROBE_ENABLE_TRACING", "0, 1", "0",
+     "1: `import strobe` records calls of its functions, and of FlashInfer's, as workloads",
+     "FIB_ENABLE_TRACING"},
     {Variable::kJitDebug, "STROBE_JIT_DEBUG", "0, 1, 2", "0",
      "kernels for cuda-gdb, compute-sanitizer and profilers: 1 with line numbers and kept sources; 2 also "
      "unoptimised, with device debug information"},
@@ -69,9 +81,11 @@ std::span<const Entry> table() { return kTable; }
 const Entry& entry(Variable variable) { return kTable[static_cast<std::size_t>(variable)]; }
 
 std::optional<std::string> text(Variable variable) {
-  const char* value = std::getenv(std::string(entry(variable).name).c_str());
-  if (value == nullptr || *value == '\0') return std::nullopt;
-  return value;
+  for (const std::string_view name : {entry(variable).name, entry(variable).also}) {
+    const char* value = name.empty() ? nullptr : std::getenv(std::string(name).c_str());
+    if (value != nullptr && *value != '\0') return value;
+  }
+  return std::nullopt;
 }
 
 int integer(Variable variable, int low, int high, int fallback) {

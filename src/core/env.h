@@ -10,12 +10,15 @@
 namespace strobe::env {
 
 enum class Variable {
+  kApplyOnMiss,
+  kApplyStatistics,
   kCacheDir,
   kCheckIndices,
   kCpuIsa,
   kCublasLt,
   kCudaArchList,
   kCupti,
+  kDatasetPath,
   kDisableJit,
   kDisableSm90,
   kDumpDir,
@@ -23,6 +26,8 @@ enum class Variable {
   kDumpInclude,
   kDumpMaxCount,
   kDumpMaxSizeGb,
+  kEnableApply,
+  kEnableTracing,
   kJitDebug,
   kJitVerbose,
   kLogDest,
@@ -39,13 +44,14 @@ struct Entry {
   std::string_view values;         // what may stand there
   std::string_view default_value;  // in words
   std::string_view meaning;
+  std::string_view also = {};  // FlashInfer-Bench's name for it, which counts where ours is not set
 };
 
 // The table, in the order of the enumerators; `strobe doctor` prints it.
 std::span<const Entry> table();
 const Entry& entry(Variable variable);
 
-// The variable's text now; nothing when unset or empty.
+// The variable's text now, or that of its other name; nothing when unset or empty.
 std::optional<std::string> text(Variable variable);
 
 // The variable as an integer in [low, high], or `fallback` when unset; Error(kInvalidArgument) names

@@ -1,6 +1,6 @@
 #include "strobe/error.h"
 
-namespace strobe {
+namespace strobe::inline v1 {
 
 std::string_view name(ErrorKind kind) {
   switch (kind) {
@@ -20,4 +20,4 @@ std::string_view name(ErrorKind kind) {
   return "unknown";
 }
 
-}  // namespace strobe
+}  // namespace strobe::inline v1

@@ -8,11 +8,11 @@
 
 #include "strobe/error.h"
 
-namespace strobe {
+namespace strobe::inline v1 {
 
 template <class... Args>
 [[noreturn]] void fail(ErrorKind kind, fmt::format_string<Args...> format, Args&&... args) {
   throw Error(kind, fmt::format(format, std::forward<Args>(args)...));
 }
 
-}  // namespace strobe
+}  // namespace strobe::inline v1

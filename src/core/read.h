@@ -5,7 +5,7 @@
 
 #include "strobe/tensor.h"
 
-namespace strobe {
+namespace strobe::inline v1 {
 
 // The element at an offset (in elements) from a view's data.
 inline double read_element(const void* data, Dtype dtype, std::int64_t offset) {
@@ -60,4 +60,4 @@ void for_each_element(const TensorView& view, F f) {
   }
 }
 
-}  // namespace strobe
+}  // namespace strobe::inline v1

@@ -6,7 +6,7 @@
 
 #include "core/message.h"
 
-namespace strobe {
+namespace strobe::inline v1 {
 
 double rope_frequency(int pair, int rotary_dim, const RopeScaling& scaling) {
   const double frequency = std::pow(static_cast<double>(scaling.theta), -2.0 * pair / rotary_dim);
@@ -30,4 +30,4 @@ std::vector<float> rope_inv_freq(int rotary_dim, const RopeScaling& scaling) {
   return frequencies;
 }
 
-}  // namespace strobe
+}  // namespace strobe::inline v1

@@ -3,9 +3,9 @@
 
 #include "strobe/rope.h"
 
-namespace strobe {
+namespace strobe::inline v1 {
 
 // frequency(pair) of strobe/rope.h: radians a position.
 double rope_frequency(int pair, int rotary_dim, const RopeScaling& scaling);
 
-}  // namespace strobe
+}  // namespace strobe::inline v1

@@ -13,7 +13,7 @@
 #include "core/message.h"
 #include "core/strided_copy.h"
 
-namespace strobe {
+namespace strobe::inline v1 {
 namespace {
 
 static_assert(std::endian::native == std::endian::little, "elements are stored as they are");
@@ -182,4 +182,4 @@ Tensor read_safetensors_tensor(const std::string& path, const std::string& name)
   return read_tensor(open, path, name, found->second);
 }
 
-}  // namespace strobe
+}  // namespace strobe::inline v1

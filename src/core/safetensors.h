@@ -10,7 +10,7 @@
 
 #include "strobe/tensor.h"
 
-namespace strobe {
+namespace strobe::inline v1 {
 
 struct NamedView {
   std::string name;
@@ -35,4 +35,4 @@ std::map<std::string, SafetensorsEntry> read_safetensors_header(const std::strin
 // One tensor; Error(kIo) when there is none of that name.
 Tensor read_safetensors_tensor(const std::string& path, const std::string& name);
 
-}  // namespace strobe
+}  // namespace strobe::inline v1

@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-namespace strobe {
+namespace strobe::inline v1 {
 namespace {
 
 void copy_axis(const TensorView& from, const TensorView& to, int axis, std::int64_t from_offset,
@@ -46,4 +46,4 @@ Span span_of(const TensorView& view) {
   return span;
 }
 
-}  // namespace strobe
+}  // namespace strobe::inline v1

@@ -3,7 +3,7 @@
 
 #include "strobe/tensor.h"
 
-namespace strobe {
+namespace strobe::inline v1 {
 
 // Copies every element of `from` to the same index of `to`: CPU views of equal shape and dtype that do not
 // overlap.
@@ -16,4 +16,4 @@ struct Span {
 };
 Span span_of(const TensorView& view);
 
-}  // namespace strobe
+}  // namespace strobe::inline v1

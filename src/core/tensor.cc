@@ -8,7 +8,7 @@
 
 #include "core/message.h"
 
-namespace strobe {
+namespace strobe::inline v1 {
 
 TensorView::TensorView(void* data, Dtype dtype, std::span<const std::int64_t> shape, Device device)
     : TensorView(data, dtype, shape, shape, device) {
@@ -140,4 +140,4 @@ Tensor Tensor::clone() const {
 
 void Tensor::Free::operator()(void* p) const { std::free(p); }
 
-}  // namespace strobe
+}  // namespace strobe::inline v1

@@ -10,7 +10,7 @@
 #include "cpu/pin.h"
 #include "cpu/thread_pool.h"
 
-namespace strobe {
+namespace strobe::inline v1 {
 namespace {
 
 // The default executor is never freed: a static object's destructor may still run operators. `before_fork` is
@@ -76,4 +76,4 @@ void set_num_threads(int threads) {
   pool.resize(threads);
 }
 
-}  // namespace strobe
+}  // namespace strobe::inline v1

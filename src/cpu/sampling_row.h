@@ -29,39 +29,93 @@ STROBE_INLINE F32 exponential(F32 x, float largest, float factor) {
   return select(whole >= splat(-126.0f), power * scale, F32{});
 }
 
-// The weights of values up to 2, in two numbers: high * 2^20 + low. What is left of a product behind the high
-// one is exact, so that the low one's rounding (1.5 * 2^23 leaves no bits for a fraction) is that of the
-// whole.
+// The weights of values up to 2 in two parts, high * 2^20 + low, the lower one signed, by additions that
+// leave no bits for a fraction. What is left of a value behind its high part is exact, so that the low one's
+// rounding is that of the whole.
 struct Weights {
-  I32 high, low;
+  U32 high, low;
 };
 STROBE_INLINE Weights weights_of(F32 values) {
   static_assert(kernel::kUnitWeight == 0x1p40f);
-  const F32 scaled = values * 0x1p20f;
-  const I32 high = to_i32(scaled);
-  const F32 rest = (scaled - to_f32(high)) * 0x1p20f + 12582912.0f;
-  return {high, (I32)(bits(rest) - bits(splat(12582912.0f)))};
+  constexpr float kHighShift = 8388608.0f, kLowShift = 12582912.0f;  // 2^23, 1.5 * 2^23
+  constexpr uint32_t kHighWord = 0x4b000000, kLowWord = 0x4b400000;
+  const F32 whole = values * 0x1p20f + kHighShift;
+  const F32 rest = values * 0x1p20f - (whole - kHighShift);
+  return {bits(whole) - kHighWord, bits(rest * 0x1p20f + kLowShift) - kLowWord};
+}
+STROBE_INLINE uint64_t joined(uint32_t high, uint32_t low) {
+  return (static_cast<uint64_t>(high) << 20) +
+         static_cast<uint64_t>(static_cast<int64_t>(static_cast<int32_t>(low)));
 }
 STROBE_INLINE uint64_t weight_of_lane(const Weights& w, int lane) {
-  return (static_cast<uint64_t>(w.high[lane]) << 20) + static_cast<uint64_t>(w.low[lane]);
+  return joined(w.high[lane], w.low[lane]);
 }
 
-// Sums of weights over a block of tokens: a lane adds up to 256 of them.
+// Some of the lanes. Comparisons are false of NaN.
+#if defined(STROBE_SIMD_AVX512)
+typedef uint16_t Lanes;
+STROBE_INLINE Lanes lanes_before(int n) { return static_cast<Lanes>((1u << n) - 1); }
+STROBE_INLINE Lanes at_least(F32 x, F32 y, Lanes of) {
+  Lanes r;
+  asm("vcmpgeps %2, %1, %0%{%3%}" : "=Yk"(r) : "v"(x), "v"(y), "Yk"(of));
+  return r;
+}
+STROBE_INLINE Lanes below(F32 x, F32 y, Lanes of) {
+  Lanes r;
+  asm("vcmpltps %2, %1, %0%{%3%}" : "=Yk"(r) : "v"(x), "v"(y), "Yk"(of));
+  return r;
+}
+STROBE_INLINE F32 select(Lanes lanes, F32 inside, F32 outside) {
+  F32 r;
+  asm("vblendmps %1, %2, %0%{%3%}" : "=v"(r) : "v"(inside), "v"(outside), "Yk"(lanes));
+  return r;
+}
+STROBE_INLINE U32 add_in(Lanes lanes, U32 sum, U32 x) {
+  asm("vpaddd %1, %0, %0%{%2%}" : "+v"(sum) : "v"(x), "Yk"(lanes));
+  return sum;
+}
+STROBE_INLINE bool any(Lanes lanes) { return lanes != 0; }
+STROBE_INLINE bool has(Lanes lanes, int lane) { return (lanes >> lane & 1) != 0; }
+STROBE_INLINE int count(Lanes lanes) { return __builtin_popcount(lanes); }
+// Writes the lanes of x, in their order, to `out`, which has room for all.
+STROBE_INLINE void compress(float* out, F32 x, Lanes lanes) {
+  F32 packed;
+  asm("vcompressps %1, %0%{%2%}%{z%}" : "=v"(packed) : "v"(x), "Yk"(lanes));
+  store(out, packed);
+}
+#else
+typedef I32 Lanes;
+STROBE_INLINE Lanes lanes_before(int n) { return first_lanes(n); }
+STROBE_INLINE Lanes at_least(F32 x, F32 y, Lanes of) { return (x >= y) & of; }
+STROBE_INLINE Lanes below(F32 x, F32 y, Lanes of) { return (x < y) & of; }
+STROBE_INLINE U32 add_in(Lanes lanes, U32 sum, U32 x) { return sum + ((U32)lanes & x); }
+STROBE_INLINE bool has(Lanes lanes, int lane) { return lanes[lane] != 0; }
+STROBE_INLINE int count(Lanes lanes) { return static_cast<int>(reduce_add((U32)-lanes)); }
+STROBE_INLINE void compress(float* out, F32 x, Lanes lanes) {
+  for (int i = 0, to = 0; i < kLanes; ++i) {
+    out[to] = x[i];
+    to -= lanes[i];
+  }
+}
+#endif
+STROBE_INLINE Lanes all_lanes() { return lanes_before(kLanes); }
+
+// How many lanes were counted.
+struct LaneCount {
+  U32 lanes = {};
+  __attribute__((always_inline)) void add(Lanes counted) { lanes = add_in(counted, lanes, splat(1u)); }
+  __attribute__((always_inline)) uint64_t total() const { return reduce_add(lanes); }
+};
+
+// The sum of the weights of up to kBlock tokens.
 inline constexpr int64_t kBlock = 1024;
 struct WeightSum {
-  Weights sum = {};
-  __attribute__((always_inline)) void add(const Weights& w, I32 counted) {
-    sum.high += w.high & counted;
-    sum.low += w.low & counted;
+  U32 high = {}, low = {};
+  __attribute__((always_inline)) void add(const Weights& w, Lanes counted) {
+    high = add_in(counted, high, w.high);
+    low = add_in(counted, low, w.low);
   }
-  __attribute__((always_inline)) uint64_t total() const {
-    uint64_t high = 0, low = 0;
-    for (int lane = 0; lane < kLanes; ++lane) {
-      high += static_cast<uint32_t>(sum.high[lane]);
-      low += static_cast<uint32_t>(sum.low[lane]);
-    }
-    return (high << 20) + low;
-  }
+  __attribute__((always_inline)) uint64_t total() const { return joined(reduce_add(high), reduce_add(low)); }
 };
 
 // Unsigned numbers in the order of the values, and back.
@@ -71,24 +125,6 @@ STROBE_INLINE uint32_t key_of_logit(float x) {
 }
 STROBE_INLINE float logit_of_key(uint32_t key) {
   return from_bits(key >> 31 != 0 ? key & 0x7fffffffu : ~key);
-}
-
-// Writes the set lanes of x, in their order, to `out`, which has room for all lanes; returns how many.
-STROBE_INLINE int compress(float* out, F32 x, I32 mask) {
-#if defined(STROBE_SIMD_AVX512)
-  uint16_t set;
-  F32 packed;
-  asm("vpmovd2m %2, %0\n\tvcompressps %3, %1%{%0%}%{z%}" : "=&Yk"(set), "=v"(packed) : "v"(mask), "v"(x));
-  store(out, packed);
-  return __builtin_popcount(set);
-#else
-  int count = 0;
-  for (int i = 0; i < kLanes; ++i) {
-    out[count] = x[i];
-    count -= mask[i];
-  }
-  return count;
-#endif
 }
 
 }  // namespace strobe::cpu::STROBE_ISA

@@ -156,6 +156,21 @@ STROBE_INLINE float reduce_add(F32 x) {
   x += swap_lanes<1>(x);
   return x[0];
 }
+STROBE_INLINE U32 larger(U32 a, U32 b) { return a > b ? a : b; }
+STROBE_INLINE uint32_t reduce_max(U32 x) {
+  if constexpr (kLanes > 8) x = larger(x, bits(swap_lanes<8 % kLanes>(from_bits(x))));
+  if constexpr (kLanes > 4) x = larger(x, bits(swap_lanes<4 % kLanes>(from_bits(x))));
+  x = larger(x, bits(swap_lanes<2>(from_bits(x))));
+  x = larger(x, bits(swap_lanes<1>(from_bits(x))));
+  return x[0];
+}
+STROBE_INLINE uint32_t reduce_add(U32 x) {
+  if constexpr (kLanes > 8) x += bits(swap_lanes<8 % kLanes>(from_bits(x)));
+  if constexpr (kLanes > 4) x += bits(swap_lanes<4 % kLanes>(from_bits(x)));
+  x += bits(swap_lanes<2>(from_bits(x)));
+  x += bits(swap_lanes<1>(from_bits(x)));
+  return x[0];
+}
 STROBE_INLINE float reduce_max(F32 x) {
   if constexpr (kLanes > 8) x = max(x, swap_lanes<8 % kLanes>(x));
   if constexpr (kLanes > 4) x = max(x, swap_lanes<4 % kLanes>(x));

@@ -95,7 +95,8 @@ StrobeStatus strobe_bind_run(const StrobeFunction* plan, const char* const* argu
   return guarded([&] {
     expect(plan != nullptr, "strobe_bind_run", "a bound plan, got a null pointer");
     expect(run != nullptr, "strobe_bind_run", "a place for the function, got a null pointer");
-    *run = new StrobeFunction(plan->function, names("strobe_bind_run", arguments, count));
+    *run = new StrobeFunction(plan->function, strobe::ffi::Bound::kRun,
+                              names("strobe_bind_run", arguments, count));
   });
 }
 

@@ -41,6 +41,13 @@ std::vector<std::string_view> split(std::string_view names) {
   return list;
 }
 
+Bound parse_bound(std::string_view text) {
+  if (text == "plan") return Bound::kPlan;
+  if (text == "again") return Bound::kAgain;
+  if (text == "run") return Bound::kRun;
+  fail(ErrorKind::kInvalidArgument, "strobe_bind_to: expected plan, again or run, got '{}'", text);
+}
+
 StrobeValue pointer(void* handle) {
   StrobeValue value = strobe_none();
   value.kind = kOpaquePtr;
@@ -88,13 +95,15 @@ STROBE_API int __tvm_ffi_strobe_bind(void*, const StrobeValue* args, std::int32_
   });
 }
 
-// (handle of a plan, "argument,argument,…") -> the handle of its run; the plan's is still the caller's
-STROBE_API int __tvm_ffi_strobe_bind_run(void*, const StrobeValue* args, std::int32_t count,
-                                         StrobeValue* result) {
+// (handle of a plan, "plan", "again" or "run", "argument,argument,…") -> the handle of another function of
+// its (function.h: Bound); the plan's is still the caller's
+STROBE_API int __tvm_ffi_strobe_bind_to(void*, const StrobeValue* args, std::int32_t count,
+                                        StrobeValue* result) {
   return guarded([&] {
-    expect_count("strobe_bind_run", count, 2);
-    *result = pointer(new StrobeFunction(expect_handle("strobe_bind_run", args[0])->function,
-                                         split(expect_text("strobe_bind_run", "arguments", args[1]))));
+    expect_count("strobe_bind_to", count, 3);
+    *result = pointer(new StrobeFunction(expect_handle("strobe_bind_to", args[0])->function,
+                                         parse_bound(expect_text("strobe_bind_to", "bound", args[1])),
+                                         split(expect_text("strobe_bind_to", "arguments", args[2]))));
   });
 }
 

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <sstream>
@@ -25,7 +26,7 @@ namespace strobe::jit {
 namespace {
 
 constexpr const char* kPrograms[] = {"c++", "g++", "clang++"};
-constexpr const char* kOptions[] = {"-std=c++20", "-O3", "-fPIC", "-shared"};
+constexpr std::string_view kUnitEndings[] = {".cc", ".cpp", ".cxx", ".c", ".cu"};
 #if defined(__x86_64__)
 constexpr std::string_view kArchitecture = "x86-64";
 #elif defined(__aarch64__)
@@ -54,13 +55,32 @@ std::string translation_unit(const HostProgram& program) {
   std::string text;
   for (const HostConstant& constant : program.constants)
     text += fmt::format("constexpr {} {} = {};\n", constant.type, constant.name, constant.value);
-  return text + program.source;
+  text += program.source;
+  for (const HostFile& file : program.files) text += fmt::format("// {}\n{}\n", file.path, file.content);
+  return text;
 }
 
-std::vector<std::string> options_of(const HostProgram& program) {
-  std::vector<std::string> options(std::begin(kOptions), std::end(kOptions));
-  options.insert(options.end(), program.options.begin(), program.options.end());
-  return options;
+bool is_unit(const HostFile& file) {
+  return std::any_of(std::begin(kUnitEndings), std::end(kUnitEndings),
+                     [&](std::string_view ending) { return file.path.ends_with(ending); });
+}
+
+// Writes what is to be compiled, and adds to the compiler's arguments.
+void write_sources(const HostProgram& program, const std::string& unit, const WorkFolder& folder,
+                   std::vector<std::string>& argv) {
+  if (program.files.empty()) {
+    argv.push_back(folder.path(program.name + ".cc"));
+    std::ofstream(argv.back(), std::ios::binary) << unit;
+    return;
+  }
+  const std::filesystem::path root = folder.path("sources");
+  argv.push_back("-I" + root.string());
+  for (const HostFile& file : program.files) {
+    const std::filesystem::path path = root / file.path;
+    std::filesystem::create_directories(path.parent_path());
+    std::ofstream(path, std::ios::binary) << file.content;
+    if (is_unit(file)) argv.push_back(path.string());
+  }
 }
 
 }  // namespace
@@ -71,11 +91,14 @@ struct HostCompiler::Job {
   std::vector<std::string> options;
   std::string key;
 
-  explicit Job(const HostProgram& program)
-      : program(program), source(translation_unit(program)), options(options_of(program)) {
+  Job(const HostProgram& program, std::vector<std::string> common_options)
+      : program(program), source(translation_unit(program)), options(std::move(common_options)) {
+    options.insert(options.end(), program.options.begin(), program.options.end());
     Sha256 hash;
     hash.add_field(kArchitecture).add_field(source);
     for (const std::string& option : options) hash.add_field(option);
+    for (const HostFile& file : program.files) hash.add_field(file.path).add_field(file.content);
+    for (const std::string& text : program.surroundings) hash.add_field(text);
     key = hash.hex().substr(0, kSourceKeyDigits);
   }
   EntryName name(int version) const { return {program.name, key, version, true}; }
@@ -135,7 +158,7 @@ HostCompiler::HostCompiler(HostCompilerSettings settings)
     : settings_(std::move(settings)), cache_(settings_.cache_directory, *settings_.files, settings_.report) {}
 
 std::shared_ptr<const HostLibrary> HostCompiler::obtain(const HostProgram& program) {
-  const Job job(program);
+  const Job job(program, settings_.options);
   if (!parse_stem(job.name(1000).stem()))
     fail(ErrorKind::kInvalidArgument,
          "a program for the host's compiler: expected a name of lower-case letters, digits and '_', got '{}'",
@@ -191,11 +214,12 @@ std::shared_ptr<const HostLibrary> HostCompiler::compile(const Job& job) {
                                       what, cache_.directory()),
                           settings_.report);
   const WorkFolder folder;
-  const std::string source = folder.path(job.program.name + ".cc"), code = folder.path("code.so");
-  std::ofstream(source, std::ios::binary) << job.source;
+  const std::string code = folder.path("code.so");
   std::vector<std::string> argv = toolchain.command;
+  argv.insert(argv.end(), {"-o", code});
+  write_sources(job.program, job.source, folder, argv);
+  // Behind the sources: libraries among them are linked for what the sources lack.
   argv.insert(argv.end(), job.options.begin(), job.options.end());
-  argv.insert(argv.end(), {"-o", code, source});
   const auto start = std::chrono::steady_clock::now();
   ProcessResult result = run_process(argv);
   Entry entry{
@@ -205,8 +229,9 @@ std::shared_ptr<const HostLibrary> HostCompiler::compile(const Job& job) {
                  .options = job.options,
                  .seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()},
       .source = job.source};
-  for (std::size_t at; (at = result.output.find(folder.path() + '/')) != std::string::npos;)
-    result.output.erase(at, folder.path().size() + 1);
+  for (const std::string& prefix : {folder.path("sources/"), folder.path("")})
+    for (std::size_t at; (at = result.output.find(prefix)) != std::string::npos;)
+      result.output.erase(at, prefix.size());
   if (!result.succeeded) fail_compile(job, result.problem, result.output);
   if (const int error = settings_.files->read(code, entry.code); error != 0)
     fail_compile(job, fmt::format("its output cannot be read: {}", std::strerror(error)), result.output);

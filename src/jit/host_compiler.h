@@ -23,12 +23,21 @@ struct HostConstant {
   std::string type, name, value;  // C++ text: "int", "kHeadDim", "128"
 };
 
-// One translation unit: `constexpr <type> <name> = <value>;` for each constant, then the source.
+struct HostFile {
+  std::string path, content;  // the path is relative to the folder of the compile
+};
+
+// One translation unit: `constexpr <type> <name> = <value>;` for each constant, then the source. Or a folder
+// of files instead, of which those whose names end in .cc, .cpp, .cxx, .c or .cu are translation units; the
+// folder is where headers are looked for first.
 struct HostProgram {
   std::string name;  // of the files in the cache: lower-case letters, digits and '_'
-  std::vector<HostConstant> constants;
-  std::string source;
-  std::vector<std::string> options;  // of the compiler, beyond those that every program gets: "-mavx2"
+  std::vector<HostConstant> constants = {};
+  std::string source = {};
+  std::vector<std::string> options = {};  // of the compiler, beyond those that every program gets: "-mavx2"
+  std::vector<HostFile> files = {};
+  // What else the code depends on, such as versions of headers from elsewhere: part of the key.
+  std::vector<std::string> surroundings = {};
 };
 
 // "variant(kHeadDim = 128)".
@@ -70,6 +79,7 @@ struct HostCompilerSettings {
   FileSystem* files = &file_system();
   Report report = report_to_stderr;
   HostToolchain (*toolchain)() = find_host_toolchain;
+  std::vector<std::string> options = {"-std=c++20", "-O3", "-fPIC", "-shared"};  // of every compile
 
   static HostCompilerSettings from_environment();
 };

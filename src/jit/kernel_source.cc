@@ -77,14 +77,17 @@ std::string translation_unit(const Variant& variant) {
   std::string text = fmt::format("// {}\n", describe(variant));
   if (!source.types.empty()) text += fmt::format("#include \"{}\"\n", source.types);
   // Names of a user's text are the user's affair.
-  if (!source.text.empty()) text += "namespace strobe::kernel {\n";
+  const bool enclosed = !source.text.empty() && !source.constants.empty();
+  if (enclosed) text += "namespace strobe::kernel {\n";
   for (std::size_t i = 0; i < source.constants.size(); ++i) {
     const Constant& constant = source.constants[i];
     text += fmt::format("constexpr {} {} = {};\n", constant.type, constant.name,
                         print(constant, variant.values[i]));
   }
-  if (!source.text.empty()) text += fmt::format("}}  // namespace strobe::kernel\n{}", source.text);
-  return text + fmt::format("#include \"{}\"\n", source.header);
+  if (enclosed) text += "}  // namespace strobe::kernel\n";
+  text += source.text;
+  if (!source.header.empty()) text += fmt::format("#include \"{}\"\n", source.header);
+  return text;
 }
 
 }  // namespace strobe::jit

@@ -50,7 +50,7 @@ struct LaunchFacts {
 // Identified by its address: every source is one object that lives as long as the program.
 struct KernelSource {
   std::string_view name;    // the entry is strobe_<name>
-  std::string_view header;  // relative to kernels/
+  std::string_view header;  // relative to kernels/; may be empty when there is a text
   std::string_view types;   // header that declares the types of the constants; may be empty
   // Of sources made at run time from a user's text: what tells them apart in messages, the text itself, which
   // comes before the header, and options of the compiler.
@@ -102,8 +102,9 @@ std::string translation_unit(const Variant& variant);
 // Every kernel of the source for the architecture.
 std::vector<Variant> all_variants(const KernelSource& source, cuda::Architecture architecture);
 
-// Few kernels of the source for the architecture in which every value of every constant, and every pair of
-// values of two constants, occurs that occurs in any kernel.
-std::vector<Variant> covering_variants(const KernelSource& source, cuda::Architecture architecture);
+// Few kernels of the source for the architectures: every value of every constant occurs on each architecture
+// that has it, and every pair of values of two constants on one of those that have it.
+std::vector<Variant> covering_variants(const KernelSource& source,
+                                       std::span<const cuda::Architecture> architectures);
 
 }  // namespace strobe::jit

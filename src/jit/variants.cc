@@ -1,6 +1,7 @@
 // Enumeration of a source's kernels: the whole product, and a set that covers every pair of values.
 #include <algorithm>
-#include <cstdint>
+#include <map>
+#include <tuple>
 
 #include "jit/kernel_source.h"
 
@@ -17,22 +18,29 @@ bool advance(const KernelSource& source, std::array<std::size_t, kMaxConstants>&
   return false;
 }
 
-// Values of two constants (of one constant twice, when the source has only one) that occur together.
-struct Pair {
-  std::uint8_t first, second;
-  int first_value, second_value;
-  friend auto operator<=>(const Pair&, const Pair&) = default;
+// A kernel, and the pairs of values that it has, by number.
+struct Candidate {
+  Variant variant;
+  std::vector<std::size_t> pairs;
 };
 
-std::vector<Pair> pairs_of(const Variant& variant) {
-  std::vector<Pair> pairs;
-  const std::size_t count = variant.source->constants.size();
-  for (std::size_t i = 0; i < count; ++i)
-    for (std::size_t j = count == 1 ? i : i + 1; j < count; ++j)
-      pairs.push_back(
-          {static_cast<std::uint8_t>(i), static_cast<std::uint8_t>(j), variant.values[i], variant.values[j]});
-  return pairs;
-}
+// Numbers pairs of values as they come, from 0.
+class PairNumbers {
+ public:
+  std::vector<std::size_t> of(const Variant& variant) {
+    std::vector<int> row(variant.constants().begin(), variant.constants().end());
+    row.push_back(static_cast<int>(variant.architecture));
+    std::vector<std::size_t> pairs;
+    for (std::size_t i = 0; i < row.size(); ++i)
+      for (std::size_t j = i + 1; j < row.size(); ++j)
+        pairs.push_back(numbers_.try_emplace({i, j, row[i], row[j]}, numbers_.size()).first->second);
+    return pairs;
+  }
+  std::size_t count() const { return numbers_.size(); }
+
+ private:
+  std::map<std::tuple<std::size_t, std::size_t, int, int>, std::size_t> numbers_;
+};
 
 }  // namespace
 
@@ -49,21 +57,33 @@ std::vector<Variant> all_variants(const KernelSource& source, cuda::Architecture
 }
 
 // Greedy: the kernel that covers most of the pairs still missing comes next.
-std::vector<Variant> covering_variants(const KernelSource& source, cuda::Architecture architecture) {
-  std::vector<Variant> candidates = all_variants(source, architecture);
-  if (source.constants.empty()) return candidates;
-  std::vector<std::vector<Pair>> missing;  // by candidate, sorted
-  for (const Variant& candidate : candidates) missing.push_back(pairs_of(candidate));
+std::vector<Variant> covering_variants(const KernelSource& source,
+                                       std::span<const cuda::Architecture> architectures) {
   std::vector<Variant> chosen;
+  std::vector<Candidate> candidates;
+  PairNumbers numbers;
+  for (const cuda::Architecture architecture : architectures)
+    for (const Variant& variant : all_variants(source, architecture))
+      candidates.push_back({variant, numbers.of(variant)});
+  if (source.constants.empty()) {
+    for (const Candidate& candidate : candidates) chosen.push_back(candidate.variant);
+    return chosen;
+  }
+  std::vector<bool> covered(numbers.count());
   for (;;) {
-    const auto best = std::max_element(missing.begin(), missing.end(),
-                                       [](const auto& a, const auto& b) { return a.size() < b.size(); });
-    if (best == missing.end() || best->empty()) return chosen;
-    chosen.push_back(candidates[static_cast<std::size_t>(best - missing.begin())]);
-    const std::vector<Pair> covered = *best;
-    for (std::vector<Pair>& pairs : missing)
-      std::erase_if(
-          pairs, [&](const Pair& pair) { return std::binary_search(covered.begin(), covered.end(), pair); });
+    const Candidate* best = nullptr;
+    std::ptrdiff_t most = 0;
+    for (const Candidate& candidate : candidates) {
+      const std::ptrdiff_t missing =
+          std::ranges::count_if(candidate.pairs, [&](std::size_t pair) { return !covered[pair]; });
+      if (missing > most) {
+        most = missing;
+        best = &candidate;
+      }
+    }
+    if (best == nullptr) return chosen;
+    for (const std::size_t pair : best->pairs) covered[pair] = true;
+    chosen.push_back(best->variant);
   }
 }
 

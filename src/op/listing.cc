@@ -2,7 +2,7 @@
 #include "op/routine.h"
 #include "strobe/operators.h"
 
-namespace strobe {
+namespace strobe::inline v1 {
 
 std::vector<std::string> operator_names() {
   std::vector<std::string> names;
@@ -17,4 +17,4 @@ std::vector<std::string> routine_names() {
   return names;
 }
 
-}  // namespace strobe
+}  // namespace strobe::inline v1

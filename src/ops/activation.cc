@@ -9,7 +9,7 @@
 #include "ops/row_views.h"
 #include "reference/activation.h"
 
-namespace strobe {
+namespace strobe::inline v1 {
 namespace {
 
 using op::Axes;
@@ -112,7 +112,9 @@ void gelu_tanh_and_mul(const ActivationArgs& args, const Launch& launch) {
   op::call(activation_operator<GeluTanh>(), args, launch);
 }
 
-namespace op {
+}  // namespace strobe::inline v1
+
+namespace strobe::op {
 
 void declare_activation(Registry& registry) {
   registry.add(activation_operator<Silu>());
@@ -120,5 +122,4 @@ void declare_activation(Registry& registry) {
   registry.add(activation_operator<GeluTanh>());
 }
 
-}  // namespace op
-}  // namespace strobe
+}  // namespace strobe::op

@@ -18,7 +18,7 @@
 #include "ops/attention_variant_cpu.h"
 #include "reference/attention.h"
 
-namespace strobe {
+namespace strobe::inline v1 {
 
 std::vector<float> alibi_slopes(int num_heads) {
   std::vector<float> slopes(static_cast<std::size_t>(std::max(0, num_heads)));
@@ -32,7 +32,9 @@ std::vector<float> alibi_slopes(int num_heads) {
   return slopes;
 }
 
-namespace ops {
+}  // namespace strobe::inline v1
+
+namespace strobe::ops {
 namespace {
 
 using op::Axes;
@@ -358,9 +360,9 @@ void kv_lengths(const AttentionPlanArgs& plan, std::vector<std::int32_t>& length
   }
 }
 
-}  // namespace ops
+}  // namespace strobe::ops
 
-namespace op {
+namespace strobe::op {
 
 void declare_attention(Registry& registry) {
   registry.add(ops::single_decode_operator());
@@ -369,5 +371,4 @@ void declare_attention(Registry& registry) {
   registry.add(ops::batch_attention_operator(false));
 }
 
-}  // namespace op
-}  // namespace strobe
+}  // namespace strobe::op

@@ -13,7 +13,7 @@
 #include "core/message.h"
 #include "op/dtype_set.h"
 
-namespace strobe {
+namespace strobe::inline v1 {
 namespace {
 
 using ops::kVariantHeader;
@@ -247,7 +247,9 @@ TensorView VariantArguments::view() const {
   return TensorView(const_cast<std::int64_t*>(slots_.data()), Dtype::kI64, {count_});
 }
 
-namespace ops {
+}  // namespace strobe::inline v1
+
+namespace strobe::ops {
 
 const VariantRecord* find_variant(AttentionVariant variant) {
   if (!variant) return nullptr;
@@ -279,5 +281,4 @@ void read_variant_arguments(std::string_view op_name, const VariantRecord& varia
   std::memcpy(params.arguments, slots + kVariantHeader, variant.arguments() * sizeof(std::int64_t));
 }
 
-}  // namespace ops
-}  // namespace strobe
+}  // namespace strobe::ops

@@ -17,7 +17,7 @@
 #include "ops/attention_variant_cpu.h"
 #include "strobe/attention.h"
 
-namespace strobe {
+namespace strobe::inline v1 {
 
 // Copies of plan's index arrays, the bound axes, and the backend's plan.
 struct BatchAttention::State {
@@ -281,4 +281,4 @@ std::size_t BatchAttention::workspace_bytes() const {
   return state_->variant != nullptr ? state_->cpu_variant.workspace_bytes() : state_->cpu.workspace_bytes();
 }
 
-}  // namespace strobe
+}  // namespace strobe::inline v1

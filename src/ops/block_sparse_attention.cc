@@ -6,7 +6,7 @@
 
 #include "core/message.h"
 
-namespace strobe {
+namespace strobe::inline v1 {
 namespace {
 
 constexpr const char* kName = "block_sparse_attention";
@@ -262,4 +262,4 @@ void BlockSparseAttention::run(const AttentionRunArgs& args, const Launch& launc
   state.attention.run(run, launch);
 }
 
-}  // namespace strobe
+}  // namespace strobe::inline v1

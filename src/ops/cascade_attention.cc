@@ -8,7 +8,7 @@
 #include "cuda/rehearsal.h"
 #include "strobe/cascade.h"
 
-namespace strobe {
+namespace strobe::inline v1 {
 namespace {
 
 constexpr const char* kName = "multi_level_cascade_attention";
@@ -128,4 +128,4 @@ void MultiLevelCascadeAttention::run(const AttentionRunArgs& args, const Launch&
                launch);
 }
 
-}  // namespace strobe
+}  // namespace strobe::inline v1

@@ -8,7 +8,7 @@
 #include "ops/row_views.h"
 #include "strobe/cascade.h"
 
-namespace strobe {
+namespace strobe::inline v1 {
 namespace {
 
 using op::Accuracy;
@@ -243,7 +243,9 @@ void merge_states(const MergeStatesArgs& args, const Launch& launch) {
   op::call(merge_states_operator(), args, launch);
 }
 
-namespace op {
+}  // namespace strobe::inline v1
+
+namespace strobe::op {
 
 void declare_merge(Registry& registry) {
   registry.add(merge_state_operator());
@@ -251,5 +253,4 @@ void declare_merge(Registry& registry) {
   registry.add(merge_states_operator());
 }
 
-}  // namespace op
-}  // namespace strobe
+}  // namespace strobe::op

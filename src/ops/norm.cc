@@ -7,7 +7,7 @@
 #include "ops/operand_bytes.h"
 #include "reference/norm.h"
 
-namespace strobe {
+namespace strobe::inline v1 {
 namespace {
 
 using kernel::NormForm;
@@ -158,7 +158,9 @@ void layernorm(const LayerNormArgs& args, const Launch& launch) {
   op::call(layernorm_operator(), args, launch);
 }
 
-namespace op {
+}  // namespace strobe::inline v1
+
+namespace strobe::op {
 
 void declare_norm(Registry& registry) {
   registry.add(rmsnorm_operator());
@@ -166,5 +168,4 @@ void declare_norm(Registry& registry) {
   registry.add(layernorm_operator());
 }
 
-}  // namespace op
-}  // namespace strobe
+}  // namespace strobe::op

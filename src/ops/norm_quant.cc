@@ -9,7 +9,7 @@
 #include "reference/norm.h"
 #include "strobe/norm.h"
 
-namespace strobe {
+namespace strobe::inline v1 {
 namespace {
 
 using kernel::NormForm;
@@ -186,7 +186,9 @@ void layernorm_quant(const LayerNormQuantArgs& args, const Launch& launch) {
   op::call(layernorm_quant_operator(), args, launch);
 }
 
-namespace op {
+}  // namespace strobe::inline v1
+
+namespace strobe::op {
 
 void declare_norm_quant(Registry& registry) {
   registry.add(rmsnorm_quant_operator());
@@ -194,5 +196,4 @@ void declare_norm_quant(Registry& registry) {
   registry.add(layernorm_quant_operator());
 }
 
-}  // namespace op
-}  // namespace strobe
+}  // namespace strobe::op

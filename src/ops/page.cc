@@ -7,7 +7,7 @@
 #include "ops/page_places.h"
 #include "reference/page.h"
 
-namespace strobe {
+namespace strobe::inline v1 {
 namespace {
 
 using op::Accuracy;
@@ -238,12 +238,13 @@ void append_paged_mla_kv_cache(const AppendPagedMlaKvCacheArgs& args, const Laun
   op::call(append_paged_mla_kv_cache_operator(), args, launch);
 }
 
-namespace op {
+}  // namespace strobe::inline v1
+
+namespace strobe::op {
 
 void declare_page(Registry& registry) {
   registry.add(append_paged_kv_cache_operator());
   registry.add(append_paged_mla_kv_cache_operator());
 }
 
-}  // namespace op
-}  // namespace strobe
+}  // namespace strobe::op

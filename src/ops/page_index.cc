@@ -9,7 +9,7 @@
 #include "reference/page.h"
 #include "strobe/page.h"
 
-namespace strobe {
+namespace strobe::inline v1 {
 namespace {
 
 using op::Accuracy;
@@ -184,12 +184,13 @@ void get_seq_lens(const SeqLensArgs& args, const Launch& launch) {
   op::call(get_seq_lens_operator(), args, launch);
 }
 
-namespace op {
+}  // namespace strobe::inline v1
+
+namespace strobe::op {
 
 void declare_page_index(Registry& registry) {
   registry.add(get_batch_indices_positions_operator());
   registry.add(get_seq_lens_operator());
 }
 
-}  // namespace op
-}  // namespace strobe
+}  // namespace strobe::op

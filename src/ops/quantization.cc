@@ -12,7 +12,7 @@
 #include "ops/quantization_cuda.h"
 #include "reference/packbits.h"
 
-namespace strobe {
+namespace strobe::inline v1 {
 namespace {
 
 using op::Axes;
@@ -261,12 +261,13 @@ std::int64_t segment_packbits_indptr(const TensorView& indptr, const TensorView&
   return to[indptr.shape[0] - 1];
 }
 
-namespace op {
+}  // namespace strobe::inline v1
+
+namespace strobe::op {
 
 void declare_quantization(Registry& registry) {
   registry.add(packbits_operator());
   registry.add(segment_packbits_operator());
 }
 
-}  // namespace op
-}  // namespace strobe
+}  // namespace strobe::op

@@ -10,7 +10,7 @@
 #include "ops/rope_cuda.h"
 #include "reference/rope.h"
 
-namespace strobe {
+namespace strobe::inline v1 {
 namespace {
 
 using op::Accuracy;
@@ -367,7 +367,9 @@ void apply_rope_with_cos_sin_cache(const RopeCosSinCacheArgs& args, const Launch
   op::call(apply_rope_with_cos_sin_cache_operator(), args, launch);
 }
 
-namespace op {
+}  // namespace strobe::inline v1
+
+namespace strobe::op {
 
 void declare_rope(Registry& registry) {
   registry.add(apply_rope_operator());
@@ -375,5 +377,4 @@ void declare_rope(Registry& registry) {
   registry.add(apply_rope_with_cos_sin_cache_operator());
 }
 
-}  // namespace op
-}  // namespace strobe
+}  // namespace strobe::op

@@ -9,7 +9,7 @@
 #include "ops/sampling_call.h"
 #include "reference/sampling.h"
 
-namespace strobe {
+namespace strobe::inline v1 {
 namespace {
 
 using kernel::TokenSource;
@@ -378,7 +378,9 @@ void mask_logits(const MaskLogitsArgs& args, const Launch& launch) {
   op::call(mask_logits_operator(), args, launch);
 }
 
-namespace op {
+}  // namespace strobe::inline v1
+
+namespace strobe::op {
 
 void declare_sampling(Registry& registry) {
   registry.add(softmax_operator());
@@ -388,5 +390,4 @@ void declare_sampling(Registry& registry) {
   registry.add(mask_logits_operator());
 }
 
-}  // namespace op
-}  // namespace strobe
+}  // namespace strobe::op

@@ -10,8 +10,7 @@
 #include "ops/attention_gpu.h"
 #include "reference/attention.h"
 
-namespace strobe {
-namespace ops {
+namespace strobe::ops {
 namespace {
 
 using op::Axes;
@@ -241,7 +240,9 @@ const Operator& single_decode_operator() {
   return op;
 }
 
-}  // namespace ops
+}  // namespace strobe::ops
+
+namespace strobe::inline v1 {
 
 void single_prefill(const SinglePrefillArgs& args, const Launch& launch) {
   op::call(ops::single_prefill_operator(), args, launch);
@@ -250,4 +251,4 @@ void single_decode(const SingleDecodeArgs& args, const Launch& launch) {
   op::call(ops::single_decode_operator(), args, launch);
 }
 
-}  // namespace strobe
+}  // namespace strobe::inline v1

@@ -7,7 +7,7 @@
 #include "ops/top_k_call.h"
 #include "reference/top_k.h"
 
-namespace strobe {
+namespace strobe::inline v1 {
 namespace {
 
 using op::Accuracy;
@@ -236,7 +236,9 @@ void top_k_page_table_transform(const TopKPageTableTransformArgs& args, const La
   op::call(page_table_operator(), args, launch);
 }
 
-namespace op {
+}  // namespace strobe::inline v1
+
+namespace strobe::op {
 
 void declare_top_k(Registry& registry) {
   registry.add(top_k_operator());
@@ -244,5 +246,4 @@ void declare_top_k(Registry& registry) {
   registry.add(page_table_operator());
 }
 
-}  // namespace op
-}  // namespace strobe
+}  // namespace strobe::op

@@ -8,6 +8,8 @@
 #include <cmath>
 #include <numeric>
 
+#include "core/message.h"
+
 namespace strobe::trace {
 namespace {
 
@@ -284,17 +286,33 @@ class Expression {
   const std::function<std::optional<Operand>(std::string_view)>& look_up_;
 };
 
+Number value_of(std::string_view text,
+                const std::function<std::optional<Operand>(std::string_view)>& look_up) {
+  constexpr std::size_t kMostLetters = 1000;  // bounds how deep brackets nest
+  if (text.size() > kMostLetters)
+    throw NotEvaluated{fmt::format("it is longer than {} letters", kMostLetters)};
+  return Expression(text, look_up).whole();
+}
+
 }  // namespace
 
 Verdict evaluate(std::string_view constraint,
                  const std::function<std::optional<Operand>(std::string_view)>& look_up) {
-  constexpr std::size_t kMostLetters = 1000;  // bounds how deep brackets nest
-  if (constraint.size() > kMostLetters)
-    return {{}, fmt::format("it is longer than {} letters", kMostLetters)};
   try {
-    return {truth(Expression(constraint, look_up).whole()), ""};
+    return {truth(value_of(constraint, look_up)), ""};
   } catch (const NotEvaluated& stop) {
     return {{}, stop.why};
+  }
+}
+
+std::int64_t integer_value(std::string_view expression,
+                           const std::function<std::optional<Operand>(std::string_view)>& look_up) {
+  try {
+    const Number value = value_of(expression, look_up);
+    if (const auto* integer = std::get_if<std::int64_t>(&value)) return *integer;
+    throw NotEvaluated{"it is no integer"};
+  } catch (const NotEvaluated& stop) {
+    fail(ErrorKind::kInvalidArgument, "'{}' has no value: {}", expression, stop.why);
   }
 }
 

@@ -32,4 +32,8 @@ struct Verdict {
 Verdict evaluate(std::string_view constraint,
                  const std::function<std::optional<Operand>(std::string_view)>& look_up);
 
+// The value of an expression of integers. Throws Error(kInvalidArgument) that says why there is none.
+std::int64_t integer_value(std::string_view expression,
+                           const std::function<std::optional<Operand>(std::string_view)>& look_up);
+
 }  // namespace strobe::trace

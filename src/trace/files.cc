@@ -104,6 +104,8 @@ void write_file(const fs::path& path, std::string_view text) {
   }
 }
 
+void sync_file(const fs::path& path) { sync(Descriptor(path, O_RDONLY, "written"), path); }
+
 void append_line(const fs::path& path, std::string_view line) {
   make_folder_of(path);
   const Descriptor file(path, O_RDWR | O_CREAT | O_APPEND, "written");

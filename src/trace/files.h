@@ -14,6 +14,9 @@ std::string read_file(const std::filesystem::path& path);
 // renamed. Missing folders are made.
 void write_file(const std::filesystem::path& path, std::string_view text);
 
+// Waits until a file that is written is on the disk.
+void sync_file(const std::filesystem::path& path);
+
 // Adds a line to a JSONL file, after which it is on the disk. Writers in other processes and threads wait for
 // one another (flock; where the file system has no locks the line still goes out in one write at the end of
 // the file). A last line that a crash has left without its end is ended first, so that no record is lost with

@@ -1,6 +1,6 @@
 #!/bin/sh
-# exports.sh LIBRARY HEADER STROBE: the shared library shows its own interface and, as templates of the standard library are always
-# visible, those; nothing of the libraries that it is built with. Its C functions are those of HEADER, and those in tvm-ffi's convention
+# exports.sh LIBRARY HEADER STROBE: the shared library shows its own interface, in the inline namespace of its version, and, as
+# templates of the standard library are always visible, those; nothing of the libraries that it is built with. Its C functions are those of HEADER, and those in tvm-ffi's convention
 # are its own and one for each operator that the command STROBE documents without a plan. It needs nothing but libc and the compiler's.
 set -eu
 library=$1 header=$2 strobe=$3
@@ -15,8 +15,8 @@ expect() {
 }
 
 expect "exported, but not Strobe's" "$(grep -v '^strobe_\|^__tvm_ffi_' "$work/all" | c++filt |
-  grep -vE '^((non-virtual thunk to|(typeinfo|typeinfo name|vtable|VTT|guard variable) for) )?(strobe|std)::' |
-  grep -vE '^[^(]* (strobe|std)::' || true)"
+  grep -vE '^((non-virtual thunk to|(typeinfo|typeinfo name|vtable|VTT|guard variable) for) )?(strobe::v1|std)::' |
+  grep -vE '^[^(]* (strobe::v1|std)::' || true)"
 
 grep '^strobe_' "$work/all" >"$work/c"
 sed -n 's/^STROBE_API .*[ *]\(strobe_[a-z_]*\)(.*/\1/p' "$header" | sort >"$work/c_declared"

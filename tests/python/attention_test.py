@@ -6,6 +6,7 @@ import reference as ref
 
 import strobe
 from strobe import _attention
+from strobe.variants import SINKS
 
 rng = np.random.default_rng(5)
 HEADS, KV_HEADS, DIM, PAGE = 6, 2, 64, 4
@@ -162,8 +163,10 @@ def test_batch_decode_of_a_quantised_cache():
 
 def count_plans(monkeypatch):
     """A list that grows with every native plan."""
-    plans, call = [], _attention.Planned._call
-    monkeypatch.setattr(_attention.Planned, "_call", lambda self, given: plans.append(1) or call(self, given))
+    plans = []
+    for name in ("plan", "_make_again"):
+        call = getattr(_attention.Planned, name)
+        monkeypatch.setattr(_attention.Planned, name, lambda self, given, call=call: plans.append(1) or call(self, given))
     return plans
 
 
@@ -425,6 +428,20 @@ def test_batch_attention_with_sinks():
     )  # fmt: skip
     close(wrapper.run(batch.q, batch.cache, sinks), batch.want(causal=True, sinks=sinks)[0], np.float32)
     close(wrapper.run(batch.q, batch.cache, sinks, 0.2), batch.want(causal=True, sinks=sinks, sm_scale=0.2)[0], np.float32)
+
+
+def test_sinks_by_jit_args():
+    """FlashInfer's variant text for sinks is built in; its runs bring sinks and sm_scale behind the tensors."""
+    batch, sinks = Batch(np.float32, [9, 20], [2, 5]), normal(np.float32, HEADS)
+    jit_args = ("sinks", *["float32"] * 3, "int32", DIM, DIM, ["sink"], ["float"], ["sm_scale"], ["double"], "AttentionSink", SINKS)
+    wrapper = strobe.BatchPrefillWithPagedKVCacheWrapper(None, jit_args=jit_args, jit_kwargs={"use_sliding_window": False})
+    wrapper.plan(batch.qo_indptr, batch.indptr, batch.indices, batch.last, HEADS, KV_HEADS, DIM, PAGE, causal=True, q_data_type="float32")
+    want = batch.want(causal=True, sinks=sinks, sm_scale=0.2)[0]
+    close(wrapper.run(batch.q, batch.cache, sinks, 0.2), want, np.float32)
+    close(wrapper.run(batch.q, batch.cache, sinks, 0.1, q_scale=2.0), want, np.float32)
+    with pytest.raises(TypeError, match="run: expected sinks, sm_scale after the tensors of attention, got 1 values"):
+        wrapper.run(batch.q, batch.cache, sinks)
+
 
 
 @pytest.mark.parametrize("causal", [False, True])

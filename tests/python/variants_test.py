@@ -49,6 +49,7 @@ struct WellKnown : AttentionVariantBase {
     if (params.maybe_custom_mask == nullptr) return true;
     const uint8_t* mask = params.maybe_custom_mask + params.maybe_mask_indptr[batch_idx];
     const uint32_t bit = qo_idx * kv_len + kv_idx;
+    if (kv_idx >= kv_len) printf("a token behind the end: %u\n", kv_idx);  // texts may print, as on GPUs
     return (mask[bit / 8] >> (bit % 8) & 1) != 0;
   })
 };

@@ -12,6 +12,7 @@ from .. import cascade
 from .._dtypes import full_name
 from .._errors import unsupported
 from ..page import get_seq_lens
+from ..variants import SINKS
 
 Tensor = Any
 
@@ -51,6 +52,13 @@ def jit_utils() -> ModuleType:
         return {getattr(torch, full_name(dtype)): dtype for dtype in ("f32", "f16", "bf16", "e4m3", "e5m2", "i8", "u8")}
 
     module.__getattr__ = __getattr__  # type: ignore[method-assign]
+    return module
+
+
+def jit_variants() -> ModuleType:
+    """`flashinfer.jit.attention.variants`: the text that asks for attention with sinks."""
+    module = ModuleType("flashinfer.jit.attention.variants", "Texts of attention variants.")
+    module.attention_sink_decl = {"fa2": SINKS, "fa3": SINKS}  # type: ignore[attr-defined]
     return module
 
 

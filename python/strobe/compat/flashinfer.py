@@ -16,7 +16,7 @@ from strobe import jit
 from strobe._errors import unsupported, unsupported_class
 
 from . import _engines
-from ._names import GENERATORS, NAMES, VERSION
+from ._names import AT_THE_TOP, GENERATORS, NAMES, VERSION
 
 _BACKENDS = ("auto", "fa2", "fa3", "cuda/sm80", "cuda/sm90", "cpu")
 _SUPPORTED_CCS = (80, 86, 87, 89, 90, 100, 103, 110, 120, 121)
@@ -67,9 +67,40 @@ def _answers(function: Any, there: bool) -> Any:
     return function
 
 
+_stand_ins: dict[str, Any] = {}
+
+
 def _stand_in(module: str, name: str) -> Any:
-    make = unsupported_class if name[0].isupper() else unsupported
-    return _answers(make(f"flashinfer.{module}.{name}"), there=False)
+    """One for each name: FlashInfer's modules hand theirs on to each other."""
+    if name not in _stand_ins:
+        make = unsupported_class if name[0].isupper() else unsupported
+        _stand_ins[name] = _answers(make(f"flashinfer.{module}.{name}"), there=False)
+    return _stand_ins[name]
+
+
+def _inner_module(module: str, names: list[str], modules: dict[str, ModuleType]) -> ModuleType:
+    """A module inside one of `modules`, with which it shares what both have."""
+    found = ModuleType(f"flashinfer.{module}", "Names of the package around it.")
+    found.__path__ = []
+    outer = [modules[".".join(module.split(".")[:depth])] for depth in range(1, module.count(".") + 1)]
+    for name in names:
+        shared = [getattr(package, name) for package in outer if hasattr(package, name)]
+        setattr(found, name, shared[0] if shared else _stand_in(module, name))
+    return found
+
+
+def _all_modules() -> dict[str, ModuleType]:
+    """The modules of NAMES and those around them, outer ones first."""
+    modules: dict[str, ModuleType] = {}
+    for name, names in NAMES.items():
+        for depth in range(2, name.count(".") + 1):
+            package = ".".join(name.split(".")[:depth])
+            if package not in modules:
+                modules[package] = _inner_module(package, NAMES.get(package, "").split(), modules)
+        if name not in modules:
+            inner = "." in name
+            modules[name] = _inner_module(name, names.split(), modules) if inner else _submodule(name, names.split())
+    return modules
 
 
 def _submodule(module: str, names: list[str]) -> ModuleType:
@@ -105,12 +136,13 @@ def install() -> ModuleType:
     top.__path__ = []  # a package, all of whose submodules are in sys.modules
     top.__version__ = VERSION
     top.__strobe__ = True
-    modules = {name: _submodule(name, names.split()) for name, names in NAMES.items()}
-    modules["utils"] = import_module("strobe.utils")
-    modules.update({name: jit for name in ("jit", "jit.attention", "jit.attention.pytorch", "jit.core")})
-    modules.update({"jit.env": _engines.jit_env(), "jit.utils": _engines.jit_utils(), **_engines.triton()})
-    for name, names in NAMES.items():
-        for attribute in names.split():
+    top.__git_version__ = "unknown"
+    modules = _all_modules()
+    modules.update({name: jit for name in ("jit.attention", "jit.attention.pytorch", "jit.core")})
+    modules.update({"jit.attention.variants": _engines.jit_variants(), "jit.env": _engines.jit_env()})
+    modules.update({"jit.utils": _engines.jit_utils(), **_engines.triton()})
+    for name in AT_THE_TOP:
+        for attribute in NAMES[name].split():
             setattr(top, attribute, getattr(modules[name], attribute))
     top.next_positive_power_of_2 = modules["utils"].next_positive_power_of_2
     for name, module in modules.items():

@@ -10,7 +10,8 @@
 
 #include "core/message.h"
 #include "core/safetensors.h"
-#include "trace/run/python_process.h"
+#include "trace/build/builder.h"
+#include "trace/run/worker_process.h"
 
 namespace strobe::trace {
 namespace {
@@ -103,6 +104,7 @@ class Evaluator {
   Evaluator(const DataSet& set, const Definition& definition, const Solution& solution,
             const Workload& workload, const RunOptions& options)
       : options_(options),
+        definition_(definition),
         solution_(solution),
         random_(options.seed ^ 0x5eed),
         inputs_(set, definition, workload, options.seed),
@@ -148,11 +150,9 @@ class Evaluator {
   }
 
   void start_reference(const Definition& definition) {
-    const std::vector<SourceFile> sources = {{"main.py", definition.reference}};
     try {
-      reference_ = std::make_unique<PythonProcess>(
-          options_.python, PythonProcess::Program{sources, "main.py", "run", false, uses_torch(sources, {})},
-          reference_sets_, options_.limits, options_.timeout);
+      reference_ = std::make_unique<WorkerProcess>(reference_program(options_.python, definition),
+                                                   reference_sets_, options_.limits, options_.timeout);
       reference_->bind(inputs_.scalars());
     } catch (const Misbehaved& fault) {
       fail(ErrorKind::kInvalidArgument, "the reference of {} fails: {}", definition.name, fault.text);
@@ -163,13 +163,12 @@ class Evaluator {
 
   void start_solution() {
     try {
-      process_ = std::make_unique<PythonProcess>(
-          options_.python,
-          PythonProcess::Program{solution_.sources, std::string(solution_.entry_file()),
-                                 std::string(solution_.entry_symbol()), solution_.destination_passing_style,
-                                 uses_torch(solution_.sources, solution_.dependencies)},
+      process_ = std::make_unique<WorkerProcess>(
+          is_native(solution_) ? native_program(options_.worker, options_.python, definition_, solution_)
+                               : python_program(options_.python, solution_),
           sets_, options_.limits, options_.timeout);
     } catch (const Misbehaved& fault) {
+      if (fault.kind == "unsupported") fail(ErrorKind::kUnsupported, "{}", fault.text);
       throw Verdict{Status::kCompileError, fault.text, {}};
     } catch (const ChildFailure& fault) {
       throw Verdict{fault.kind == ChildFailure::Kind::kTimeout ? Status::kTimeout : Status::kCompileError,
@@ -354,13 +353,14 @@ class Evaluator {
   }
 
   const RunOptions& options_;
+  const Definition& definition_;
   const Solution& solution_;
   op::Random random_;
   Inputs inputs_;
   TensorSets sets_;
   int compared_;
   TensorSets reference_sets_;
-  std::unique_ptr<PythonProcess> reference_, process_;
+  std::unique_ptr<WorkerProcess> reference_, process_;
   std::vector<std::vector<char>> originals_;       // inputs as they were drawn, set by set
   std::vector<std::vector<char>> outputs_before_;  // of the round before, set by set
   std::vector<double> times_ms_, reference_ms_;
@@ -371,8 +371,8 @@ class Evaluator {
 
 Evaluation evaluate(const DataSet& set, const Definition& definition, const Solution& solution,
                     const Workload& workload, const RunOptions& options) {
-  if (solution.language != "python")
-    fail(ErrorKind::kUnsupported, "solution '{}': solutions in {} cannot be run yet", solution.name,
+  if (is_native(solution) && options.worker.empty())
+    fail(ErrorKind::kUnsupported, "solution '{}': there is no program that runs {}", solution.name,
          solution.language);
   if (definition.op_type == "sampling")
     fail(ErrorKind::kUnsupported, "definition '{}': outputs that are random cannot be judged yet",

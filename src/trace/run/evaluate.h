@@ -23,8 +23,9 @@ namespace strobe::trace {
 
 struct RunOptions {
   std::string python = "python3";
-  int rounds = 5;  // timed
-  int calls = 50;  // of a round; fewer where the tensors of so many do not fit the following
+  std::vector<std::string> worker;  // the command that runs solutions without Python (native_worker.h)
+  int rounds = 5;                   // timed
+  int calls = 50;                   // of a round; fewer where the tensors of so many do not fit the following
   std::size_t tensor_bytes = std::size_t{256} << 20;
   int compared_sets = 3;                      // of a round
   std::chrono::milliseconds timeout{300000};  // of one request

@@ -3,10 +3,12 @@
 Started with -c. Requests come as lines of JSON on file descriptor 3, answers go out on 4, tensors lie in the memory of 5. Nothing here
 is trusted by the other side: it takes the time, holds the inputs' originals and looks at the outputs itself.
 """
+import importlib.metadata
 import importlib.util
 import json
 import mmap
 import os
+import re
 import sys
 import traceback
 
@@ -80,6 +82,9 @@ class TorchTensors:
 
 class Worker:
     def load(self, request):
+        for dependency in request["modules"]:
+            if not is_installed(dependency):
+                raise Refused("unsupported", "it needs %s, which %s does not have" % (dependency, sys.executable))
         sys.path.insert(0, request["folder"])
         file = os.path.join(request["folder"], request["file"])
         spec = importlib.util.spec_from_file_location("solution", file, submodule_search_locations=[request["folder"]])
@@ -157,6 +162,16 @@ class Worker:
             raise Refused("shape", "%s: expected the shape %s, got %s" % (spec["name"], spec["shape"], shape))
         if dtype != spec["dtype"]:
             raise Refused("dtype", "%s: expected %s, got %s" % (spec["name"], spec["dtype"], dtype))
+
+
+def is_installed(dependency):
+    """A requirement such as "numpy>=1.26", by the name of its distribution or of its module."""
+    name = re.match(r"[\w.-]*", dependency).group()
+    try:
+        importlib.metadata.distribution(name)
+        return True
+    except importlib.metadata.PackageNotFoundError:
+        return importlib.util.find_spec(name.replace("-", "_").split(".")[0] or "-") is not None
 
 
 def nothing(*arguments):

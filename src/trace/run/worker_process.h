@@ -1,5 +1,5 @@
-// A process that runs one Python function, a solution's or a reference's, on sets of tensors in shared
-// memory.
+// A process that runs one function, a solution's or a reference's, on sets of tensors in shared memory: an
+// interpreter with worker.py, or the strobe command itself for code that needs none (native_worker.h).
 #pragma once
 
 #include <memory>
@@ -12,23 +12,24 @@
 
 namespace strobe::trace {
 
-// The function did not do what was asked of it; `kind` is "exception", "shape" or "dtype".
+// The function did not do what was asked of it; `kind` is "exception", "shape", "dtype", or "unsupported"
+// when this machine lacks what it needs.
 struct Misbehaved {
   std::string kind, text;
 };
 
-class PythonProcess {
+class WorkerProcess {
  public:
   struct Program {
-    std::vector<SourceFile> sources;
-    std::string file, symbol;
-    bool destination_passing = true;
-    bool torch = false;  // tensors of torch, else arrays of numpy
+    std::vector<std::string> argv;
+    std::vector<SourceFile> sources;  // written to the process's folder
+    Json load;                        // what the worker has to know to load the function
   };
+
   // Throws Misbehaved or ChildFailure when the program cannot be loaded.
-  PythonProcess(const std::string& python, const Program& program, const TensorSets& sets,
-                const ChildLimits& limits, std::chrono::milliseconds timeout);
-  ~PythonProcess();
+  WorkerProcess(const Program& program, const TensorSets& sets, const ChildLimits& limits,
+                std::chrono::milliseconds timeout);
+  ~WorkerProcess();
 
   // The scalars of every set, in the order of the scalar inputs.
   void bind(const std::vector<ScalarValue>& scalars);
@@ -52,7 +53,10 @@ class PythonProcess {
   std::vector<std::pair<std::string, std::string>> libs_;
 };
 
-// Whether a source imports torch, or torch is among the dependencies.
-bool uses_torch(const std::vector<SourceFile>& sources, const std::vector<std::string>& dependencies);
+// The programs of the two kinds of worker.
+WorkerProcess::Program reference_program(const std::string& python, const Definition& definition);
+WorkerProcess::Program python_program(const std::string& python, const Solution& solution);
+WorkerProcess::Program native_program(const std::vector<std::string>& worker, const std::string& python,
+                                      const Definition& definition, const Solution& solution);
 
 }  // namespace strobe::trace

@@ -1,0 +1,155 @@
+#include "trace/run/worker_process.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+
+#include "core/message.h"
+#include "trace/files.h"
+#include "trace/run/worker_source.h"
+
+namespace strobe::trace {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string make_folder() {
+  std::string name = (fs::temp_directory_path() / "strobe-trace-XXXXXX").string();
+  if (mkdtemp(name.data()) == nullptr)
+    fail(ErrorKind::kIo, "{} cannot be made: {}", name, std::strerror(errno));
+  return name;
+}
+
+// A path stays the same file in the folder that the process gets; a name is looked for in PATH.
+std::string from_anywhere(const std::string& program) {
+  return program.find('/') == std::string::npos ? program : fs::absolute(program).string();
+}
+
+Json json_of(const std::vector<Slot>& slots) {
+  Json list = Json::array();
+  for (const Slot& slot : slots)
+    list.push_back({{"name", slot.spec.name},
+                    {"dtype", slot.spec.dtype},
+                    {"shape", slot.is_scalar ? Json() : Json(slot.shape)}});
+  return list;
+}
+
+Json json_of(const ScalarValue& value) {
+  return std::visit([](auto item) { return Json(item); }, value);
+}
+
+// Whether a source imports torch, or torch is among the dependencies.
+bool uses_torch(const std::vector<SourceFile>& sources, const std::vector<std::string>& dependencies) {
+  if (std::find(dependencies.begin(), dependencies.end(), "torch") != dependencies.end()) return true;
+  return std::any_of(sources.begin(), sources.end(), [](const SourceFile& source) {
+    return source.content.find("import torch") != std::string::npos ||
+           source.content.find("from torch") != std::string::npos;
+  });
+}
+
+struct Entry {
+  std::string file, symbol;
+  bool destination_passing = true;
+  bool torch = false;  // tensors of torch, else arrays of numpy
+};
+
+WorkerProcess::Program interpreted(const std::string& python, const std::vector<SourceFile>& sources,
+                                   const Entry& entry, const std::vector<std::string>& modules) {
+  return {.argv = {python, "-B", "-u", "-c", std::string(kWorkerSource)},
+          .sources = sources,
+          .load = {{"file", entry.file},
+                   {"symbol", entry.symbol},
+                   {"destination_passing", entry.destination_passing},
+                   {"torch", entry.torch},
+                   {"modules", modules}}};
+}
+
+}  // namespace
+
+WorkerProcess::WorkerProcess(const Program& program, const TensorSets& sets, const ChildLimits& limits,
+                             std::chrono::milliseconds timeout)
+    : sets_(sets), timeout_(timeout), folder_(make_folder()) {
+  try {
+    for (const SourceFile& source : program.sources)
+      write_file(fs::path(folder_) / source.path, source.content);
+    std::vector<std::string> argv = program.argv;
+    argv[0] = from_anywhere(argv[0]);
+    child_ = std::make_unique<Child>(argv, folder_, sets.descriptor(), limits);
+    Json request = program.load;
+    request["do"] = "load";
+    request["folder"] = folder_;
+    request["inputs"] = json_of(sets.inputs());
+    request["outputs"] = json_of(sets.outputs());
+    request["bytes"] = sets.bytes();
+    const Child::Answer answer = ask(request);
+    for (const auto& [name, version] : answer.json["libs"].items())
+      libs_.emplace_back(name, version.get<std::string>());
+  } catch (...) {
+    child_.reset();
+    std::error_code ignored;
+    fs::remove_all(folder_, ignored);
+    throw;
+  }
+}
+
+WorkerProcess::~WorkerProcess() {
+  child_.reset();
+  std::error_code ignored;
+  fs::remove_all(folder_, ignored);
+}
+
+void WorkerProcess::bind(const std::vector<ScalarValue>& scalars) {
+  Json sets = Json::array();
+  for (int set = 0; set < sets_.sets(); ++set) {
+    Json inputs = Json::array(), outputs = Json::array();
+    std::size_t scalar = 0;
+    for (std::size_t i = 0; i < sets_.inputs().size(); ++i)
+      inputs.push_back(sets_.inputs()[i].is_scalar ? Json{{"value", json_of(scalars[scalar++])}}
+                                                   : Json{{"offset", sets_.input_offset(set, i)}});
+    for (std::size_t i = 0; i < sets_.outputs().size(); ++i) outputs.push_back(sets_.output_offset(set, i));
+    sets.push_back({{"inputs", inputs}, {"outputs", outputs}});
+  }
+  ask({{"do", "bind"}, {"sets", sets}});
+}
+
+void WorkerProcess::collect() { ask({{"do", "collect"}}); }
+
+std::chrono::nanoseconds WorkerProcess::ask_for(const char* what, const std::vector<int>& sets) {
+  return ask({{"do", what}, {"sets", sets}}).time;
+}
+
+Child::Answer WorkerProcess::ask(const Json& request) {
+  Child::Answer answer = child_->ask(request, timeout_);
+  if (!answer.json.is_object())
+    throw ChildFailure{ChildFailure::Kind::kMalformedAnswer, "its answer is no object"};
+  if (const auto error = answer.json.find("error"); error != answer.json.end() && error->is_string())
+    throw Misbehaved{answer.json.value("kind", "exception"), error->get<std::string>()};
+  return answer;
+}
+
+WorkerProcess::Program reference_program(const std::string& python, const Definition& definition) {
+  const std::vector<SourceFile> sources = {{"main.py", definition.reference}};
+  return interpreted(python, sources, {"main.py", "run", false, uses_torch(sources, {})}, {});
+}
+
+WorkerProcess::Program python_program(const std::string& python, const Solution& solution) {
+  std::vector<std::string> modules = solution.dependencies;
+  const bool compiles_kernels = solution.language != "python";  // triton, tilelang
+  if (compiles_kernels) modules.push_back(solution.language);
+  return interpreted(python, solution.sources,
+                     {std::string(solution.entry_file()), std::string(solution.entry_symbol()),
+                      solution.destination_passing_style,
+                      compiles_kernels || uses_torch(solution.sources, solution.dependencies)},
+                     modules);
+}
+
+WorkerProcess::Program native_program(const std::vector<std::string>& worker, const std::string& python,
+                                      const Definition& definition, const Solution& solution) {
+  return {.argv = worker,
+          .sources = {},
+          .load = {{"definition", to_json(definition)}, {"solution", to_json(solution)}, {"python", python}}};
+}
+
+}  // namespace strobe::trace
