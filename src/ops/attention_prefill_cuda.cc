@@ -69,7 +69,9 @@ constexpr int tile_tokens(int rows, const Tile& tile, bool fp8, bool general, Ro
   };
   const int wanted = std::min(kernel::prefill_blocks_per_sm(rows, tile.vo), fit(16));
   const bool holds_many = tile.qk <= 64 || (tile.qk <= 128 && architecture == cuda::Architecture::kSm90a);
-  const int most = tile.qk > 256 ? 16 : holds_many && !general ? 64 : 32;
+  const bool holds_few =
+      tile.qk > 256 || (tile.qk > 192 && fp8 && general && architecture == cuda::Architecture::kSm120a);
+  const int most = holds_few ? 16 : holds_many && !general ? 64 : 32;
   for (int tokens : kTokenCounts)
     if (tokens <= most && fit(tokens) >= wanted) return tokens;
   return 16;
