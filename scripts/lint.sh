@@ -15,7 +15,7 @@ mapfile -t sources < <(git ls-files '*.cc' '*.h' '*.cuh')
 
 echo "clang-format over ${#sources[@]} files"
 unformatted=$(for file in "${sources[@]}"; do
-  clang-format --dry-run -Werror "$file" 2>/dev/null || echo "$file"
+  clang-format "$file" | cmp --silent - "$file" || echo "$file"  # --dry-run complains of nested inline namespaces as they should be
 done)
 report "Not formatted (make format does it):" "$unformatted"
 

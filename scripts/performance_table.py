@@ -7,7 +7,7 @@
 
 A part stands between `<!-- measured: KIND FILE [REGEX…] -->` and `<!-- measured: end -->`. Kinds: `suite` (command, machine,
 date, commit, limits and a table of the rows whose routine and flags match one of the expressions), `workload`, `goals`, `versus`,
-`versus_flops`, `peers`.
+`versus_flops`, `peers`, `host`.
 """
 
 import difflib
@@ -169,6 +169,24 @@ def versus_flops_part(file):
     return lines
 
 
+def host_part(file):
+    """The calls of benchmarks/versus_host.py: what they cost the host."""
+    report = load(file)
+    machine = report["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if name != "strobe")
+    imports = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in machine["import_s"].items())
+    lines = [f"{machine['gpu']}, Python {machine['python']}, {versions}, {machine['date'][:10]}, commit {machine['commit']}. Microseconds until a call returns "
+             f"(median, least in brackets). Importing takes {imports}.", "", "```", report["command"], "```", "",
+             "| call | Strobe | goal | FlashInfer |", "|---|---:|---:|---:|"]
+    for case in report["cases"]:
+        times = {row["contender"]: f"{microseconds(row['median_us'])} ({microseconds(row['min_us'])})" for row in case["rows"]}
+        own = times.pop("strobe")
+        others = [f"{name.removeprefix('flashinfer')} {time}".strip() for name, time in times.items()]
+        goal = "–" if case["goal_us"] is None else f"{case['goal_us']:g}"
+        lines.append(f"| {case['case']} | {own} | {goal} | {', '.join(others) or '–'} |")
+    return lines
+
+
 def peers_part(file):
     """Sampling beside others: a row for each operation and vocabulary, a column for each batch size."""
     report = load(file)
@@ -189,7 +207,7 @@ def peers_part(file):
 
 
 KINDS = {"suite": suite_part, "workload": workload_part, "goals": goals_part, "versus": versus_part,
-         "versus_flops": versus_flops_part, "peers": peers_part}
+         "versus_flops": versus_flops_part, "peers": peers_part, "host": host_part}
 
 
 def regenerated(document):

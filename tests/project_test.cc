@@ -155,9 +155,9 @@ TEST(Project, TheReadmeShowsTheExample) {
 // The documents name files, folders and make targets that exist.
 TEST(Project, DocumentsNameWhatExists) {
   const std::string makefile = read(kRoot / "Makefile");
-  for (const char* document :
-       {"README.md", "HACKING.md", "docs/quickstart.md", "docs/attention.md", "docs/cuda.md",
-        "docs/python.md", "docs/guides/debug-a-crash.md", "docs/guides/benchmark-a-kernel.md"}) {
+  for (const char* document : {"README.md", "HACKING.md", "docs/quickstart.md", "docs/attention.md",
+                               "docs/cuda.md", "docs/python.md", "docs/apply.md",
+                               "docs/guides/debug-a-crash.md", "docs/guides/benchmark-a-kernel.md"}) {
     const std::string text = read(kRoot / document);
     for (const std::string& target : matches(text, "`make ([a-z0-9-]+)"))
       EXPECT_TRUE(std::regex_search(makefile, std::regex("\n(\\S+ )*" + target + "( \\S+)*:")))

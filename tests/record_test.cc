@@ -155,6 +155,32 @@ TEST_F(RecordTest, EqualAveragesAreOneWorkload) {
   EXPECT_TRUE(Call(100, 1)(recorder)) << "as long, but of another number of requests";
 }
 
+TEST_F(RecordTest, ACachesSizeMakesNoOtherWorkload) {
+  DataSet(root_).add(read_definition(parse_json(R"json({"name": "paged", "op_type": "gqa_paged",
+      "axes": {"num_pages": {"type": "var"}, "num_kv_indices": {"type": "var"}, "batch_size": {"type": "var"}},
+      "inputs": {"cache": {"shape": ["num_pages"], "dtype": "float32"},
+                 "kv_indices": {"shape": ["num_kv_indices"], "dtype": "int32"},
+                 "last": {"shape": ["batch_size"], "dtype": "int32"}},
+      "outputs": {"out": {"shape": ["batch_size"], "dtype": "float32"}},
+      "reference": "def run(*args):\n  return args\n"})json",
+                                                "d"),
+                                     "d"));
+  WorkloadRecorder recorder(options({.keep = RecordKeep::kFirstByAverageLength}));
+  std::vector<float> cache(64);
+  std::vector<std::int32_t> indices(64);
+  const auto record = [&](std::int64_t pages, std::int64_t used, std::int64_t requests) {
+    StrobeTensor tensors[3] = {{cache.data(), 1, 0, 1, 2, 32, 1, &pages, nullptr, 0},
+                               {indices.data(), 1, 0, 1, 0, 32, 1, &used, nullptr, 0},
+                               {indices.data(), 1, 0, 1, 0, 32, 1, &requests, nullptr, 0}};
+    return recorder.record(
+        "paged", {strobe_tensor(&tensors[0]), strobe_tensor(&tensors[1]), strobe_tensor(&tensors[2])});
+  };
+  EXPECT_TRUE(record(10, 30, 3));
+  EXPECT_FALSE(record(64, 31, 3));
+  EXPECT_TRUE(record(64, 31, 2));
+  EXPECT_TRUE(record(10, 60, 3));
+}
+
 TEST_F(RecordTest, WhatTheDataSetHasCounts) {
   {
     WorkloadRecorder recorder(options({}));

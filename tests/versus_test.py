@@ -1,4 +1,4 @@
-"""What benchmarks/versus_torch.py says of its measurements; needs neither torch nor a GPU.
+"""What benchmarks/versus_torch.py and versus_host.py say of their measurements; needs neither torch nor a GPU.
 
     python3 tests/versus_test.py
 """
@@ -59,6 +59,17 @@ class Tables(unittest.TestCase):
         self.assertIn("torch", report.table(result(row("torch"))))
 
 
+class HostTables(unittest.TestCase):
+    def test_name_the_goal_and_mark_what_is_wrong(self):
+        rows = [{"contender": "strobe", "median_us": 3.5, "min_us": 3.25, "error": 0.0, "correct": True},
+                {"contender": "flashinfer tensor cores", "median_us": 645, "min_us": 640, "error": 1.0, "correct": False}]
+        lines = report.host_table({"case": "plan", "goal_us": 40, "calls": 100, "rows": rows}).splitlines()
+        self.assertEqual(lines[1], "plan: 100 calls a sample, goal 40 us")
+        self.assertIn("      3.50       3.25", lines[3])
+        self.assertTrue(lines[4].endswith("WRONG") and lines[4].startswith("  flashinfer tensor cores"))
+        self.assertNotIn("goal", report.host_table({"case": "plan", "goal_us": None, "calls": 100, "rows": rows}))
+
+
 class Files(unittest.TestCase):
     def test_are_replaced_as_a_whole(self):
         with tempfile.TemporaryDirectory() as folder:
@@ -74,9 +85,10 @@ class Files(unittest.TestCase):
 
 class Command(unittest.TestCase):
     def test_names_the_flag_that_is_wrong(self):
-        for flags, words in ((["--repetitions", "0"], "--repetitions: expected at least 1, got 0"),
-                             (["--contenders", "triton"], "invalid choice: 'triton'")):
-            done = subprocess.run([sys.executable, str(BENCHMARKS / "versus_torch.py"), *flags], capture_output=True, text=True)
+        none = ["--repetitions", "0"], "--repetitions: expected at least 1, got 0"
+        for command, flags, words in (("versus_torch.py", *none), ("versus_host.py", *none),
+                                      ("versus_torch.py", ["--contenders", "triton"], "invalid choice: 'triton'")):
+            done = subprocess.run([sys.executable, str(BENCHMARKS / command), *flags], capture_output=True, text=True)
             self.assertEqual(done.returncode, 2)
             self.assertIn(words, done.stderr)
 

@@ -50,6 +50,16 @@ def table(result):
     return "\n".join(lines)
 
 
+def host_table(result):
+    """A call from Python and what it takes each contender until it returns."""
+    goal = "" if result["goal_us"] is None else f", goal {result['goal_us']:g} us"
+    lines = [f"\n{result['case']}: {result['calls']} calls a sample{goal}", f"  {'':24} {'median us':>10} {'min us':>10} {'error':>9}"]
+    for row in result["rows"]:
+        wrong = "" if row["correct"] else "  WRONG"
+        lines.append(f"  {row['contender']:24} {row['median_us']:10.2f} {row['min_us']:10.2f} {row['error']:9.1e}{wrong}")
+    return "\n".join(lines)
+
+
 def write_json(path, facts, command, results):
     """Replaces the file as a whole, so that an interrupted run leaves the cases before it."""
     text = json.dumps({"machine": facts, "command": shlex.join(command), "cases": results}, indent=1)

@@ -26,7 +26,7 @@
 #include "strobe/device.h"
 #include "strobe/export.h"
 
-namespace strobe {
+namespace strobe::inline v1 {
 
 // For sizes that nobody has measured.
 enum class ApplyMiss : std::uint8_t {
@@ -100,4 +100,4 @@ class STROBE_API Apply {
   std::shared_ptr<void> runtime_;
 };
 
-}  // namespace strobe
+}  // namespace strobe::inline v1

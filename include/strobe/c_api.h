@@ -104,8 +104,8 @@ STROBE_API const char* strobe_describe(void);
 /* An argument is a name of the declaration, or, for a part of a tensor, "k[1=0]": index 0 of axis 1 of the
  * tensor given, or "k[1=0/2]", where that axis must have 2. Two with a plus share one value: a cache
  * [num_pages, 2, …] is "k[1=0/2]+v[1=1/2]" (the slash and the plus since minor version 1). `backend`: "auto",
- * "cpu", "cuda/sm80", "cuda/sm90". The caller owns one reference of *function. For an operator that splits into plan and run this
- * binds the plan, and makes the state that both share. */
+ * "cpu", "cuda/sm80", "cuda/sm90". The caller owns one reference of *function. For an operator that splits
+ * into plan and run this binds the plan, and makes the state that both share. */
 STROBE_API StrobeStatus strobe_bind(const char* operator_name, const char* const* arguments, int32_t count,
                                     const char* backend, StrobeFunction** function);
 /* The run that belongs to a plan; it keeps what it needs of it. */

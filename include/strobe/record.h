@@ -24,7 +24,7 @@
 #include "strobe/device.h"
 #include "strobe/export.h"
 
-namespace strobe {
+namespace strobe::inline v1 {
 
 // Which calls are kept. Workloads that the data set has already count.
 enum class RecordKeep : std::uint8_t {
@@ -76,4 +76,4 @@ class STROBE_API WorkloadRecorder {
   std::shared_ptr<void> state_;
 };
 
-}  // namespace strobe
+}  // namespace strobe::inline v1

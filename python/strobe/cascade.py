@@ -196,7 +196,20 @@ class MultiLevelCascadeAttentionWrapper:
         """Nothing to do; FlashInfer's old name."""
 
 
-class BatchDecodeWithSharedPrefixPagedKVCacheWrapper:
+class _SharedPrefix:
+    """What each request has for itself, behind a prefix of all."""
+
+    _unique: Any
+
+    def reset_workspace_buffer(self, float_workspace_buffer: Tensor, int_workspace_buffer: Optional[Tensor] = None) -> None:
+        """Names another buffer, as for the other wrappers."""
+        self._unique.reset_workspace_buffer(float_workspace_buffer)
+
+    def end_forward(self) -> None:
+        """Nothing to do."""
+
+
+class BatchDecodeWithSharedPrefixPagedKVCacheWrapper(_SharedPrefix):
     """Decode of requests with one prefix whose KV is dense; FlashInfer's old style.
 
     `begin_forward` takes the pages of what each request has for itself, `forward` the queries
@@ -229,11 +242,8 @@ class BatchDecodeWithSharedPrefixPagedKVCacheWrapper:
         )
         return merge_state(*shared, *self._unique.run(q, unique_kv_cache, return_lse=True))[0]
 
-    def end_forward(self) -> None:
-        """Nothing to do."""
 
-
-class BatchPrefillWithSharedPrefixPagedKVCacheWrapper:
+class BatchPrefillWithSharedPrefixPagedKVCacheWrapper(_SharedPrefix):
     """Prefill or append of requests with one prefix whose KV is dense; FlashInfer's old style."""
 
     def __init__(self, float_workspace_buffer: Optional[Tensor], kv_layout: str = "NHD") -> None:
@@ -278,6 +288,3 @@ class BatchPrefillWithSharedPrefixPagedKVCacheWrapper:
             q, k_shared, v_shared, causal=False, kv_layout=self._kv_layout, sm_scale=sm_scale
         )
         return merge_state(*shared, *self._unique.run(q, unique_kv_cache, return_lse=True))[0]
-
-    def end_forward(self) -> None:
-        """Nothing to do."""

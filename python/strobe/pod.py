@@ -159,6 +159,10 @@ class BatchPODWithPagedKVCacheWrapper:
         self._prefill = BatchPrefillWithPagedKVCacheWrapper(float_workspace_buffer, kv_layout)
         self._decode = BatchPrefillWithPagedKVCacheWrapper(float_workspace_buffer, kv_layout)
 
+    @property
+    def is_cuda_graph_enabled(self) -> bool:
+        return False
+
     def reset_workspace_buffer(
         self, float_workspace_buffer: Tensor, int_workspace_buffer: Optional[Tensor] = None
     ) -> None:

@@ -7,7 +7,7 @@ largest that have this part of all weight, min_p those of at least this part of 
 tensor with one for each row (int32 for top_k, f32 for the others).
 
 Random numbers follow from `seed` and `offset`: numbers, or int64 tensors of one element or one for each row. Left away,
-they come from `generator` or torch's default one for torch tensors, and from Python's `random` otherwise. `deterministic`
+they come from `generator` or torch's default one of the tensor's device for torch tensors, and from Python's `random` otherwise. `deterministic`
 is taken for FlashInfer's sake; results always are.
 
 A row is bad when a probability is NaN, negative or above 2, a logit NaN or +inf, or all weights are 0. Its sample is 0
@@ -43,19 +43,29 @@ _MOST_SEED = 1 << 53
 
 
 def _tensor_or_number(value: Any) -> tuple[Optional[Tensor], Optional[Number]]:
-    return (None, value) if find_framework(value) is None else (value, None)
+    if value is None or type(value) in (int, float) or find_framework(value) is None:
+        return None, value
+    return value, None
 
 
-def _draw_seed(framework: Framework, generator: Any) -> tuple[int, int]:
-    """A seed and offset that no other call gets from the same generator."""
+def _draw_seed(framework: Framework, generator: Any, values: Tensor) -> tuple[int, int]:
+    """A seed and offset that no other call gets from the same generator. Nothing on the GPU is waited for."""
     if not isinstance(framework, Torch):
         return random.getrandbits(53), 0
     torch = sys.modules["torch"]
-    if generator is None or generator.device.type == "cpu":
-        return int(torch.randint(_MOST_SEED, (), generator=generator)), 0
-    offset = generator.get_offset()
-    generator.set_offset(offset + 4)  # as many as one Philox block has; nothing on the GPU is waited for
-    return generator.initial_seed() % _MOST_SEED, offset
+    of_device = generator is None and values.is_cuda
+    if of_device:
+        generator = torch.cuda.default_generators[values.get_device()]
+    if generator is not None and generator.device.type != "cpu":
+        try:
+            offset = generator.get_offset()
+            generator.set_offset(offset + 4)  # as many as one Philox block has
+            return generator.initial_seed() % _MOST_SEED, offset
+        except RuntimeError:  # its stream is being captured into a graph
+            if not of_device:
+                raise
+            generator = None
+    return int(torch.randint(_MOST_SEED, (), generator=generator)), 0
 
 
 def _sample(
@@ -72,20 +82,22 @@ def _sample(
     min_p: Any = None,
     joint: bool = False,
 ) -> Any:
-    framework = framework_of(values, f"{name}: {'logits' if name.endswith('logits') else 'probs'}")
-    batch_size = (values if indices is None else indices).shape[0]
-    dtype = "i32" if indices is None else dtype_name(indices.dtype)
-    samples = framework.empty((batch_size,), values, dtype)
-    valid = framework.empty((batch_size,), values, "bool") if return_valid or check_nan else None
+    from_logits = name.endswith("logits")
+    framework = find_framework(values) or framework_of(values, f"{name}: {'logits' if from_logits else 'probs'}")
+    if indices is None:
+        samples = framework.empty((values.shape[0],), values, "i32")
+    else:
+        samples = framework.empty((indices.shape[0],), values, dtype_name(indices.dtype))
+    valid = framework.empty(samples.shape, values, "bool") if return_valid or check_nan else None
     if seed is None:
-        seed, offset = _draw_seed(framework, generator)
+        seed, offset = _draw_seed(framework, generator, values)
     seeds, seed = _tensor_or_number(seed)
     offsets, offset = _tensor_or_number(offset)
-    call = _calls.from_logits if name.endswith("logits") else _calls.from_probs
-    call(
-        values, samples, valid, indices, seeds, offsets, seed, offset, *_tensor_or_number(top_k),
-        *_tensor_or_number(top_p), *_tensor_or_number(min_p), joint,
-    )  # fmt: skip
+    filters: tuple[Any, ...] = ()
+    if not (top_k is top_p is min_p is None):
+        filters = (*_tensor_or_number(top_k), *_tensor_or_number(top_p), *_tensor_or_number(min_p), joint)
+    call = _calls.from_logits if from_logits else _calls.from_probs
+    call(values, samples, valid, indices, seeds, offsets, seed, offset, *filters)
     if check_nan and valid is not None and not bool(valid.all()):  # waits for the device
         raise ValueError(f"{name}: expected rows of finite values that are not negative, got rows that are not (NaN?)")
     return (framework.result(samples), framework.result(valid)) if return_valid else framework.result(samples)

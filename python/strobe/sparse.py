@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any, Optional, Union
 
-from ._attention import refuse
+from ._attention import options, refuse
 from ._frameworks import Framework, framework_of
 from .prefill import BatchPrefillWithPagedKVCacheWrapper
 
@@ -37,6 +37,20 @@ class _Sparse:
     def run_return_lse(self, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """`run` with return_lse=True."""
         return self.run(*args, **{**kwargs, "return_lse": True})  # type: ignore[attr-defined,no-any-return]
+
+    def _replan(
+        self,
+        pos_encoding_mode: str = "NONE",
+        use_fp16_qk_reduction: bool = False,
+        logits_soft_cap: Optional[float] = None,
+        sm_scale: Optional[float] = None,
+        rope_scale: Optional[float] = None,
+        rope_theta: Optional[float] = None,
+    ) -> None:
+        """Gives a plan the attributes of FlashInfer's old `forward`."""
+        if hasattr(self, "_shape"):
+            asked = options(pos_encoding_mode, -1, logits_soft_cap, sm_scale, rope_scale, rope_theta)
+            self._pages._check_planned().replan(**asked)
 
     def end_forward(self) -> None:
         """Nothing to do; FlashInfer's old name."""
@@ -152,9 +166,21 @@ class BlockSparseAttentionWrapper(_Sparse):
 
     begin_forward = plan
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """`run`; FlashInfer's old name, which gives attributes of the plan again."""
-        return self.run(q, k, v)
+    def forward(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        scale_q: Optional[Tensor] = None,
+        scale_k: Optional[Tensor] = None,
+        scale_v: Optional[Tensor] = None,
+        *attributes: Any,
+        **named: Any,
+    ) -> Tensor:
+        """FlashInfer's old form, which gives attributes of the plan again: pos_encoding_mode, use_fp16_qk_reduction,
+        logits_soft_cap, sm_scale, rope_scale, rope_theta."""
+        self._replan(*attributes, **named)
+        return self.run(q, k, v, scale_q, scale_k, scale_v)
 
 
 def _by_rows(mask: Tensor, starts: list[int], rows: list[int]) -> Tensor:
@@ -275,6 +301,14 @@ class VariableBlockSparseAttentionWrapper(_Sparse):
             lse=None if lse is None else _joined(lse, "lse", (heads * rows, 1)), return_lse=return_lse,
         )  # fmt: skip
         return (framework.result(out), framework.result(lse)) if return_lse else framework.result(out)
+
+    begin_forward = plan
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, *attributes: Any, **named: Any) -> Tensor:
+        """FlashInfer's old form, which gives attributes of the plan again: pos_encoding_mode, use_fp16_qk_reduction,
+        logits_soft_cap, sm_scale, rope_scale, rope_theta."""
+        self._replan(*attributes, **named)
+        return self.run(q, k, v)
 
 
 def _joined(tensor: Tensor, name: str, shape: tuple[int, ...]) -> Tensor:

@@ -9,6 +9,7 @@
 #include "ffi/tvm_call.h"
 #include "ffi/values.h"
 #include "trace/apply/explain.h"
+#include "trace/apply/native.h"
 #include "trace/apply/runtime.h"
 #include "trace/fields.h"
 #include "trace/files.h"
@@ -104,12 +105,12 @@ struct Dispatch {
   }
 };
 
+// A solution's own function.
 struct Code {
-  std::shared_ptr<const ApplyRuntime> runtime;
-  const trace::NativeCode* code;
+  trace::NativeCode code;
 
   int operator()(std::span<const StrobeValue> values, StrobeValue* result) const {
-    return code->call(code->self, values.data(), static_cast<std::int32_t>(values.size()), result);
+    return code.call(code.self, values.data(), static_cast<std::int32_t>(values.size()), result);
   }
 };
 
@@ -289,7 +290,21 @@ STROBE_API int __tvm_ffi_strobe_apply_code(void*, const StrobeValue* args, std::
         runtime->data_set().solution(expect_text("strobe_apply_code", "solution", args[1]));
     const trace::NativeCode* code = solution == nullptr ? nullptr : runtime->native(*solution);
     *result = strobe_none();
-    if (code != nullptr) set_function(std::make_unique<Code>(Code{runtime, code}), result);
+    if (code != nullptr) set_function(std::make_unique<Code>(Code{*code}), result);
+  });
+}
+
+// (definition, solution as JSON) -> the code of a solution in C++ or CUDA, built and loaded
+STROBE_API int __tvm_ffi_strobe_solution_build(void*, const StrobeValue* args, std::int32_t count,
+                                               StrobeValue* result) {
+  return guarded([&] {
+    expect_count("strobe_solution_build", count, 2);
+    const Json definition = parse_options("strobe_solution_build", args[0]);
+    const Json solution = parse_options("strobe_solution_build", args[1]);
+    set_function(
+        std::make_unique<Code>(Code{trace::native_code(trace::read_definition(definition, "definition"),
+                                                       trace::read_solution(solution, "solution"))}),
+        result);
   });
 }
 

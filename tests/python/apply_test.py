@@ -65,7 +65,7 @@ def test_the_fallback_gets_the_arguments_as_they_came(data_set):
         counted = runtime.statistics()["definitions"]
         assert counted["scale_n4"]["routes"] == {"not measured": 2}
         assert counted["scale_n4"]["mismatches"] == {"number of arguments": 1, "dtype": 1, "strides": 1}
-        assert counted["unknown"]["refused"] == {"the data set has no such definition": 1}
+        assert counted["unknown"]["calls"] == 1 and counted["unknown"]["unusable"] == "the data set has no such definition"
         assert "x: expected float32, got float64" in runtime.explain()
 
 

@@ -1,8 +1,12 @@
 """Strobe under FlashInfer's name."""
 
+import ast
+import importlib
+import inspect
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -97,6 +101,51 @@ def test_what_strobe_has_is_not_a_stand_in():
     ]  # fmt: skip
     assert missing == []
     assert all(callable(getattr(strobe, name)) for name in ("rmsnorm", "BatchDecodeWithPagedKVCacheWrapper"))
+
+
+def parameters(line):
+    """A function of flashinfer_signatures.txt: positional parameters, keyword ones, defaults, whether it takes *args."""
+    arguments = ast.parse(f"def f{line[line.index('('):]}: pass").body[0].args
+    positional, keywords = ([a.arg for a in group] for group in (arguments.args, arguments.kwonlyargs))
+    values = [*zip(positional[::-1], arguments.defaults[::-1]), *zip(keywords, arguments.kw_defaults)]
+    return positional, keywords, {name: ast.literal_eval(value) for name, value in values}, arguments.vararg is not None
+
+
+def differences(line, function):
+    """What keeps a call that is written for the function of `line` from meaning the same to `function`."""
+    ours = inspect.signature(function).parameters
+    positional, keywords, defaults, more = parameters(line)
+    kinds = {kind: [name for name, p in ours.items() if p.kind == kind] for kind in inspect._ParameterKind}
+    named, rest = kinds[inspect.Parameter.POSITIONAL_OR_KEYWORD], bool(kinds[inspect.Parameter.VAR_POSITIONAL])
+    found = [] if named[: len(positional)] == positional[: len(named) if rest else None] else [f"positional {named}"]
+    if not kinds[inspect.Parameter.VAR_KEYWORD]:
+        found += [f"no {name}" for name in positional + keywords if name not in ours]
+    found += ["no *args"] if more and not rest else []
+    found += [f"{n}={ours[n].default!r}" for n, value in defaults.items() if n in ours and ours[n].default != value]
+    return found
+
+
+def test_functions_take_what_flashinfers_take():
+    lines = (Path(__file__).parent / "flashinfer_signatures.txt").read_text().splitlines()[1:]
+    wrong = {}
+    for line in lines:
+        path = line.partition("(")[0]
+        module, *names = path.split(".")
+        function = importlib.import_module("strobe.compat._engines" if module == "autotuner" else f"strobe.{module}")
+        for name in names:
+            function = getattr(function, name)
+        if "(" in line and (found := differences(line, function)):
+            wrong[path] = found
+    assert wrong == {} and len(lines) > 100
+
+
+def test_functions_that_differ_are_found():
+    line = "f(a, b=1, *, c=None)"
+    assert differences(line, lambda a, b=1, *, c=None, d=2: 0) == []
+    assert differences(line, lambda *args, **kwargs: 0) == []
+    assert differences(line, lambda b, a=1, *, c=None: 0) == ["positional ['b', 'a']", "b=<class 'inspect._empty'>"]
+    assert differences(line, lambda a, b=2: 0) == ["no c", "b=2"]
+    assert differences("f(a, *args)", lambda a: 0) == ["no *args"]
 
 
 def test_engines_find_what_they_import():

@@ -29,9 +29,10 @@ class Writer:
             {"name": name, "op_type": op_type, "axes": axes, "inputs": inputs, "outputs": outputs, "reference": reference},
         )
 
-    def solution(self, name, definition, source, language="python", dps=True, dependencies=(), entry="main.py::run", **files):
-        content = {"main.py": source, **{f"{file}.py": text for file, text in files.items()}}
-        spec = {"language": language, "target_hardware": ["CPU"], "entry_point": entry, "dependencies": list(dependencies)}
+    def solution(self, name, definition, source, language="python", dps=True, dependencies=(), **files):
+        entry = "main.cc" if language == "cpp" else "main.py"
+        content = {entry: source, **{f"{file}.py": text for file, text in files.items()}}
+        spec = {"language": language, "target_hardware": ["CPU"], "entry_point": f"{entry}::run", "dependencies": list(dependencies)}
         spec["destination_passing_style"] = dps
         sources = [{"path": path, "content": text} for path, text in content.items()]
         solution = {"name": name, "definition": definition, "author": "me", "spec": spec, "sources": sources}

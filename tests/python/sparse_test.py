@@ -53,6 +53,20 @@ def test_blocks_of_one_size(dtype, masked):
     assert np.all(np.asarray(out, np.float32)[R : 2 * R] == 0) and np.all(lse[R : 2 * R] == -np.inf)
 
 
+def test_the_old_form_gives_attributes_again():
+    q, k, v = operands(np.float32)
+    wrapper = planned(np.float32, sm_scale=0.5)
+    for options, given in (({"sm_scale": 0.5}, None), ({}, {}), ({"soft_cap": 2.0, "sm_scale": 0.3}, {"logits_soft_cap": 2.0, "sm_scale": 0.3})):
+        got = wrapper.run(q, k, v) if given is None else wrapper.forward(q, k, v, **given)
+        ref.close(got, ref.attention(q, k, v, mask=dense_mask(), **options)[0], np.float32, 256, scale=1)
+    rows, columns = np.int32([[M]]), np.int32([[N]])
+    variable = strobe.VariableBlockSparseAttentionWrapper(WORKSPACE)
+    variable.plan(np.bool_([[[1]]]), rows, columns, 1, 1, DIM, q_data_type="float32")
+    q, k, v = (np.ascontiguousarray(x[:, :1].swapaxes(0, 1)) for x in (q, k, v))
+    want = ref.attention(*(x.swapaxes(0, 1) for x in (q, k, v)), sm_scale=0.4)[0].swapaxes(0, 1)
+    ref.close(variable.forward(q, k, v, sm_scale=0.4), want, np.float32, 256, scale=1)
+
+
 def test_another_block_fails():
     q, k, v = operands(np.float32)
     mask = dense_mask()

@@ -19,10 +19,16 @@ glibc=$(basename "$wheel" | sed -n 's/.*-py3-none-manylinux_2_\([0-9]*\)_.*/\1/p
 [ -n "$glibc" ] && [ "$glibc" -le 36 ] || fail "expected a tag py3-none-manylinux_2_36 or lower"
 python3 -m zipfile -l "$wheel" | grep -q '\.libs/' && fail "carries libraries of the machine"
 
-python3 -m venv "$work/user"
-"$work/user/bin/pip" install --quiet "$wheel" numpy
+# With every Python of this machine that has a name of its own.
 cd "$work"
-"$work/user/bin/strobe" doctor >/dev/null || fail "strobe doctor"
-"$work/user/bin/python" -m strobe doctor >/dev/null || fail "python -m strobe doctor"
-[ "$("$work/user/bin/python" "$source/examples/quickstart.py")" = "$(printf '0.5\n1.0')" ] || fail "the README's example"
+for python in python3 python3.9 python3.10 python3.11 python3.12 python3.13 python3.14; do
+  "$python" -c pass 2>/dev/null || continue
+  rm -rf "$work/user"
+  "$python" -m venv "$work/user"
+  "$work/user/bin/pip" install --quiet "$wheel" numpy || fail "$python: pip install"
+  "$work/user/bin/strobe" doctor >/dev/null || fail "$python: strobe doctor"
+  "$work/user/bin/python" -m strobe doctor >/dev/null || fail "$python: python -m strobe doctor"
+  [ "$("$work/user/bin/python" "$source/examples/quickstart.py")" = "$(printf '0.5\n1.0')" ] || fail "$python: the README's example"
+  echo "$("$work/user/bin/python" --version): ok"
+done
 echo "the wheel: ok"

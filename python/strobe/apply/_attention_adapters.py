@@ -72,11 +72,11 @@ class _Plan:
 
         self.kind = kind
         refuse_if(getattr(wrapper, "_kv_layout", "NHD") != "NHD", "a cache in the layout HND")
-        refuse_if(getattr(wrapper, "_use_cuda_graph", False), "index buffers of CUDA graphs")
+        refuse_if(getattr(wrapper, "is_cuda_graph_enabled", False), "index buffers of CUDA graphs")
         refuse_if(getattr(wrapper, "_variant", None) is not None or getattr(wrapper, "_jit_module", None) is not None, "a variant")
         refuse_if(kind.causal and not call.get("causal", False), "a mask other than the causal one")
         _refuse_options(call, frozenset(kind.arrays))
-        head_dim = call.get("head_dim", call.get("head_dim_qk"))
+        head_dim = call["head_dim"] if "head_dim" in call else call["head_dim_qk"]
         refuse_if(call.get("head_dim_vo") not in (None, head_dim), "values of another head dimension")
         self.constants = (
             ("num_qo_heads", call["num_qo_heads"]), ("num_kv_heads", call["num_kv_heads"]), ("head_dim", head_dim),
@@ -128,9 +128,10 @@ def _attend(wrapper: Any, kind: _Kind, call: dict[str, Any], original: Callable[
     from ._adapters import Refused, refuse_if, route
 
     plan = getattr(wrapper, _PLAN, None)
-    refuse_if(plan is None, "no plan that was made while apply was enabled")
     if isinstance(plan, Refused):
         raise plan
+    if not isinstance(plan, _Plan):
+        raise Refused("no plan that was made while apply was enabled")
     _refuse_options(call, frozenset(("q", "k", "v", "paged_kv_cache")))
     q = call["q"]
     if kind.paged:

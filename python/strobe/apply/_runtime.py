@@ -93,7 +93,7 @@ class Definition:
     def call(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         """What the solution returns (None where outputs were given), or MISS."""
         if self.definition is None:
-            self._runtime.refuse(self.name, "the data set has no such definition")
+            self._dispatch()  # which counts
             return MISS
         values = merge(self.definition, args, kwargs) if kwargs else args
         if wants_gradient(values):
@@ -161,7 +161,7 @@ class ApplyRuntime:
                 self._runners[number] = Runner(solution["name"], function, writes, shapes, framework_name(solution))
             if not refused:
                 break
-        log.info("%s: %d solutions in Python are loaded", self.data_set, len(self._runners))
+        log.info("%s: solutions in Python: %s", self.data_set, ", ".join(r.name for r in self._runners.values()) or "none")
 
     def _native_runner(self, number: int, route: Definition) -> Runner:
         """A solution in C++ or CUDA whose outputs are to be made."""

@@ -84,7 +84,7 @@ class Shapes:
     def __init__(self, definition: dict[str, Any]) -> None:
         self.inputs = list(definition["inputs"])
         self.outputs = list(definition["outputs"])
-        places = {}
+        places: dict[str, tuple[int, int]] = {}
         for position, spec in enumerate(definition["inputs"].values()):
             for dimension, axis in enumerate(spec["shape"] or ()):
                 places.setdefault(axis, (position, dimension))
@@ -128,9 +128,7 @@ def _as(name: str, value: Any) -> Any:
     if framework is None or framework.name == name or name not in ("torch", "numpy"):
         return value
     if name == "torch":
-        import torch
-
-        return torch.from_dlpack(value)
+        return importlib.import_module("torch").from_dlpack(value)
     return value.detach().numpy() if framework.name == "torch" else importlib.import_module("numpy").from_dlpack(value)
 
 

@@ -7,7 +7,7 @@
 #include "trace/apply/runtime.h"
 #include "trace/json_text.h"
 
-namespace strobe {
+namespace strobe::inline v1 {
 namespace {
 
 trace::ApplyRuntime& runtime_of(const std::shared_ptr<void>& runtime) {
@@ -57,4 +57,4 @@ void Apply::provide(std::string_view solution, StrobeKernel kernel, void* self) 
 std::string Apply::explain() const { return trace::statistics_text(runtime_of(runtime_).statistics()); }
 std::string Apply::statistics() const { return trace::indented(runtime_of(runtime_).statistics()); }
 
-}  // namespace strobe
+}  // namespace strobe::inline v1

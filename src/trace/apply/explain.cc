@@ -138,6 +138,8 @@ std::string explanation_text(const Json& explanation) {
 std::string statistics_text(const Json& statistics) {
   try {
     std::string text;
+    for (const auto& [reason, count] : statistics.at("left_out").items())
+      text += fmt::format("{} traces left out: {}\n", count.get<int>(), reason);
     for (const Json& problem : statistics.at("problems"))
       text += fmt::format("left out: {}\n", problem.get<std::string>());
     for (const auto& [name, counted] : statistics.at("definitions").items()) {

@@ -264,8 +264,14 @@ Json ApplyRuntime::statistics() const {
   const std::lock_guard lock(mutex_);
   Json definitions = Json::object();
   for (const auto& [name, definition] : definitions_) definitions[name] = definition->statistics();
+  std::map<std::string, int> left_out;  // traces of this hardware
+  for (const auto& [name, stored] : set_.definitions())
+    for (const std::string& hardware : hardware_)
+      if (const Measurements* known = table_.measurements(name, hardware))
+        for (const auto& [reason, count] : known->left_out) left_out[reason] += count;
   return {{"data_set", set_.root().string()},
           {"hardware", hardware_},
+          {"left_out", left_out},
           {"on_miss", trace::name(table_.options().on_miss)},
           {"problems", problems_},
           {"definitions", definitions}};

@@ -232,7 +232,7 @@ Json Recorder::statistics() const {
 
 }  // namespace strobe::trace
 
-namespace strobe {
+namespace strobe::inline v1 {
 
 WorkloadRecorder::WorkloadRecorder(const RecordOptions& options)
     : state_(std::make_shared<trace::Recorder>(options)) {}
@@ -246,4 +246,4 @@ std::string WorkloadRecorder::statistics() const {
   return trace::indented(static_cast<const trace::Recorder*>(state_.get())->statistics());
 }
 
-}  // namespace strobe
+}  // namespace strobe::inline v1
