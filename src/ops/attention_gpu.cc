@@ -451,9 +451,9 @@ Backend GpuAttention::backend_for(const AttentionTensors& tensors) {
 
 std::string GpuAttention::kernels_for(const AttentionTensors& tensors) {
   const bool hopper = backend_for(tensors) == Backend::kCudaSm90;
-  const std::string_view generic =
+  const std::string generic =
       variant_ != nullptr ? op::variant_kernel_name(variant_->cuda, fixed_.shape, params_, gpu_.architecture)
-                          : op::generic_kernel_name(fixed_.shape, params_, gpu_.architecture);
+                          : std::string(op::generic_kernel_name(fixed_.shape, params_, gpu_.architecture));
   std::string names;
   const auto add = [&](const Part& part, std::string_view name) {
     if (part.extents.items > 0) names += fmt::format("{}{}", names.empty() ? "" : ", ", name);

@@ -18,7 +18,6 @@ struct Tile {
   int qk, vo;
 };
 constexpr Tile kTiles[] = {{64, 64}, {128, 128}, {192, 128}, {256, 256}, {512, 128}};
-constexpr int kMostVariantDims = 256;    // beyond, blocks share V's elements, and hooks are to be called once
 constexpr int kMostCopiedFp8Dims = 256;  // beyond, the tiles to convert from do not fit shared memory
 
 Tile tile_of(int head_dim_qk, int head_dim_vo) {
