@@ -272,6 +272,7 @@ TEST(Doctor, ShowsMachineAndEveryVariable) {
   EXPECT_THAT(outcome.out,
               AllOf(HasSubstr("caches"), HasSubstr("ISA levels portable"), HasSubstr("threads")));
   EXPECT_THAT(outcome.out, testing::ContainsRegex("decode attention .* head dimensions 64, 96, 128"));
+  EXPECT_THAT(outcome.out, testing::ContainsRegex("attention variants .* head dimensions up to 256"));
 }
 
 }  // namespace
