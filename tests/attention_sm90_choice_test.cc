@@ -100,7 +100,8 @@ TEST(Sm90Choice, TensorCopiesNeedAlignedOperands) {
   EXPECT_FALSE(expresses_with([](auto& p) { p.v_stride_token += 2; }));
   EXPECT_FALSE(expresses_with([](auto& p) { p.k_stride_page += 256; }))
       << "pages are no eights of tokens apart";
-  EXPECT_FALSE(expresses_with([](auto& p) { p.out_dtype = static_cast<std::int32_t>(Dtype::kF32); }));
+  EXPECT_TRUE(expresses_with([](auto& p) { p.out_dtype = static_cast<std::int32_t>(Dtype::kF32); }));
+  EXPECT_FALSE(expresses_with([](auto& p) { p.out_dtype = static_cast<std::int32_t>(Dtype::kF16); }));
   EXPECT_FALSE(expresses_with([](auto& p) { p.scale = -1; }));
   EXPECT_FALSE(expresses_sm90(shape, params, {.q_rows = 7, .kv_rows = 0}));
 }

@@ -18,7 +18,6 @@ struct Tile {
   int qk, vo;
 };
 constexpr Tile kTiles[] = {{64, 64}, {128, 128}, {192, 128}, {256, 256}, {512, 128}};
-constexpr int kMostVariantDims = 256;    // beyond, blocks share V's elements, and hooks are to be called once
 constexpr int kMostCopiedFp8Dims = 256;  // beyond, the tiles to convert from do not fit shared memory
 
 Tile tile_of(int head_dim_qk, int head_dim_vo) {
@@ -69,7 +68,9 @@ constexpr int tile_tokens(int rows, const Tile& tile, bool fp8, bool general, Ro
   };
   const int wanted = std::min(kernel::prefill_blocks_per_sm(rows, tile.vo), fit(16));
   const bool holds_many = tile.qk <= 64 || (tile.qk <= 128 && architecture == cuda::Architecture::kSm90a);
-  const int most = tile.qk > 256 ? 16 : holds_many && !general ? 64 : 32;
+  const bool holds_few =
+      tile.qk > 256 || (tile.qk > 192 && fp8 && general && architecture == cuda::Architecture::kSm120a);
+  const int most = holds_few ? 16 : holds_many && !general ? 64 : 32;
   for (int tokens : kTokenCounts)
     if (tokens <= most && fit(tokens) >= wanted) return tokens;
   return 16;

@@ -139,6 +139,12 @@ kernel::TensorMap map_of_rows(const AttentionCudaShape& shape, const AttentionEx
                 gpu);
 }
 
+// Whether results go out by tensor copies.
+bool sends_results(const AttentionCudaShape& shape, const kernel::AttentionParams& params) {
+  return params.out_dtype == static_cast<int>(shape.q_dtype) &&
+         kernel::sm90_result_bytes(kernel_type(shape.q_dtype), shape.head_dim_qk, shape.head_dim_vo) > 0;
+}
+
 kernel::TensorMap map_of_kv(const AttentionCudaShape& shape, const AttentionExtents& extents,
                             const void* data, int dim, std::int64_t stride_page, std::int64_t stride_token,
                             std::int64_t stride_head, const Gpu& gpu) {
@@ -229,7 +235,8 @@ bool expresses_sm90(const AttentionCudaShape& shape, const kernel::AttentionPara
   const auto address = [](const void* p) {
     return static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(p));
   };
-  const bool is_out = shape.q_dtype == Dtype::kE4m3 || params.out_dtype == static_cast<int>(shape.q_dtype);
+  const bool is_out = shape.q_dtype == Dtype::kE4m3 || params.out_dtype == static_cast<int>(shape.q_dtype) ||
+                      params.out_dtype == static_cast<int>(Dtype::kF32);
   return is_out && params.scale > 0 && extents.q_rows > 0 && extents.kv_rows > 0 && pages_fit &&
          fits({address(params.q), params.q_stride_token, params.q_stride_head, address(params.k),
                params.k_stride_token, params.k_stride_head, address(params.v), params.v_stride_token,
@@ -247,9 +254,9 @@ void launch_sm90(const AttentionCudaShape& shape, const kernel::AttentionParams&
   };
   const kernel::AttentionSm90Params all{
       .q = map_of_rows(shape, extents, p.q, shape.head_dim_qk, p.q_stride_token, p.q_stride_head, gpu),
-      .out = shape.q_dtype == Dtype::kE4m3 ? kernel::TensorMap{}
-                                           : map_of_rows(shape, extents, p.out, shape.head_dim_vo,
-                                                         p.out_stride_token, p.out_stride_head, gpu),
+      .out = sends_results(shape, p) ? map_of_rows(shape, extents, p.out, shape.head_dim_vo,
+                                                   p.out_stride_token, p.out_stride_head, gpu)
+                                     : kernel::TensorMap{},
       .k = map_of_kv(shape, extents, p.k, shape.head_dim_qk, p.k_stride_page, p.k_stride_token,
                      p.k_stride_head, gpu),
       .v = map_of_kv(shape, extents, p.v, shape.head_dim_vo, p.v_stride_page, p.v_stride_token,

@@ -26,10 +26,17 @@ STROBE_DEVICE constexpr Sm90Form sm90_form(Dtype type, int dim_qk) {
 STROBE_DEVICE constexpr int sm90_panels(Dtype type, int dim) { return (dim * size_of(type) + 127) / 128; }
 
 // What the loading warp tells of a tile; so many take turns. The math groups read it until they have stored
-// the tile's results: of e4m3 longer than the queries, whose room the results do not take.
+// the tile's results, when the next tile's queries may be there already.
 inline constexpr int kSm90TileInfoBytes = 80;
 STROBE_DEVICE constexpr int sm90_tile_infos(Dtype type, int dim_qk) {
-  return type == Dtype::kE4m3 ? sm90_form(type, dim_qk).query_slots + 1 : 2;
+  return sm90_form(type, dim_qk).query_slots + 1;
+}
+
+// Room for results on their way out by tensor copies. 0: there is none, or they are of any format; they go
+// out from registers.
+STROBE_DEVICE constexpr int sm90_result_bytes(Dtype type, int dim_qk, int dim_vo) {
+  if (size_of(type) == 1 || dim_qk > 128) return 0;
+  return sm90_form(type, dim_qk).groups * 64 * 128 * sm90_panels(type, dim_vo);
 }
 
 // Whether maps have an axis of panels: not where the last one would reach beyond its row.
@@ -44,7 +51,8 @@ STROBE_DEVICE constexpr int sm90_shared_bytes(Dtype type, int dim_qk, int dim_vo
   const int kept = is_e4m3 ? form.groups * 64 * dim_vo * 4 : 0;
   const int small = sm90_tile_infos(type, dim_qk) * kSm90TileInfoBytes + form.query_slots * 2 * 8 +
                     form.stages * (is_e4m3 ? 6 : 5) * 8;
-  return form.query_slots * query + form.stages * block + kept + small;
+  return form.query_slots * query + form.stages * block + kept + sm90_result_bytes(type, dim_qk, dim_vo) +
+         small;
 }
 
 }  // namespace strobe::kernel

@@ -47,10 +47,19 @@ constexpr int kKeyBytes = kQkPanels * kBlockPanel, kValueBytes = kVoPanels * kBl
 constexpr int kTransposedRowBytes = 32, kTransposedPanel = kDimVo * kTransposedRowBytes;
 constexpr int kTransposedBytes = kFp8 ? kBlockTokens / kTransposedRowBytes * kTransposedPanel : 0;
 constexpr int kKeptBytes = kFp8 ? kGroups * kGroupRows * kDimVo * 4 : 0;
-// Where the slots are two, a group's results go through its queries on their way out.
-constexpr bool kStagesResults = kQuerySlots > 1 && kDimVo <= kDimQk && !kFp8;
+constexpr bool kStagesResults = sm90_result_bytes(kType, kDimQk, kDimVo) > 0;
+constexpr int kResultBytes = kStagesResults ? kVoPanels * kQueryPanel : 0;  // of a group
+
+// Whether a group keeps to the blocks and masks of its own rows, not of all the tile's, and gives its queries
+// back before the last softmax. In the three groups of e4m3 there are no registers left for that.
+constexpr bool kKeepsToItsRows = !kFp8;
 
 constexpr int kWatchWarps = 3;
+
+struct BlockRange {
+  int32_t begin, end;
+  STROBE_DEVICE bool holds(int32_t block) const { return block >= begin && block < end; }
+};
 
 // What the math groups do next: an item for one pack of heads.
 struct Tile {
@@ -70,7 +79,8 @@ constexpr int kKeysAt = kQueriesAt + kQuerySlots * kGroups * kQueryBytes;
 constexpr int kValuesAt = kKeysAt + kStages * kKeyBytes;
 constexpr int kTransposedAt = kValuesAt + kStages * kValueBytes;
 constexpr int kKeptAt = kTransposedAt + kStages * kTransposedBytes;
-constexpr int kTilesAt = kKeptAt + kKeptBytes;
+constexpr int kResultsAt = kKeptAt + kKeptBytes;
+constexpr int kTilesAt = kResultsAt + kGroups * kResultBytes;
 constexpr int kBarriersAt = kTilesAt + kTileInfos * kSm90TileInfoBytes;
 constexpr int kBarriers = 2 * kQuerySlots + (kFp8 ? 6 : 5) * kStages;
 static_assert(kBarriersAt + kBarriers * kBarrierBytes == sm90_shared_bytes(kType, kDimQk, kDimVo));
@@ -107,12 +117,12 @@ STROBE_DEVICE void init_barriers(const Barriers& barriers) {
   constexpr int kMathWarps = 4 * kGroups;
   for (int slot = 0; slot < kQuerySlots; ++slot) {
     init_barrier(barriers.query_full(slot), 1);
-    init_barrier(barriers.query_free(slot), (kStagesResults ? kGroups : kMathWarps) + kWatchWarps);
+    init_barrier(barriers.query_free(slot), kMathWarps + kWatchWarps);
   }
   for (int stage = 0; stage < kStages; ++stage) {
     init_barrier(barriers.key_full(stage), 1);
     init_barrier(barriers.key_free(stage), kMathWarps);
-    init_barrier(barriers.value_full(stage), kFp8 ? kWatchWarps : 1);
+    init_barrier(barriers.value_full(stage), kWatchWarps);
     init_barrier(barriers.value_free(stage), kMathWarps);
     init_barrier(barriers.value_copied(stage), 1);
     if (kFp8) init_barrier(barriers.copy_free(stage), kWatchWarps);
@@ -134,9 +144,7 @@ struct Ring {
 };
 
 // Named barriers.
-constexpr int kValuesWatched = 1;
-STROBE_DEVICE int queries_read(int group) { return 2 + group; }
-STROBE_DEVICE int results_staged(int group) { return 2 + kGroups + group; }
-STROBE_DEVICE int results_copied(int group) { return 2 + 2 * kGroups + group; }
+STROBE_DEVICE int results_sent(int group) { return 1 + group; }
+STROBE_DEVICE int results_staged(int group) { return 1 + kGroups + group; }
 
 }  // namespace strobe::kernel

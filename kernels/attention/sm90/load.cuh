@@ -76,9 +76,12 @@ struct Loader {
   // A masked block's go to the watching warps first, e4m3 to those that transpose them.
   STROBE_DEVICE void load_values(const Tile& tile, int32_t block, int32_t page) {
     wait_for_phase(kFp8 ? barriers.copy_free(value.at) : barriers.value_free(value.at), value.phase ^ 1);
-    const SharedAddress full =
-        kFp8 || tile.is_masked(block) ? barriers.value_copied(value.at) : barriers.value_full(value.at);
-    if (is_elected()) arrive_expecting(full, kValueBytes);
+    const bool watched = kFp8 || tile.is_masked(block);
+    const SharedAddress full = watched ? barriers.value_copied(value.at) : barriers.value_full(value.at);
+    if (is_elected()) {
+      arrive_expecting(full, kValueBytes);
+      for (int i = 1; !watched && i < kWatchWarps; ++i) arrive(full);
+    }
     __syncwarp();
     copy_block<kDimVo>(params, params.v, tile.item, block, page, params.v_page_eights,
                        base + kValuesAt + value.at * kValueBytes, full, lane);

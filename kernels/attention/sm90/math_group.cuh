@@ -46,6 +46,7 @@ struct MathGroup {
   Ring<kStages> key, value;
   Ring<kQuerySlots> slot;
   Ring<kTileInfos> info;
+  bool skips;  // the tile's first block: the group sees nothing of it
 
   STROBE_DEVICE SharedAddress queries_at(int32_t at) const {
     return base + kQueriesAt + (at * kGroups + group) * kQueryBytes;
@@ -61,14 +62,18 @@ struct MathGroup {
     return next.last >= 0;
   }
 
-  // After the last tile, a product of the keys before: one under a condition would make the compiler
-  // serialise all.
-  STROBE_DEVICE void issue_first_q_k(Scores& s, bool real) {
-    const MatrixPlace before = advance<kKeyBytes>(keys, key.at == 0 ? kStages - 1 : key.at - 1);
-    const MatrixPlace now = advance<kKeyBytes>(keys, key.at);
-    query = real ? place_along_k(queries_at(slot.at), kEightRowsBytes) : before;
-    if (real) wait_for_phase(barriers.key_full(key.at), key.phase);
-    multiply_q_k(s, query, real ? now : before);
+  // After the last tile, a product of the queries and keys before: one under a condition would make the
+  // compiler serialise all.
+  STROBE_DEVICE void issue_first_q_k(Scores& s, const Tile& next, bool real) {
+    skips = kKeepsToItsRows && real && next.last > next.first &&
+            seen_by_row(next, kGroupRows - 1).end <= next.last * kBlockTokens;
+    if (skips) pass_over_key(false);
+    const int32_t before = key.at == 0 ? kStages - 1 : key.at - 1;
+    if (real) {
+      query = place_along_k(queries_at(slot.at), kEightRowsBytes);
+      wait_for_phase(barriers.key_full(key.at), key.phase);
+    }
+    multiply_q_k(s, query, advance<kKeyBytes>(keys, real ? key.at : before));
   }
 
   STROBE_DEVICE void issue_q_k(Scores& s) {
@@ -82,9 +87,15 @@ struct MathGroup {
     multiply_p_v(out, weights, advance<kStage>(values, value.at), !kFp8 || !kept.is_fresh());
   }
 
-  STROBE_DEVICE void release_key() {
+  STROBE_DEVICE void release_queries() {
+    if (is_elected()) arrive(barriers.query_free(slot.at));
+    slot.advance();
+  }
+
+  STROBE_DEVICE void release_key(bool ends_tile) {
     if (is_elected()) arrive(barriers.key_free(key.at));
     key.advance();
+    if (kKeepsToItsRows && ends_tile) release_queries();
   }
 
   STROBE_DEVICE void release_value() {
@@ -92,10 +103,33 @@ struct MathGroup {
     value.advance();
   }
 
-  // What a row of the thread's two sees.
-  STROBE_DEVICE TokenRange seen_by(int half) const {
-    const int32_t token = (group * kGroupRows + row + 8 * half) >> params.pack_log2;
-    return attended(params.attention, tile().item, tile().item.position + token);
+  // Of blocks that no row of the group needs.
+  STROBE_DEVICE void pass_over_key(bool ends_tile) {
+    wait_for_phase(barriers.key_full(key.at), key.phase);
+    release_key(ends_tile);
+  }
+  STROBE_DEVICE void pass_over_value() {
+    wait_for_phase(barriers.value_full(value.at), value.phase);
+    release_value();
+  }
+
+  // What a row of the group sees, and of the thread's two.
+  STROBE_DEVICE TokenRange seen_by_row(const Tile& tile, int32_t row) const {
+    const int32_t token = (group * kGroupRows + row) >> params.pack_log2;
+    return attended(params.attention, tile.item, tile.item.position + min(token, tile.item.q_tokens - 1));
+  }
+  STROBE_DEVICE TokenRange seen_by(int half) const { return seen_by_row(tile(), row + 8 * half); }
+
+  // What no row of the group has a mask for.
+  STROBE_DEVICE BlockRange open_blocks() const {
+    if (!kKeepsToItsRows) return {tile().open_begin, tile().open_end};
+    return {(seen_by_row(tile(), kGroupRows - 1).begin + kBlockTokens - 1) / kBlockTokens,
+            seen_by_row(tile(), 0).end / kBlockTokens};
+  }
+
+  // Whether the tile ends before the group's rows.
+  STROBE_DEVICE bool is_idle() const {
+    return kKeepsToItsRows && group * kGroupRows >= tile().item.q_tokens << params.pack_log2;
   }
 
   STROBE_DEVICE void mask(Scores& s, int32_t block) const {
@@ -132,7 +166,7 @@ struct MathGroup {
   }
 
   template <bool kMasked>
-  STROBE_DEVICE void step(Outputs& out, Weights& weights, RowStates& state, int32_t block) {
+  STROBE_DEVICE void step(Outputs& out, Weights& weights, RowStates& state, int32_t block, bool ends_tile) {
     const float scale[2] = {scale_of(0), scale_of(1)};
     Scores s;
     float rescale[2];
@@ -140,7 +174,7 @@ struct MathGroup {
     issue_p_v(out, weights);
     wait_for_products<1>();
     fence_sums(s);
-    release_key();
+    release_key(ends_tile);
     if (kMasked) mask(s, block);
     weigh<false, kMasked>(s, state, rescale, scale);
     wait_for_products<0>();

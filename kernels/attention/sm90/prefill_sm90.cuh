@@ -94,12 +94,12 @@ STROBE_DEVICE void calculate(const AttentionSm90Params& params, char* shared, co
                      : place_across_k(base + kValuesAt, kValueLayout.panel, kValueLayout.eight_rows),
       .query = {},
       .row_scale = {},
-      .kept = {}};
+      .kept = {},
+      .skips = false};
   Scores s;
-  int32_t stored_slot = -1;
   bool real = math.wait_for_tile(math.tile());
   if (!real) return;
-  math.issue_first_q_k(s, true);
+  math.issue_first_q_k(s, math.tile(), true);
 #pragma unroll 1
   while (real) {
     Outputs out;
@@ -108,44 +108,48 @@ STROBE_DEVICE void calculate(const AttentionSm90Params& params, char* shared, co
     float rescale[2];
 #pragma unroll
     for (int i = 0; i < kOutputs; ++i) out[i] = 0.0f;
-    int32_t block = math.tile().last;
+    int32_t block = math.tile().last - math.skips;
     math.find_scales();
     math.kept.begin_tile();
     const float scale[2] = {math.scale_of(0), math.scale_of(1)};
     wait_for_products<0>();
     fence_sums(s);
-    math.release_key();
-    if (kStagesResults && stored_slot >= 0 && thread == 0) {
-      wait_for_store_reads();
-      arrive(barriers.query_free(stored_slot));
-    }
-    math.mask(s, block);
+    math.release_key(block == math.tile().first);
+    if (!kKeepsToItsRows || !math.open_blocks().holds(block)) math.mask(s, block);
     weigh<true, true>(s, state, rescale, scale);
     pack_weights(weights, s);
+    if (math.skips) math.pass_over_value();
     --block;
+    const int32_t first = math.tile().first;
+    if (math.is_idle()) {
+#pragma unroll 1
+      for (; block >= first; --block) {
+        math.pass_over_key(block == first);
+        math.pass_over_value();
+      }
+    }
     // Masked blocks at the end, open ones, with a sliding window masked ones again.
-    const int32_t first = math.tile().first, open_begin = max(math.tile().open_begin, first);
-    int32_t masked_down_to = max(math.tile().open_end, first);
+    const BlockRange open = math.open_blocks();
+    const int32_t open_begin = max(open.begin, first);
+    int32_t masked_down_to = max(open.end, first);
 #pragma unroll 1
     for (;;) {
 #pragma unroll 1
-      for (; block >= masked_down_to; --block) math.step<true>(out, weights, state, block);
+      for (; block >= masked_down_to; --block) math.step<true>(out, weights, state, block, block == first);
       if (block < first) break;
 #pragma unroll 1
-      for (; block >= open_begin; --block) math.step<false>(out, weights, state, block);
+      for (; block >= open_begin; --block) math.step<false>(out, weights, state, block, block == first);
       masked_down_to = first;
     }
     math.issue_p_v(out, weights);
-    stored_slot = math.slot.at;
-    if (!kStagesResults && is_elected()) arrive(barriers.query_free(stored_slot));
-    math.slot.advance();
+    if (!kKeepsToItsRows) math.release_queries();
     real = math.wait_for_tile(math.next_tile());
-    math.issue_first_q_k(s, real);
+    math.issue_first_q_k(s, math.next_tile(), real);
     wait_for_products<1>();
     fence_sums(out);
     math.release_value();
     if (kFp8 && math.kept.exists()) math.kept.finish(shared, out, state, scale);
-    finish_tile(math, math.tile(), out, state, stored_slot);
+    finish_tile(math, math.tile(), out, state);
     math.info.advance();
   }
   wait_for_products<0>();
