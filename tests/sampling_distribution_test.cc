@@ -6,9 +6,12 @@
 #include <vector>
 
 #include "strobe/sampling.h"
+#include "support/chi_square.h"
 
 namespace strobe {
 namespace {
+
+using test::chi_square_score;
 
 constexpr std::int64_t kDraws = 1 << 20;
 constexpr int kVocab = 33;
@@ -57,23 +60,6 @@ std::vector<std::int64_t> draw_from_logits(const std::vector<double>& p, float t
   return count(samples);
 }
 
-// Pearson's statistic over the tokens of p > 0, and its standard score: with many degrees of freedom d it is
-// nearly normal, of mean d and variance 2 d. A token of p = 0 that was drawn makes it infinite.
-double score(const std::vector<double>& p, const std::vector<std::int64_t>& counts) {
-  double sum = 0, statistic = 0;
-  int tokens = 0;
-  for (double x : p) sum += x;
-  for (std::size_t j = 0; j < p.size(); ++j) {
-    const double want = p[j] / sum * static_cast<double>(kDraws);
-    if (want == 0 && counts[j] > 0) return INFINITY;
-    if (want == 0) continue;
-    ++tokens;
-    statistic += (static_cast<double>(counts[j]) - want) * (static_cast<double>(counts[j]) - want) / want;
-  }
-  const double degrees = tokens - 1;
-  return (statistic - degrees) / std::sqrt(2 * degrees);
-}
-
 // Every second token 1 % too likely.
 std::vector<double> biased(std::vector<double> p) {
   for (std::size_t j = 0; j < p.size(); ++j) p[j] *= j % 2 == 0 ? 1.01 : 0.99;
@@ -86,17 +72,18 @@ std::vector<double> biased(std::vector<double> p) {
 constexpr double kMost = 5;
 
 TEST(SamplingDistribution, OfProbabilities) {
-  for (std::int64_t seed : {1, 2}) EXPECT_LT(score(zipf(), draw_from_probs(zipf(), {}, seed)), kMost);
+  for (std::int64_t seed : {1, 2})
+    EXPECT_LT(chi_square_score(zipf(), draw_from_probs(zipf(), {}, seed)), kMost);
 }
 
 TEST(SamplingDistribution, ABiasOfOnePercentIsFound) {
-  EXPECT_GT(score(zipf(), draw_from_probs(biased(zipf()))), kMost);
-  EXPECT_GT(score(zipf(), draw_from_logits(biased(zipf()), 1)), kMost);
+  EXPECT_GT(chi_square_score(zipf(), draw_from_probs(biased(zipf()))), kMost);
+  EXPECT_GT(chi_square_score(zipf(), draw_from_logits(biased(zipf()), 1)), kMost);
 }
 
 TEST(SamplingDistribution, OfLogits) {
   for (float temperature : {1.0f, 0.7f})
-    EXPECT_LT(score(zipf(), draw_from_logits(zipf(), temperature)), kMost);
+    EXPECT_LT(chi_square_score(zipf(), draw_from_logits(zipf(), temperature)), kMost);
 }
 
 // The kept tokens, in proportion, and no other: that would be the statistic's infinity.
@@ -108,11 +95,11 @@ TEST(SamplingDistribution, OfWhatFiltersKeep) {
     return left;
   };
   const double largest = 1 / 4.0887;  // 1 / H(33)
-  EXPECT_LT(score(kept(largest / 10.5), draw_from_probs(p, {.top_k = 10})), kMost);
-  EXPECT_LT(score(kept(largest / 4.5), draw_from_probs(p, {.min_p = 0.25f})), kMost);
+  EXPECT_LT(chi_square_score(kept(largest / 10.5), draw_from_probs(p, {.top_k = 10})), kMost);
+  EXPECT_LT(chi_square_score(kept(largest / 4.5), draw_from_probs(p, {.min_p = 0.25f})), kMost);
   // H(7) / H(33) = 0.634, H(6) / H(33) = 0.599
-  EXPECT_LT(score(kept(largest / 7.5), draw_from_probs(p, {.top_p = 0.62f})), kMost);
-  EXPECT_EQ(score(kept(largest / 6.5), draw_from_probs(p, {.top_p = 0.62f})), INFINITY);
+  EXPECT_LT(chi_square_score(kept(largest / 7.5), draw_from_probs(p, {.top_p = 0.62f})), kMost);
+  EXPECT_EQ(chi_square_score(kept(largest / 6.5), draw_from_probs(p, {.top_p = 0.62f})), INFINITY);
 }
 
 }  // namespace

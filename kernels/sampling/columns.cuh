@@ -72,6 +72,33 @@ class Columns {
     for_each_segment([&](int segment) { in_segment(segment, f); });
   }
 
+  // Calls f(values, others) for the lane's batches of a segment of this row and of `other`; columns behind
+  // the rows have what weighs nothing.
+  template <class F>
+  STROBE_DEVICE void in_segment_with(const Columns& other, int segment, F f) const {
+#pragma unroll 1
+    for (int batch = 0; batch < cut_.segment_batches; ++batch) {
+      const int first = column(segment, batch * kBatch);
+      ColumnVector vectors[kBatch], others[kBatch];
+#pragma unroll
+      for (int i = 0; i < kBatch; ++i) {
+        if (first + i * kVectorStep >= size()) {
+          set_lowest(vectors[i]);
+          set_lowest(others[i]);
+        } else {
+          load(vectors[i], address(first + i * kVectorStep));
+          load(others[i], other.address(first + i * kVectorStep));
+        }
+      }
+#pragma unroll
+      for (int i = 0; i < kBatch; ++i) {
+        float x[kVector], y[kVector];
+        unpack(vectors[i], x);
+        unpack(others[i], y);
+        f(x, y);
+      }
+    }
+  }
   // Calls f(values) for the vectors, one after the other.
   template <class F>
   STROBE_DEVICE void for_each_vector(F f) const {

@@ -31,8 +31,9 @@ STROBE_DEVICE uint64_t random_bits(uint64_t seed, uint64_t offset, uint32_t row,
   const PhiloxBlock block =
       philox({{static_cast<uint32_t>(offset), static_cast<uint32_t>(offset >> 32), row, draw / 2}},
              static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32));
-  const int word = static_cast<int>(draw % 2) * 2;
-  return block.word[word] | static_cast<uint64_t>(block.word[word + 1]) << 32;
+  const bool second = draw % 2 != 0;
+  return (second ? block.word[2] : block.word[0]) |
+         static_cast<uint64_t>(second ? block.word[3] : block.word[1]) << 32;
 }
 
 // floor(random / 2^64 * range): uniform in [0, range) to range / 2^64.

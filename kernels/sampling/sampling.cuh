@@ -18,11 +18,19 @@ constexpr int kSmBlocks = 1;  // the lists leave room for no more
 #else
 constexpr int kSmBlocks = kCluster == 1 ? 2 : 1;
 #endif
+// Whether loops over a block's warps and bins are unrolled: which way leaves these kernels 64 registers
+// enough, their compiler's logs say (cuda_compile_test).
+#if __CUDA_ARCH__ == 900
+constexpr bool kUnrollsLists = kSource == strobe::kernel::TokenSource::kProbs &&
+                               kTask == strobe::kernel::TokenTask::kSample && kVector == 8 && kCluster == 1;
+#else
+constexpr bool kUnrollsLists = false;
+#endif
 constexpr int kBatchValues = kCluster == 1 && kInput != strobe::kernel::Dtype::kF32 ? 8 : 16;
 
 #include "ptx/dependency.h"
+#include "sampling/draw.cuh"
 #include "sampling/peak.cuh"
-#include "sampling/philox.h"
 #include "sampling/sampling_kind.h"
 #include "sampling/select.cuh"
 #include "sampling/solve.cuh"
@@ -135,40 +143,13 @@ STROBE_DEVICE void put_sample(const SamplingParams& params, int row, int token, 
 
 // Draws from what the segments weigh: the first block.
 STROBE_DEVICE void draw(const SamplingParams& params, const Columns& columns, Shared& shared, int number) {
-  const Row& row = shared.row;
-  constexpr int kOwn = kMostSegments / kThreads;
-  const int first = static_cast<int>(threadIdx.x) * kOwn;
-  uint64_t own[kOwn], sum = 0, all;
-#pragma unroll
-  for (int i = 0; i < kOwn; ++i)
-    sum += own[i] = first + i < params.cut.segments ? shared.segment[first + i] : 0;
-  uint64_t before = sum_before(sum, shared, all);
-  if (any_bad_warp(shared) || all == 0) {
+  const auto weight_of = [&](int column) {
+    const float x = columns.value(column);
+    return shared.row.keeps(x) ? shared.row.weight(x) : 0;
+  };
+  const auto put = [&](int column) { put_sample(params, number, column, true); };
+  if (any_bad_warp(shared) || !draw_column(params.cut, columns, shared, weight_of, put))
     if (threadIdx.x == 0) put_sample(params, number, 0, false);
-    return;
-  }
-  uint64_t target = scaled_to(shared.random, all);
-#pragma unroll
-  for (int i = 0; i < kOwn; ++i) {
-    if (target >= before && target - before < own[i]) {
-      shared.target_segment = first + i;
-      shared.target = target - before;
-    }
-    before += own[i];
-  }
-  __syncthreads();
-  target = shared.target;
-  const int begin = shared.target_segment * columns.segment_columns(),
-            end = min(begin + columns.segment_columns(), params.cut.vocab_size);
-  for (int at = begin; at < end; at += kThreads) {
-    const int column = at + static_cast<int>(threadIdx.x);
-    const float x = column < end ? columns.value(column) : 0.0f;
-    const uint64_t weight = column < end && row.keeps(x) ? row.weight(x) : 0;
-    before = sum_before(weight, shared, all);
-    if (target >= before && target - before < weight) put_sample(params, number, column, true);
-    if (target < all) return;
-    target -= all;
-  }
 }
 
 // Writes f(x) for every value x of the row.

@@ -89,6 +89,16 @@ STROBE_DEVICE void raise_threshold(Shared& shared, float threshold) {
   __syncthreads();
 }
 
+STROBE_DEVICE int warp_of_cluster() { return static_cast<int>(cluster_rank()) * kWarps + warp_of_thread(); }
+
+// Whether any warp of the cluster has told the first block of a bad token; of that block, behind a barrier of
+// the cluster.
+STROBE_DEVICE bool any_bad_warp(const Shared& shared, int warps = kCluster * kWarps) {
+  uint32_t bad = 0;
+  for (int warp = lane_of_thread(); warp < warps; warp += 32) bad |= shared.bad_of_warp[warp];
+  return __any_sync(0xffffffff, bad != 0);
+}
+
 STROBE_DEVICE uint64_t down(uint64_t x, int distance) {
   const auto low = static_cast<uint32_t>(x), high = static_cast<uint32_t>(x >> 32);
   return __shfl_down_sync(0xffffffff, low, distance) |

@@ -59,8 +59,6 @@ STROBE_DEVICE uint32_t gather(Shared& shared, uint64_t* list, uint32_t capacity)
   return all;
 }
 
-STROBE_DEVICE int warp_of_cluster() { return static_cast<int>(cluster_rank()) * kWarps + warp_of_thread(); }
-
 // kWeighs: shared.all gets all weight, shared.segment what lies above the window; the largest logit is known.
 // gather() has to follow.
 template <bool kWeighs>
@@ -104,12 +102,6 @@ STROBE_DEVICE void survey(const SamplingParams& params, const Columns& columns, 
   }
 }
 
-// Of the first block, behind a barrier of the cluster.
-STROBE_DEVICE bool any_bad_warp(const Shared& shared, int warps = kCluster * kWarps) {
-  uint32_t bad = 0;
-  for (int warp = lane_of_thread(); warp < warps; warp += 32) bad |= shared.bad_of_warp[warp];
-  return __any_sync(0xffffffff, bad != 0);
-}
 // This thread's part of all weight, and of what the segments weigh.
 STROBE_DEVICE uint64_t own_part_of_all(const Shared& shared) {
   const auto thread = static_cast<int>(threadIdx.x);

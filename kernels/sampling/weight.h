@@ -60,6 +60,10 @@ struct WeightParts {
     high = word_of(whole) - kHighBits;
     low = word_of(fmaf(rest, kHalf, kLowShift)) - kLowBits;
   }
+  STROBE_DEVICE uint64_t whole() const {
+    return (static_cast<uint64_t>(high) << 20) +
+           static_cast<uint64_t>(static_cast<int64_t>(static_cast<int32_t>(low)));
+  }
 
  private:
   static constexpr uint32_t kHighBits = 0x4b000000, kLowBits = 0x4b400000;

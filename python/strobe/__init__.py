@@ -8,8 +8,12 @@ came. `strobe.ops` has every operator of the library in its own terms.
 from __future__ import annotations
 
 import os
+import sys
 
-from . import activation, attention, cascade, decode, norm, ops, page, pod, prefill, quantization, rope, sampling, sparse, topk
+from . import (
+    activation, attention, cascade, decode, logits_processor, norm, ops, page, pod, prefill, quantization, rope, sampling,
+    sparse, speculative, topk,
+)  # fmt: skip
 from ._errors import Unsupported
 from .activation import gelu_and_mul, gelu_tanh_and_mul, silu_and_mul
 from .attention import BatchAttention, BatchAttentionWithAttentionSinkWrapper
@@ -61,6 +65,7 @@ from .rope import (
     apply_rope_with_cos_sin_cache_inplace,
 )
 from .sampling import (
+    chain_speculative_sampling,
     min_p_sampling_from_probs,
     sampling_from_logits,
     sampling_from_probs,
@@ -74,15 +79,24 @@ from .sampling import (
     top_p_sampling_from_probs,
 )
 from .sparse import BlockSparseAttentionWrapper, VariableBlockSparseAttentionWrapper
+from .speculative import tree_speculative_sampling, verify_tree_greedy
 from .topk import TopKTieBreak, top_k, top_k_page_table_transform, top_k_ragged_transform
 
 __version__ = "0.1.0"
 
-if os.environ.get("STROBE_ENABLE_APPLY", os.environ.get("FIB_ENABLE_APPLY")) == "1":
+
+def _is_command() -> bool:
+    """Whether this process is `strobe` or `python -m strobe…`, which calls no operators itself."""
+    words = getattr(sys, "orig_argv", [])
+    module = words[words.index("-m") + 1] if "-m" in words[:-1] else ""
+    return module.split(".")[0] == "strobe" or os.path.basename(sys.argv[0] if sys.argv else "") == "strobe"
+
+
+if os.environ.get("STROBE_ENABLE_APPLY", os.environ.get("FIB_ENABLE_APPLY")) == "1" and not _is_command():
     from .apply import enable_apply as _enable_apply
 
     _enable_apply()
-if os.environ.get("STROBE_ENABLE_TRACING", os.environ.get("FIB_ENABLE_TRACING")) == "1":
+if os.environ.get("STROBE_ENABLE_TRACING", os.environ.get("FIB_ENABLE_TRACING")) == "1" and not _is_command():
     from .tracing import enable_tracing as _enable_tracing
 
     _enable_tracing()

@@ -21,7 +21,6 @@ import sys
 from typing import Any, Optional, Union
 
 from ._dtypes import dtype_name
-from ._errors import unsupported
 from ._frameworks import Framework, Torch, find_framework, framework_of
 from ._native import Calls
 
@@ -37,6 +36,8 @@ _calls = Calls(
     softmax="softmax(logits, probs, temperature_rows, temperature)",
     renorm="renorm_probs(probs, out, top_k_rows, top_k, top_p_rows, top_p)",
     mask="mask_logits(logits, out, top_k_rows, top_k)",
+    chain="chain_speculative_sampling(draft_probs, draft_token_ids, target_probs, output_token_ids, accepted, emitted, "
+    "accumulate, seeds, offsets, seed, offset)",
 )
 
 _MOST_SEED = 1 << 53
@@ -48,23 +49,24 @@ def _tensor_or_number(value: Any) -> tuple[Optional[Tensor], Optional[Number]]:
     return value, None
 
 
+def _next_of_gpu(generator: Any) -> tuple[int, int]:
+    offset = generator.get_offset()
+    generator.set_offset(offset + 4)  # as many as one Philox block has
+    return generator.initial_seed() % _MOST_SEED, offset
+
+
 def _draw_seed(framework: Framework, generator: Any, values: Tensor) -> tuple[int, int]:
     """A seed and offset that no other call gets from the same generator. Nothing on the GPU is waited for."""
     if not isinstance(framework, Torch):
         return random.getrandbits(53), 0
     torch = sys.modules["torch"]
-    of_device = generator is None and values.is_cuda
-    if of_device:
-        generator = torch.cuda.default_generators[values.get_device()]
-    if generator is not None and generator.device.type != "cpu":
+    if generator is None and values.is_cuda:
         try:
-            offset = generator.get_offset()
-            generator.set_offset(offset + 4)  # as many as one Philox block has
-            return generator.initial_seed() % _MOST_SEED, offset
-        except RuntimeError:  # its stream is being captured into a graph
-            if not of_device:
-                raise
-            generator = None
+            return _next_of_gpu(torch.cuda.default_generators[values.get_device()])
+        except RuntimeError:  # a graph is being captured: the draw becomes a part of it
+            pass
+    elif generator is not None and generator.device.type != "cpu":
+        return _next_of_gpu(generator)
     return int(torch.randint(_MOST_SEED, (), generator=generator)), 0
 
 
@@ -283,4 +285,51 @@ def top_k_mask_logits(logits: Tensor, top_k: Any) -> Tensor:
 
 top_p_renorm_prob = top_p_renorm_probs
 top_k_renorm_prob = top_k_renorm_probs
-chain_speculative_sampling = unsupported("strobe.sampling.chain_speculative_sampling")
+
+
+def chain_speculative_sampling(
+    draft_probs: Tensor,
+    draft_token_ids: Tensor,
+    target_probs: Tensor,
+    maybe_output_accepted_token_num: Optional[Tensor] = None,
+    maybe_output_emitted_draft_token_num: Optional[Tensor] = None,
+    deterministic: bool = True,
+    generator: Any = None,
+    seed: Any = None,
+    offset: Any = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Verifies drafts of tokens, so that what comes out is distributed as if the target had drawn every one.
+
+    Token i of a draft is accepted with probability min(1, target_probs[b, i, t] / draft_probs[b, i, t]). Behind the first
+    that is not, one is drawn from max(target_probs - draft_probs, 0) of its place; behind the last one of all, from the
+    target. -1 in draft_token_ids ends a draft (Leviathan et al., 2023).
+
+    Arguments: draft_probs [batch_size, n, vocab_size], draft_token_ids [batch_size, n], int32 or int64, target_probs
+    [batch_size, n + 1, vocab_size]. The two counts, int32 [batch_size], are added to where they are given.
+    Returns the tokens, [batch_size, n + 1], -1 behind the last; how many of the draft are accepted, each by itself; how
+    many are emitted: those before the first that is not accepted.
+
+    >>> import numpy as np
+    >>> target = np.float32([[[0, 1], [0, 1]]])
+    >>> chain_speculative_sampling(np.float32([[[0.5, 0.5]]]), np.int32([[0]]), target, seed=1, offset=0)[0].tolist()
+    [[1, -1]]
+    """
+    framework = framework_of(target_probs, "chain_speculative_sampling: target_probs")
+    batch_size, num_tokens = target_probs.shape[:2]
+    tokens = framework.empty((batch_size, num_tokens), target_probs, dtype_name(draft_token_ids.dtype))
+    given = (maybe_output_accepted_token_num, maybe_output_emitted_draft_token_num)
+    accumulate = any(count is not None for count in given)
+    counts = [framework.empty((batch_size,), target_probs, "i32") if count is None else count for count in given]
+    for count, added_to in zip(counts, given):
+        if accumulate and added_to is None:
+            count[...] = 0
+    if seed is None:
+        seed, offset = _draw_seed(framework, generator)
+    seeds, seed = _tensor_or_number(seed)
+    offsets, offset = _tensor_or_number(offset)
+    _calls.chain(draft_probs, draft_token_ids, target_probs, tokens, *counts, accumulate, seeds, offsets, seed, offset)
+    return framework.result(tokens), framework.result(counts[0]), framework.result(counts[1])
+
+
+top_p_renorm_prob = top_p_renorm_probs
+top_k_renorm_prob = top_k_renorm_probs

@@ -158,7 +158,7 @@ bool changes_rows(const AttentionCudaShape& shape) { return shape.rope || shape.
 bool serves_prefill(const AttentionCudaShape& shape, cuda::Architecture architecture) {
   const bool fp8 = is_fp8(shape.kv_dtype);
   const Tile tile = tile_of(shape.head_dim_qk, shape.head_dim_vo);
-  return shape.q_dtype != Dtype::kF32 && (shape.kv_dtype == shape.q_dtype || fp8) &&
+  return size_of(shape.q_dtype) == 2 && (shape.kv_dtype == shape.q_dtype || fp8) &&
          (!changes_rows(shape) || has_room_to_change(tile, fp8, architecture)) &&
          (shape.variant == 0 || std::max(tile.qk, shape.head_dim_vo) <= kMostVariantDims);
 }

@@ -1,12 +1,9 @@
 #include "strobe/sampling.h"
 
-#include <cmath>
-
-#include "core/message.h"
 #include "op/call.h"
-#include "op/declare.h"
 #include "ops/operand_bytes.h"
 #include "ops/sampling_call.h"
+#include "ops/sampling_declare.h"
 #include "reference/sampling.h"
 
 namespace strobe::inline v1 {
@@ -15,8 +12,11 @@ namespace {
 using kernel::TokenSource;
 using kernel::TokenTask;
 using op::Axes;
+using op::check_random_numbers;
+using op::check_vocabulary;
 using op::Cost;
 using op::Declare;
+using op::fill_probs;
 using op::kFloats;
 using op::operand_bytes;
 using op::Operator;
@@ -27,54 +27,19 @@ using op::run_sampling_cpu;
 using op::run_sampling_cuda;
 using op::same_as;
 using op::SamplingCall;
+using op::with_random_numbers;
 
-constexpr std::int64_t kMostTokens = std::int64_t{1} << 22;
-constexpr double kLargestNumber = 0x1p53;  // that an attribute holds exactly
 constexpr op::DtypeSet kTokens = {Dtype::kI32, Dtype::kI64};
 
-void check_vocabulary(const Operator& op, const TensorView& input) {
-  if (input.shape[1] < 1) reject(op, "vocab_size", "expected at least one token, got {}", describe(input));
-  if (input.shape[1] > kMostTokens)
-    fail(ErrorKind::kUnsupported, "{}: a vocabulary of {} tokens, at most {} are possible", op.name,
-         input.shape[1], kMostTokens);
-}
-
-// Seeds and offsets are one or one for each row; without indices sample i is of row i.
+// Without indices sample i is of row i.
 template <class Args>
 void check_draw(const Operator& op, const Args& args, const TensorView& input) {
-  check_vocabulary(op, input);
+  check_vocabulary(op, input.shape[1]);
   const std::int64_t rows = args.samples.shape[0];
-  for (const auto& [name, numbers] :
-       {std::pair("seeds", &args.random.seeds), std::pair("offsets", &args.random.offsets)})
-    if (numbers->given() && numbers->shape[0] != 1 && numbers->shape[0] != rows)
-      reject(op, name, "expected 1 or batch_size = {} elements, got {}", rows, describe(*numbers));
+  check_random_numbers(op, args.random, rows);
   if (!args.indices.given() && rows > input.shape[0])
     reject(op, "samples", "expected at most num_rows = {} without indices, got {}", input.shape[0],
            describe(args.samples));
-}
-
-// Logits of a language model are nearly normal; its probabilities are their softmax.
-void fill_probs(const TensorView& view, Random& random) {
-  const Tensor logits(Dtype::kF32, {view.shape[0], view.shape[1]});
-  fill_normal(logits, random, 0, 2);
-  for (std::int64_t row = 0; row < view.shape[0]; ++row) {
-    const float* x = &logits.view().at<float>(row, 0);
-    double sum = 0;
-    for (std::int64_t j = 0; j < view.shape[1]; ++j) sum += std::exp(static_cast<double>(x[j]));
-    for (std::int64_t j = 0; j < view.shape[1]; ++j) {
-      const auto p = static_cast<float>(std::exp(static_cast<double>(x[j])) / sum);
-      switch (view.dtype) {
-        case Dtype::kF16:
-          view.at<F16>(row, j) = F16(p);
-          break;
-        case Dtype::kBf16:
-          view.at<Bf16>(row, j) = Bf16(p);
-          break;
-        default:
-          view.at<float>(row, j) = p;
-      }
-    }
-  }
 }
 
 // The parameters of a filter, in the same words for every operator.
@@ -115,26 +80,15 @@ D& with_temperature(D& declare) {
 
 template <class Args, class D>
 D& with_draw(D& declare) {
-  return declare.template output<&Args::samples>("samples", "batch_size", kTokens, "the tokens")
+  declare.template output<&Args::samples>("samples", "batch_size", kTokens, "the tokens")
       .dense()
       .template output<&Args::valid>("valid", "batch_size", Dtype::kBool, "whether the row was good")
       .optional()
       .dense()
       .template input<&Args::indices>("indices", "batch_size", Dtype::kI32, "the row of each sample")
       .optional()
-      .dense()
-      .template input<&Args::random, &RandomNumbers::seeds>("seeds", "num_seeds", Dtype::kI64,
-                                                            "seed of all rows, or of each")
-      .optional()
-      .dense()
-      .template input<&Args::random, &RandomNumbers::offsets>("offsets", "num_offsets", Dtype::kI64,
-                                                              "offset of all rows, or of each")
-      .optional()
-      .dense()
-      .template attribute<&Args::random, &RandomNumbers::seed>("seed", 0, kLargestNumber,
-                                                               "of the random numbers")
-      .template attribute<&Args::random, &RandomNumbers::offset>(
-          "offset", 0, kLargestNumber, "of the random numbers: another one for every call");
+      .dense();
+  return with_random_numbers<Args>(declare);
 }
 
 template <class D>
@@ -243,7 +197,7 @@ const Operator& softmax_operator() {
         .input<&Args::logits>("logits", "batch_size, vocab_size", kFloats, "rows of logits")
         .output<&Args::probs>("probs", "batch_size, vocab_size", Dtype::kF32, "their probabilities")
         .check([](const Operator& self, const Args& args, const Axes&, Phase) {
-          check_vocabulary(self, args.logits);
+          check_vocabulary(self, args.logits.shape[1]);
         })
         .accuracy([](const Args& args, const Axes&, int) {
           return op::Accuracy{.reduction = args.logits.shape[1]};
@@ -324,7 +278,7 @@ const Operator& renorm_probs_operator() {
                             "the probabilities that are left")
         .may_alias("probs")
         .check([](const Operator& self, const Args& args, const Axes&, Phase) {
-          check_vocabulary(self, args.probs);
+          check_vocabulary(self, args.probs.shape[1]);
         })
         .accuracy([](const Args& args, const Axes&, int) {
           return op::Accuracy{.reduction = args.probs.shape[1]};  // of the sum that divides
@@ -351,7 +305,7 @@ const Operator& mask_logits_operator() {
         .output<&Args::out>("out", "batch_size, vocab_size", same_as("logits"), "the logits that are left")
         .may_alias("logits")
         .check([](const Operator& self, const Args& args, const Axes&, Phase) {
-          check_vocabulary(self, args.logits);
+          check_vocabulary(self, args.logits.shape[1]);
         })
         .accuracy([](const Args&, const Axes&, int) { return op::Accuracy{}; })
         .reference([](const Args& args, const Axes&, op::Expected& expected) {

@@ -3,8 +3,8 @@
 
 #include "cpu/parallel.h"
 #include "cpu/sampling_kernel.h"
+#include "ops/random_numbers.h"
 #include "ops/sampling_call.h"
-#include "sampling/philox.h"
 #include "sampling/weight.h"
 
 namespace strobe::op {
@@ -13,18 +13,6 @@ namespace {
 template <class T>
 T at_row(const TensorView* rows, T value, std::int64_t row) {
   return rows != nullptr && rows->given() ? rows->at<T>(row) : value;
-}
-
-std::uint64_t at_row(const TensorView& numbers, std::int64_t value, std::int64_t row) {
-  if (!numbers.given()) return static_cast<std::uint64_t>(value);
-  return static_cast<std::uint64_t>(numbers.at<std::int64_t>(numbers.shape[0] > 1 ? row : 0));
-}
-
-std::uint64_t random_of(const RandomNumbers& random, std::int64_t row) {
-  const bool own_seed = random.seeds.given() && random.seeds.shape[0] > 1;
-  return kernel::random_bits(at_row(random.seeds, random.seed, row),
-                             at_row(random.offsets, random.offset, row),
-                             own_seed ? 0 : static_cast<std::uint32_t>(row), 0);
 }
 
 char* row_at(const TensorView& view, std::int64_t row) {

@@ -68,11 +68,6 @@ kernel::RowParameter<T> parameter(const TensorView* rows, T value) {
   return {rows != nullptr && rows->given() ? rows->as<T>() : nullptr, value};
 }
 
-kernel::RowNumber number(const TensorView& numbers, std::int64_t value) {
-  if (!numbers.given()) return {nullptr, value, 0};
-  return {numbers.as<std::int64_t>(), 0, numbers.shape[0] > 1};
-}
-
 kernel::SamplingParams params_of(const SamplingCall& call, const SamplingChoice& choice) {
   const TokenFilter& filter = call.filter;
   kernel::SamplingParams params{
@@ -91,8 +86,8 @@ kernel::SamplingParams params_of(const SamplingCall& call, const SamplingChoice&
     params.wide = call.samples->dtype == Dtype::kI64;
     params.valid = call.valid->given() ? call.valid->as<unsigned char>() : nullptr;
     params.indices = call.indices->given() ? call.indices->as<std::int32_t>() : nullptr;
-    params.seed = number(call.random->seeds, call.random->seed);
-    params.offset = number(call.random->offsets, call.random->offset);
+    params.seed = row_number(call.random->seeds, call.random->seed);
+    params.offset = row_number(call.random->offsets, call.random->offset);
   }
   return params;
 }
@@ -128,6 +123,19 @@ SamplingChoice choose_sampling(const SamplingShape& shape, cuda::Architecture ar
   while (cluster > 1 && (shape.vocab_size < cluster * kLeastBlockColumns || shape.rows * cluster > sm_count))
     cluster /= 2;
   return cut(shape, cluster, facts);
+}
+
+SamplingChoice choose_rows(const SamplingShape& shape, cuda::Architecture architecture, int sm_count,
+                           int cluster) {
+  const cuda::ArchitectureFacts& facts = cuda::facts(architecture);
+  const bool shares = facts.has_tma && shape.vocab_size >= cluster * kLeastBlockColumns &&
+                      shape.rows * cluster <= sm_count;
+  return cut(shape, shares ? cluster : 1, facts);
+}
+
+kernel::RowNumber row_number(const TensorView& numbers, std::int64_t value) {
+  if (!numbers.given()) return {nullptr, value, 0};
+  return {numbers.as<std::int64_t>(), 0, numbers.shape[0] > 1};
 }
 
 std::int64_t row_pitch(const TensorView& view) {

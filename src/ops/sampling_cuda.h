@@ -25,6 +25,10 @@ struct SamplingChoice {
 };
 
 SamplingChoice choose_sampling(const SamplingShape& shape, cuda::Architecture architecture, int sm_count);
+// The same with one block to a row, or `cluster` where few rows leave room for them.
+SamplingChoice choose_rows(const SamplingShape& shape, cuda::Architecture architecture, int sm_count,
+                           int cluster);
+kernel::RowNumber row_number(const TensorView& numbers, std::int64_t value);
 
 // How softmax.cuh is cut up; no steps: it cannot hold such rows.
 struct SoftmaxChoice {
