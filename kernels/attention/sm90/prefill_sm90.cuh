@@ -65,6 +65,30 @@
 //
 // At 512 tokens, what is lost is time between tiles.
 //
+// e4m3. Products take half the time of bf16's, the softmax as long, so that it needs three math groups: 192 x
+// 96, 2 x 24 KiB of queries, 2 x 36 KiB of K, V and transposed V (transpose.cuh), 96 KiB of outputs so far
+// (kept_outputs.cuh), 64 + 48 + 12 registers of 160. Of head dim 256 the outputs so far would not fit beside
+// K and V.
+//
+// Error: weights have relative errors up to 2^-4 from their format, 2.6 % in the root mean square. They are
+// independent, so that outputs carry as much of their own root mean square at any length (measured 0.020 to
+// 0.027), and four times 2^-4 of it bounds single elements (op/tolerance.h). Of values of one sign they
+// average out: 0.0035. Logits, sums over the head dim by the tensor cores, are good to 2^-10 of theirs: the
+// log-sum-exp was within 1.1e-3 in base 2.
+//
+//   head dim 128: two math groups, blocks of 128, sums in one level: wrong     D  744 / 788    370 / 570
+//     the second level in registers                                            E  695 / 728    355 / 547
+//     all exponentials before the wait for the product                         F  704 / 767    341 / 550
+//     three math groups, blocks of 96, second level in shared memory           F  740 / 819    299 / 480
+//     each transposing warp has 32 tokens: fewer instructions                  F  764 / 858    315 / 489
+//     all exponentials before the wait                                         G  757 / 854
+//     no second level: wrong; no maxima: wrong                                 G  805 / 910, 798 / 948
+//   head dim 64: two math groups; three                                        E  442 / 457    F  533 / 593
+//   head dim 256: two math groups, sums in one level: wrong                    D  767 / 902    365 / 621
+//
+// What is left: 23 % of a math warp's time are waits for products and V, 16 % maxima, 45 % exponentials and
+// sums; tensor cores, special function unit and issue slots are each half busy (profiler).
+//
 #include "attention/sm90/load.cuh"
 #include "attention/sm90/math_group.cuh"
 #include "attention/sm90/output.cuh"

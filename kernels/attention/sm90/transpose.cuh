@@ -12,6 +12,9 @@
 // - Of 16 elements, row 8 b + g is element 2 g + b, so that stmatrix meets no bank twice. A thread then has
 //   four neighbouring elements of a result (output_of).
 //
+// Ragged and paged V are as their owners have them, hence no V^T in the cache. Nothing waits for these warps:
+// without their work the kernel was as fast (846 and 854 TFLOP/s in one process).
+//
 // NaN in a masked block, which only some rows or none attend to, is taken out (0 times it would be NaN);
 // where an attended token had some, the math groups add it afterwards to the rows that attend to it. e4m3 has
 // no Inf.
