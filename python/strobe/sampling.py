@@ -324,7 +324,7 @@ def chain_speculative_sampling(
         if accumulate and added_to is None:
             count[...] = 0
     if seed is None:
-        seed, offset = _draw_seed(framework, generator)
+        seed, offset = _draw_seed(framework, generator, target_probs)
     seeds, seed = _tensor_or_number(seed)
     offsets, offset = _tensor_or_number(offset)
     _calls.chain(draft_probs, draft_token_ids, target_probs, tokens, *counts, accumulate, seeds, offsets, seed, offset)

@@ -120,3 +120,14 @@ def test_renormalised_probabilities_and_masked_logits():
     logits = rng.standard_normal((4, 50)).astype(np.float16)
     least = np.sort(logits, -1)[:, -9:][:, :1]
     np.testing.assert_array_equal(strobe.top_k_mask_logits(logits, 9), np.where(logits >= least, logits, -np.inf))
+
+
+def test_draws_without_a_seed_differ():
+    probs = np.full((1, 1, 5000), 1 / 5000, np.float32)
+    target = np.repeat(probs, 2, axis=1)
+    drawn = {int(strobe.chain_speculative_sampling(probs, np.int32([[-1]]), target)[0][0, 0]) for _ in range(4)}
+    assert len(drawn) > 1
+    links = np.int32([[-1]])
+    node = np.int32([[0]])
+    drawn = {strobe.tree_speculative_sampling(probs, node, node, links, links)[0].tolist()[0] for _ in range(4)}
+    assert len(drawn) > 1
