@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 
 from . import (
-    activation, attention, cascade, decode, norm, ops, page, pod, prefill, quantization, rope, sampling, sparse, speculative,
-    topk,
+    activation, attention, cascade, decode, logits_processor, norm, ops, page, pod, prefill, quantization, rope, sampling,
+    sparse, speculative, topk,
 )  # fmt: skip
 from ._errors import Unsupported
 from .activation import gelu_and_mul, gelu_tanh_and_mul, silu_and_mul

@@ -74,7 +74,7 @@ def tree_speculative_sampling(
     framework = framework_of(target_probs, "tree_speculative_sampling: target_probs")
     results = _results(framework, candidates, num_steps, return_valid)
     if seed is None:
-        seed, offset = _draw_seed(framework, generator)
+        seed, offset = _draw_seed(framework, generator, target_probs)
     seeds, seed = _tensor_or_number(seed)
     offsets, offset = _tensor_or_number(offset)
     _calls.sampling(
