@@ -4,7 +4,7 @@
     benchmarks/versus_host.py [--calls PART] [--libraries strobe flashinfer] [--json FILE]
 
 Times are those until a call returns, hundreds of calls in a row, without gradients, the contenders in turns. Results are
-compared with f32 arithmetic of torch. `import` is timed in interpreters of its own.
+compared with f32 arithmetic of torch. `import` and the first call are timed in interpreters of their own.
 """
 
 import argparse
@@ -46,8 +46,10 @@ def main(command_line=None):
         return f"--calls: no call's name holds '{options.calls}'"
     facts = machine(torch, libraries, options.commit)
     facts["import_s"] = {name: host.import_seconds(name) for name in libraries}
+    facts["first_call_s"] = {name: host.first_call_seconds(name) for name in libraries}
     print(report.heading(facts))
-    print("import: " + ", ".join(f"{name} {seconds:.2f} s" for name, seconds in facts["import_s"].items()))
+    for what in ("import_s", "first_call_s"):
+        print(f"{what}: " + ", ".join(f"{name} {seconds:.3f}" for name, seconds in facts[what].items()))
     results = []
     command = ["benchmarks/versus_host.py", *(sys.argv[1:] if command_line is None else command_line)]
     for call in chosen:

@@ -49,7 +49,7 @@ add_library(strobe_bench STATIC
     src/bench/compare/compare.cc src/bench/compare/compare_text.cc src/bench/compare/verdict.cc
     src/bench/report/compare_page.cc src/bench/report/ratio_chart.cc
     ${STROBE_CLI_SOURCES}
-    src/trace/run/child.cc src/trace/run/compare.cc src/trace/run/evaluate.cc src/trace/run/native_worker.cc src/trace/run/tensor_sets.cc src/trace/run/worker_process.cc
+    src/trace/run/child.cc src/trace/run/compare.cc src/trace/run/evaluate.cc src/trace/run/gpu_calls.cc src/trace/run/inputs.cc src/trace/run/leaderboard_page.cc src/trace/run/sampling.cc src/trace/run/native_worker.cc src/trace/run/tensor_sets.cc src/trace/run/worker_process.cc
     ${CMAKE_CURRENT_BINARY_DIR}/generated/trace_worker.cc
     src/op/docs.cc
     ${STROBE_SUITES_SOURCE} ${strobe_limits_OBJECTS})

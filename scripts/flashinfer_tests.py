@@ -155,16 +155,17 @@ def main():
     if args.logs:
         args.logs.mkdir(parents=True, exist_ok=True)
     until = time.time() + args.seconds
+    results = {}
     with ThreadPoolExecutor(args.jobs) as pool:
-        found = list(pool.map(lambda test: run_file(test, args, until), files))
-    results = {test.name: result for test, result in zip(files, found)}
+        for test, result in zip(files, pool.map(lambda test: run_file(test, args, until), files)):
+            results[test.name] = result
+            if args.json:  # an end by force leaves what there is
+                args.json.write_text(json.dumps(results, indent=1))
     print(table(results))
     for name, result in results.items():
         for outcome in ("failed", "unsupported"):
             for message, cases in result["messages"].get(outcome, {}).items():
                 print(f"{outcome}: {name}: {len(cases)} x {message}")
-    if args.json:
-        args.json.write_text(json.dumps(results, indent=1))
     return any(result["counts"].get("failed") or result.get("crashed") for result in results.values())
 
 

@@ -236,6 +236,13 @@ TEST(BatchAttentionControls, AWrongPageFails) {
   EXPECT_TRUE(batch.matches_when([](AttentionBatch&) {}));
 }
 
+// The CPU keeps the probabilities of f16 in f32, so errors as large as their rounding to f16 must be seen.
+TEST(BatchAttentionControls, ErrorsOfHalfPrecisionProbabilitiesFail) {
+  AttentionBatch batch({{.qo_len = 20, .kv_len = 60}}, {.dtype = Dtype::kF16, .kv_dtype = Dtype::kF16});
+  EXPECT_FALSE(batch.matches_when([](AttentionBatch& wrong) { wrong.plan.options.v_scale = 1.001f; }));
+  EXPECT_TRUE(batch.matches_when([](AttentionBatch&) {}));
+}
+
 TEST(BatchAttentionNan, MaskedKeysAndValuesNeverMatter) {
   for (Dtype dtype : {Dtype::kF32, Dtype::kF16, Dtype::kBf16}) {
     AttentionBatch batch({{.qo_len = 30, .kv_len = 100}}, {.dtype = dtype, .kv_dtype = dtype});

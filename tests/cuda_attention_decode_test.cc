@@ -192,7 +192,7 @@ class DecodeRun {
 };
 
 void expect_matches(AttentionBatch& batch, const std::string& label) {
-  EXPECT_TRUE(batch.passes_when([](AttentionBatch& b) { DecodeRun(b).run(); }))
+  EXPECT_TRUE(batch.passes_when([](AttentionBatch& b) { DecodeRun(b).run(); }, DeviceType::kCuda))
       << label << ": " << batch.worst();
 }
 
@@ -261,16 +261,20 @@ TEST_F(CudaAttentionDecode, SeveralQueryTokensAndMasks) {
 
 TEST_F(CudaAttentionDecode, ForgottenPartsFailTheCheck) {
   AttentionBatch batch({{4, 70}, {1, 33}}, {.num_qo_heads = 8, .num_kv_heads = 2, .head_dim = 64});
-  EXPECT_FALSE(batch.passes_when([](AttentionBatch& b) {
-    b.plan.options.mask = MaskMode::kNone;
-    DecodeRun(b).run();
-    b.plan.options.mask = MaskMode::kCausal;
-  }));
-  EXPECT_FALSE(batch.passes_when([](AttentionBatch& b) {
-    DecodeRun run(b);
-    for (plan::AttentionRequest& request : run.requests) request.kv_len -= 1;
-    run.run();
-  }));
+  EXPECT_FALSE(batch.passes_when(
+      [](AttentionBatch& b) {
+        b.plan.options.mask = MaskMode::kNone;
+        DecodeRun(b).run();
+        b.plan.options.mask = MaskMode::kCausal;
+      },
+      DeviceType::kCuda));
+  EXPECT_FALSE(batch.passes_when(
+      [](AttentionBatch& b) {
+        DecodeRun run(b);
+        for (plan::AttentionRequest& request : run.requests) request.kv_len -= 1;
+        run.run();
+      },
+      DeviceType::kCuda));
 }
 
 // Masked rows may hold anything: NaN there is seen by the query tokens that attend to it alone.
@@ -312,14 +316,16 @@ TEST_F(CudaAttentionDecode, RowsInManyPieces) {
     std::size_t pieces = 0;
     std::string first, second;
     for (std::string* result : {&first, &second}) {
-      EXPECT_TRUE(batch.passes_when([&](AttentionBatch& b) {
-        DecodeRun run(b);
-        run.choice.blocks = wide ? 20 : 40;
-        run.run();
-        pieces = static_cast<std::size_t>(run.list.slots);
-        *result = bytes_of(b.run.out) + bytes_of(b.run.lse);
-      })) << head_dim
-          << ": " << batch.worst();
+      EXPECT_TRUE(batch.passes_when(
+          [&](AttentionBatch& b) {
+            DecodeRun run(b);
+            run.choice.blocks = wide ? 20 : 40;
+            run.run();
+            pieces = static_cast<std::size_t>(run.list.slots);
+            *result = bytes_of(b.run.out) + bytes_of(b.run.lse);
+          },
+          DeviceType::kCuda))
+          << head_dim << ": " << batch.worst();
     }
     EXPECT_EQ(pieces, wide ? 20u : 40u);
     EXPECT_EQ(first, second) << "whoever comes last merges in the same order";
@@ -332,13 +338,16 @@ TEST_F(CudaAttentionDecode, ManyCutRowsInABlock) {
   for (int i = 0; i < 17; ++i) requests.push_back({1, 2049 + i});
   AttentionBatch batch(requests, {.num_qo_heads = 2, .num_kv_heads = 2, .head_dim = 64, .page_size = 64});
   batch.plan.options.deterministic = true;
-  EXPECT_TRUE(batch.passes_when([&](AttentionBatch& b) {
-    DecodeRun run(b);
-    run.choice.blocks = 1;
-    run.choice.values[5] = run.choice.heads_together = 1;
-    run.run();
-    EXPECT_GT(run.list.merges.size(), 32u);
-  })) << batch.worst();
+  EXPECT_TRUE(batch.passes_when(
+      [&](AttentionBatch& b) {
+        DecodeRun run(b);
+        run.choice.blocks = 1;
+        run.choice.values[5] = run.choice.heads_together = 1;
+        run.run();
+        EXPECT_GT(run.list.merges.size(), 32u);
+      },
+      DeviceType::kCuda))
+      << batch.worst();
 }
 
 TEST_F(CudaAttentionDecode, ADeterministicRequestDoesNotSeeItsNeighbours) {

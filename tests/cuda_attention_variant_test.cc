@@ -64,8 +64,8 @@ void run_variant(ops::BatchAttentionArgs& args, const VariantCase& variant, cons
 
 op::CheckResult check(ops::BatchAttentionArgs& args, const VariantCase& variant,
                       const VariantReference& reference, const GpuRun& how = {}) {
-  return test::check_variant(args, reference,
-                             [&](ops::BatchAttentionArgs&) { run_variant(args, variant, how); });
+  return test::check_variant(
+      args, reference, [&](ops::BatchAttentionArgs&) { run_variant(args, variant, how); }, DeviceType::kCuda);
 }
 
 // Decode and append; the long one is split.

@@ -25,8 +25,7 @@ Choices range(int low, int high, int step = 1) {
   return choices;
 }
 
-// What is drawn for a parameter of that name. The others keep their defaults; query heads follow the KV
-// heads, below.
+// What is drawn for a parameter of that name. The others keep their defaults, but for those of draw().
 const std::map<std::string_view, Choices>& choices() {
   static const std::map<std::string_view, Choices> table = {
       {"num_tokens", range(1, 40)},
@@ -63,6 +62,7 @@ const std::map<std::string_view, Choices>& choices() {
       {"scale", {"1", "0.3"}},
       {"num_rows", range(7, 9)},
       {"vocab_size", range(1, 3000)},
+      {"max_len", range(1, 3000)},
       {"top_k", {"0", "0", "1", "7", "100"}},
       {"top_p", {"1", "1", "0.9", "0.3", "0"}},
       {"min_p", {"0", "0", "0.1"}},
@@ -93,19 +93,28 @@ std::string draw_dtype(const op::Parameter& parameter, op::Random& random) {
                                            : pick({"f32", "f16", "bf16"}, random);
 }
 
+// Query heads follow the KV heads. Where the k largest are taken, k follows the vocabulary, and pages have
+// powers of two.
 test::Values draw(const op::Routine& routine, op::Random& random) {
+  const auto has = [&](std::string_view name) {
+    return std::ranges::count(routine.parameters, name, &op::Parameter::name) > 0;
+  };
   test::Values values;
-  std::int64_t num_kv_heads = 1;
+  std::int64_t num_kv_heads = 1, most_k = 3000;
   for (const op::Parameter& parameter : routine.parameters) {
     if (parameter.name == "dtype") values.emplace_back(parameter.name, draw_dtype(parameter, random));
     const auto found = choices().find(parameter.name);
     if (found == choices().end()) continue;
-    values.emplace_back(parameter.name, pick(found->second, random));
+    const bool power = parameter.name == "page_size" && has("k");
+    values.emplace_back(parameter.name, pick(power ? Choices{"1", "2", "16", "64"} : found->second, random));
     if (parameter.name == "num_kv_heads") num_kv_heads = std::stoll(values.back().second);
+    if (parameter.name == "vocab_size") most_k = std::stoll(values.back().second);
   }
-  for (const op::Parameter& parameter : routine.parameters)
+  for (const op::Parameter& parameter : routine.parameters) {
     if (parameter.name == "num_qo_heads")
       values.emplace_back(parameter.name, std::to_string(num_kv_heads * random.integer(1, 9)));
+    if (parameter.name == "k") values.emplace_back(parameter.name, std::to_string(random.integer(1, most_k)));
+  }
   return values;
 }
 

@@ -37,19 +37,40 @@ std::size_t count(const std::string& text, const std::string& part) {
   return found;
 }
 
+struct Tag {
+  std::string name;
+  bool closes = false;  // </name>
+  bool empty = false;   // <name … />
+};
+
+// The tags of a text, in their order. Quoted values of attributes may hold anything.
+std::vector<Tag> tags_of(const std::string& text) {
+  const auto is_lower = [](char c) { return c >= 'a' && c <= 'z'; };
+  std::vector<Tag> tags;
+  for (std::size_t at = text.find('<'); at != std::string::npos; at = text.find('<', at)) {
+    Tag tag;
+    tag.closes = text[++at] == '/';
+    if (tag.closes) ++at;
+    if (!is_lower(text[at])) continue;
+    while (is_lower(text[at]) || (text[at] >= '0' && text[at] <= '9')) tag.name += text[at++];
+    for (bool quoted = false; at < text.size() && (quoted || text[at] != '>'); ++at)
+      if (text[at] == '"') quoted = !quoted;
+    tag.empty = text[at - 1] == '/';
+    tags.push_back(tag);
+  }
+  return tags;
+}
+
 // What is not closed or not opened in the body; empty when all is well nested.
 std::string nesting_error(const std::string& html) {
-  static const std::regex tag(R"(<(/?)([a-z][a-z0-9]*)((?:"[^"]*"|[^">])*)>)");
   std::vector<std::string> open;
   const std::size_t start = html.find("<body>") + 6;
-  const std::string text = html.substr(start, html.find("\n<script>\n") - start);
-  for (std::sregex_iterator i(text.begin(), text.end(), tag), end; i != end; ++i) {
-    const std::string name = (*i)[2], attributes = (*i)[3];
-    if (attributes.ends_with("/") || name == "wbr") continue;
-    if ((*i)[1].length() == 0) {
-      open.push_back(name);
-    } else if (open.empty() || open.back() != name) {
-      return "</" + name + "> closes " + (open.empty() ? "nothing" : open.back());
+  for (const Tag& tag : tags_of(html.substr(start, html.find("\n<script>\n") - start))) {
+    if (tag.empty || tag.name == "wbr") continue;
+    if (!tag.closes) {
+      open.push_back(tag.name);
+    } else if (open.empty() || open.back() != tag.name) {
+      return "</" + tag.name + "> closes " + (open.empty() ? "nothing" : open.back());
     } else {
       open.pop_back();
     }

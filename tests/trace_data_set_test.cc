@@ -295,5 +295,18 @@ TEST_F(DataSetTest, ScoresAreMeansOverWorkloadsAndZeroAfterAFailure) {
   EXPECT_DOUBLE_EQ(scores[0].score, 4);  // over the reference's 8 ms
 }
 
+TEST_F(DataSetTest, ScoresOfOneMachine) {
+  DataSet set = make();
+  Trace elsewhere = passed("w1", "fast", 0.001);
+  elsewhere.evaluation->environment.hardware = "another";
+  set.add(elsewhere);
+  ASSERT_EQ(set.hardware().size(), 2u);
+  const std::string own = set.hardware()[0] == "another" ? set.hardware()[1] : set.hardware()[0];
+  EXPECT_GT(score_solutions(set, *set.definition("copy_n2"))[0].score, 1000);
+  set.keep_traces_on(own);
+  EXPECT_EQ(set.hardware(), std::vector<std::string>{own});
+  EXPECT_DOUBLE_EQ(score_solutions(set, *set.definition("copy_n2"))[0].score, 2);
+}
+
 }  // namespace
 }  // namespace strobe::trace

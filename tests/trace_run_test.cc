@@ -162,6 +162,42 @@ TEST_F(TraceRunTest, CheatsAreNamed) {
          "def run(x, index, s, y):\n    y[...] = np.nan\n    y[0] = 1\n");
 }
 
+constexpr const char* kSamplingDefinition = R"({"name": "top_k_sampling_v100", "op_type": "sampling",
+  "axes": {"batch_size": {"type": "var"}, "vocab_size": {"type": "const", "value": 100}},
+  "inputs": {"probs": {"shape": ["batch_size", "vocab_size"], "dtype": "float32"}, "top_k": {"shape": ["batch_size"], "dtype": "int32"}},
+  "outputs": {"samples": {"shape": ["batch_size"], "dtype": "int32"}},
+  "reference": "def run(probs, top_k):\n    return probs.argmax(axis=-1).astype('int32')\n"})";
+
+TEST_F(TraceRunTest, SamplersAreJudgedByTheirDistribution) {
+  const Definition definition = read_definition(parse_json(kSamplingDefinition, "d"), "d");
+  const auto judged = [&](const std::string& draw) {
+    const Solution solution{.name = "s",
+                            .definition = definition.name,
+                            .author = "a",
+                            .language = "python",
+                            .target_hardware = {"CPU"},
+                            .entry_point = "main.py::run",
+                            .dependencies = {},
+                            .destination_passing_style = true,
+                            .binding = {},
+                            .sources = {{"main.py",
+                                         "import numpy as np\nrandom = np.random.default_rng()\n"
+                                         "def run(probs, top_k, samples):\n"
+                                         "    for row, (p, k) in enumerate(zip(probs, top_k)):\n"
+                                         "        best = np.argsort(-p)[:k]\n        samples[row] = " +
+                                             draw + "\n"}},
+                            .description = {}};
+    const Workload workload{{{"batch_size", 32}}, {{"probs", RandomInput{}}, {"top_k", RandomInput{}}}, "w"};
+    const Evaluation evaluation = evaluate(DataSet(root_), definition, solution, workload, options_);
+    return std::string(name(evaluation.status)) + " " + evaluation.log;
+  };
+  EXPECT_EQ(judged("random.choice(best, p=p[best] / p[best].sum(dtype='float64'))"), "PASSED ");
+  EXPECT_THAT(judged("best[0]"),
+              HasSubstr("INCORRECT_NUMERICAL its samples do not follow the probabilities"));
+  EXPECT_THAT(judged("random.choice(best)"), HasSubstr("its samples do not follow the probabilities"));
+  EXPECT_THAT(judged("random.choice(100, p=p / p.sum(dtype='float64'))"), HasSubstr("that may be drawn"));
+}
+
 TEST_F(TraceRunTest, FaultsEndTheSolutionAndNothingElse) {
   expect(Status::kRuntimeError, "exit status 7", "def run(*a):\n    os._exit(7)\n");
   expect(Status::kRuntimeError, "SystemExit", "def run(*a):\n    sys.exit(0)\n");

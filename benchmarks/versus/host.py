@@ -182,3 +182,24 @@ def import_seconds(name, tries=5):
         return min(times)
 
     return least(f"import {name}") - least("pass")
+
+
+FIRST_CALL = """
+import time, torch
+x, weight = torch.ones(1, 1024, device="cuda"), torch.ones(1024, device="cuda")
+torch.cuda.synchronize()
+import {name} as library
+begin = time.perf_counter()
+library.rmsnorm(x.half(), weight.half())
+torch.cuda.synchronize()
+print(time.perf_counter() - begin)
+"""
+
+
+def first_call_seconds(name, tries=3):
+    """What the first call takes in a new interpreter that has torch and the library, its kernels compiled before."""
+    program = FIRST_CALL.format(name=name)
+    return min(
+        float(subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout)
+        for _ in range(tries + 1)
+    )

@@ -14,6 +14,7 @@
 #include "strobe/error.h"
 #include "strobe/export.h"
 #include "strobe/kv_layout.h"
+#include "strobe/logits.h"
 #include "strobe/norm.h"
 #include "strobe/operators.h"
 #include "strobe/page.h"

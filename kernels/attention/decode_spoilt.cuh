@@ -47,6 +47,7 @@ STROBE_DEVICE void add_row(RowState& state, const float (&w)[kHeadTiles][4],
     for (int i = 0; i < 2; ++i) attends[t][i] = weight_at(w[t], i, token) != 0;
 #pragma unroll
   for (int step = 0; step < kOutputSteps; step += kValueSteps) {
+    __syncwarp();  // keeps the loads of later steps behind: registers would not hold them beside the output
     uint32_t values[kValueSteps][4];
     load_values(values, tile, first_row, step);
 #pragma unroll

@@ -71,7 +71,7 @@ class List {
     }
     __syncthreads();
     Extent extent{0, 0, 0, 0};
-#pragma unroll 2
+#pragma unroll kUnrollsLists ? kWarps : 2
     for (int warp = 0; warp < kWarps; ++warp) {
       extent.high = max(extent.high, shared_.warp_first[warp]);
       extent.low = max(extent.low, shared_.warp_last[warp]);
@@ -110,7 +110,7 @@ class List {
   STROBE_DEVICE void find_bin(uint64_t above, uint64_t wanted) const {
     const int first = static_cast<int>(threadIdx.x) * kOwnBins;
     uint64_t own = 0, all;
-#pragma unroll 1
+#pragma unroll kUnrollsLists ? kOwnBins : 1
     for (int i = 0; i < kOwnBins; ++i) own += bin_of(shared_, first + i);
     const uint64_t before = sum_before(own, shared_, all);
     above += all - before - own;

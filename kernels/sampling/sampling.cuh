@@ -18,6 +18,14 @@ constexpr int kSmBlocks = 1;  // the lists leave room for no more
 #else
 constexpr int kSmBlocks = kCluster == 1 ? 2 : 1;
 #endif
+// Whether loops over a block's warps and bins are unrolled: which way leaves these kernels 64 registers
+// enough, their compiler's logs say (cuda_compile_test).
+#if __CUDA_ARCH__ == 900
+constexpr bool kUnrollsLists = kSource == strobe::kernel::TokenSource::kProbs &&
+                               kTask == strobe::kernel::TokenTask::kSample && kVector == 8 && kCluster == 1;
+#else
+constexpr bool kUnrollsLists = false;
+#endif
 constexpr int kBatchValues = kCluster == 1 && kInput != strobe::kernel::Dtype::kF32 ? 8 : 16;
 
 #include "ptx/dependency.h"

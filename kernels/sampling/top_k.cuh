@@ -10,7 +10,7 @@
 #include "sampling/sampling_kind.h"
 
 constexpr strobe::kernel::TokenSource kSource = strobe::kernel::TokenSource::kLogits;  // any values
-constexpr bool kRowLengths = true;
+constexpr bool kRowLengths = true, kUnrollsLists = false;
 constexpr int kBatchValues = kCluster == 1 && kInput != strobe::kernel::Dtype::kF32 ? 8 : 16;
 
 #include "ptx/dependency.h"

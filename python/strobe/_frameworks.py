@@ -87,6 +87,9 @@ def _is_convertible(tensor: Any, dtype: str) -> bool:
 class Torch(Framework):
     name = "torch"
 
+    def __init__(self) -> None:
+        self._dtypes: dict[str, Any] = {}  # by Strobe's names
+
     def current_stream(self, device_index: int) -> int:
         return int(sys.modules["torch"]._C._cuda_getCurrentRawStream(device_index))
 
@@ -102,7 +105,11 @@ class Torch(Framework):
         # A tuple: torch takes twice as long for a torch.Size.
         if dtype is None:
             return like.new_empty(tuple(shape))
-        return like.new_empty(tuple(shape), dtype=getattr(sys.modules["torch"], full_name(dtype)))
+        return like.new_empty(tuple(shape), dtype=self._dtypes.get(dtype) or self._dtype(dtype))
+
+    def _dtype(self, name: str) -> Any:
+        self._dtypes[name] = getattr(sys.modules["torch"], full_name(name))
+        return self._dtypes[name]
 
     def empty_like(self, tensor: Any) -> Any:
         return sys.modules["torch"].empty_like(tensor)

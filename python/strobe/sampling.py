@@ -49,23 +49,24 @@ def _tensor_or_number(value: Any) -> tuple[Optional[Tensor], Optional[Number]]:
     return value, None
 
 
+def _next_of_gpu(generator: Any) -> tuple[int, int]:
+    offset = generator.get_offset()
+    generator.set_offset(offset + 4)  # as many as one Philox block has
+    return generator.initial_seed() % _MOST_SEED, offset
+
+
 def _draw_seed(framework: Framework, generator: Any, values: Tensor) -> tuple[int, int]:
     """A seed and offset that no other call gets from the same generator. Nothing on the GPU is waited for."""
     if not isinstance(framework, Torch):
         return random.getrandbits(53), 0
     torch = sys.modules["torch"]
-    of_device = generator is None and values.is_cuda
-    if of_device:
-        generator = torch.cuda.default_generators[values.get_device()]
-    if generator is not None and generator.device.type != "cpu":
+    if generator is None and values.is_cuda:
         try:
-            offset = generator.get_offset()
-            generator.set_offset(offset + 4)  # as many as one Philox block has
-            return generator.initial_seed() % _MOST_SEED, offset
-        except RuntimeError:  # its stream is being captured into a graph
-            if not of_device:
-                raise
-            generator = None
+            return _next_of_gpu(torch.cuda.default_generators[values.get_device()])
+        except RuntimeError:  # a graph is being captured: the draw becomes a part of it
+            pass
+    elif generator is not None and generator.device.type != "cpu":
+        return _next_of_gpu(generator)
     return int(torch.randint(_MOST_SEED, (), generator=generator)), 0
 
 

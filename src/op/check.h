@@ -25,6 +25,8 @@ struct CheckResult {
       worst;  // "out[3, 0, 17]: got 0.5, expected 0.25 ± 0.001" of the worst failure; empty when passed
 };
 
-CheckResult compare(const Operator& op, const void* args, const Axes& axes, const Expected& expected);
+// `device` is where the outputs were computed: their accuracy may differ.
+CheckResult compare(const Operator& op, const void* args, const Axes& axes, const Expected& expected,
+                    DeviceType device = DeviceType::kCpu);
 
 }  // namespace strobe::op

@@ -163,10 +163,15 @@ class Declare : public DeclareBase {
     op_.cost = [](const void* args, const Axes& axes) { return F{}(*static_cast<const Args*>(args), axes); };
     return *this;
   }
+  // F(args, axes, operand), or with the device behind where its implementations differ.
   template <class F>
   Declare& accuracy(F) {
-    op_.accuracy = [](const void* args, const Axes& axes, int operand) {
-      return F{}(*static_cast<const Args*>(args), axes, operand);
+    op_.accuracy = [](const void* args, const Axes& axes, int operand, [[maybe_unused]] DeviceType device) {
+      const Args& given = *static_cast<const Args*>(args);
+      if constexpr (std::is_invocable_v<F, const Args&, const Axes&, int, DeviceType>)
+        return F{}(given, axes, operand, device);
+      else
+        return F{}(given, axes, operand);
     };
     return *this;
   }

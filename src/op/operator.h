@@ -126,7 +126,8 @@ struct Operator {
   // Relations beyond shapes and dtypes; throws through op::reject.
   void (*check)(const Operator& op, const void* args, const Axes& axes, Phase phase) = nullptr;
   Cost (*cost)(const void* args, const Axes& axes) = nullptr;
-  Accuracy (*accuracy)(const void* args, const Axes& axes, int operand) = nullptr;
+  // Of the implementations for a device: they need not keep intermediate values in the same formats.
+  Accuracy (*accuracy)(const void* args, const Axes& axes, int operand, DeviceType device) = nullptr;
   // Reads the arguments as they are before the call and fills the values of every expected output (sized,
   // zero).
   void (*reference)(const void* args, const Axes& axes, Expected& expected) = nullptr;

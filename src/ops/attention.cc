@@ -324,10 +324,10 @@ Operator declare_batch_attention(bool paged) {
         phase == Phase::kPlan ? check_plan(op, args.plan, axes) : check_run(op, args);
       })
       .cost([](const Args& args, const Axes& axes) { return cost(args, axes); })
-      .accuracy([](const Args& args, const Axes&, int operand) {
-        return reference::attention_accuracy(
-            args.plan.q_dtype, args.plan.head_dim_qk + longest_kv(args.plan),
-            operand == batch_attention_operator(args.paged()).operand("lse"));
+      .accuracy([](const Args& args, const Axes&, int operand, DeviceType device) {
+        return reference::attention_accuracy(args.plan.q_dtype, args.plan.head_dim_qk + longest_kv(args.plan),
+                                             operand == batch_attention_operator(args.paged()).operand("lse"),
+                                             device);
       })
       .reference([](const Args& args, const Axes&, op::Expected& expected) {
         reference::attention(args, expected);

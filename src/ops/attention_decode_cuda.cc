@@ -70,13 +70,9 @@ bool is_served(Dtype q, Dtype kv) {
 bool is_plain_only(int head_dim) { return head_dim > 256; }
 
 // Whether a thread's registers hold all of it, as the compiler's logs show (cuda_compile_test): the output of
-// so large heads leaves no room to look up a page for each row, and on Blackwell not even that.
-bool fits_registers(int dim_vo, bool converts, bool general, bool row_pages,
-                    cuda::Architecture architecture) {
-  const bool sm100 = architecture == cuda::Architecture::kSm100a;
-  if (dim_vo > 256) return !row_pages && !sm100;
-  const bool blackwell = sm100 || architecture == cuda::Architecture::kSm120a;
-  return !(blackwell && dim_vo == 192 && converts && general);
+// so large heads leaves no room to look up a page for each row, and on sm_100 not even that.
+bool fits_registers(int dim_vo, bool row_pages, cuda::Architecture architecture) {
+  return dim_vo <= 256 || (!row_pages && architecture != cuda::Architecture::kSm100a);
 }
 
 // The output of so many rows has to stay in a warp's registers.
@@ -117,9 +113,7 @@ bool valid(jit::Values values, cuda::Architecture architecture) {
   if (!is_served(static_cast<Dtype>(values[kQuery]), static_cast<Dtype>(values[kKv]))) return false;
   if (values[kHeadTiles] > most_head_tiles(values[kDimQk])) return false;
   if (is_plain_only(values[kDimQk]) && (values[kGeneral] != 0 || values[kKv] != values[kQuery])) return false;
-  if (!fits_registers(values[kDimVo], values[kKv] != values[kQuery], values[kGeneral] != 0,
-                      values[kRowPages] != 0, architecture))
-    return false;
+  if (!fits_registers(values[kDimVo], values[kRowPages] != 0, architecture)) return false;
   const DecodeTiling tiling = choose_decode_tiling(tiling_shape(values), architecture);
   return tiling.warps == values[kWarps] && tiling.stages == values[kStages] &&
          tiling.tile_rows == values[kTileRows] && values[kHeads] <= tiling.warps;
@@ -195,9 +189,7 @@ bool serves_decode(const AttentionCudaShape& shape, int qo_len, cuda::Architectu
   if (shape.rope || rows > most_head_tiles(shape.head_dim_qk) * kRowsOfTile) return false;
   const bool converts = shape.kv_dtype != shape.q_dtype, general = is_general(shape, qo_len);
   if (is_plain_only(shape.head_dim_qk) && (converts || general)) return false;
-  if (!fits_registers(shape.head_dim_vo, converts, general, shape.page_size % kLeastTileRows != 0,
-                      architecture))
-    return false;
+  if (!fits_registers(shape.head_dim_vo, shape.page_size % kLeastTileRows != 0, architecture)) return false;
   const DecodeTilingShape tiling{.kv_bytes = static_cast<int>(size_of(shape.kv_dtype)),
                                  .head_dim_qk = shape.head_dim_qk,
                                  .head_dim_vo = shape.head_dim_vo,

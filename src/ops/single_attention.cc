@@ -174,8 +174,9 @@ Declare<Args> declare_single(const char* name, const char* summary, const char* 
       .rule("num_qo_heads is a multiple of num_kv_heads; head dimensions are multiples of 8 up to 512")
       .rule("k has the dtype of q, e4m3 or e5m2")
       .is_hnd([](const Args& args) { return args.kv_layout == KvLayout::kHnd; })
-      .accuracy([](const Args& args, const Axes& axes, int operand) {
-        return reference::attention_accuracy(args.q.dtype, axes[kHeadDimQk] + axes[kKvLen], operand == kLse);
+      .accuracy([](const Args& args, const Axes& axes, int operand, DeviceType device) {
+        return reference::attention_accuracy(args.q.dtype, axes[kHeadDimQk] + axes[kKvLen], operand == kLse,
+                                             device);
       })
       .reference([](const Args& args, const Axes&, op::Expected& expected) {
         reference::attention(args, expected);

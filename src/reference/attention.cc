@@ -274,8 +274,9 @@ void attention(const ops::BatchAttentionArgs& args, op::Expected& expected) {
   attention(batch, expected);
 }
 
-op::Accuracy attention_accuracy(Dtype q, std::int64_t terms, bool lse) {
-  return {.intermediate = lse ? Dtype::kF32 : q, .reduction = terms};
+op::Accuracy attention_accuracy(Dtype q, std::int64_t terms, bool lse, DeviceType device) {
+  const bool in_f32 = lse || (q == Dtype::kF16 && device == DeviceType::kCpu);
+  return {.intermediate = in_f32 ? Dtype::kF32 : q, .reduction = terms};
 }
 
 }  // namespace strobe::reference

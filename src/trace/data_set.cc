@@ -1,6 +1,7 @@
 #include "trace/data_set.h"
 
 #include <algorithm>
+#include <set>
 
 #include "core/message.h"
 #include "trace/files.h"
@@ -179,6 +180,18 @@ fs::path DataSet::blob_place(std::string_view definition, std::string_view uuid)
   if (known == nullptr) fail(ErrorKind::kInvalidArgument, "there is no definition '{}'", definition);
   return fs::path("blob") / "workloads" / as_file_name(known->op_type) / as_file_name(known->name) /
          fmt::format("{}_{}.safetensors", known->name, as_file_name(std::string(uuid)));
+}
+
+std::vector<std::string> DataSet::hardware() const {
+  std::set<std::string> names;
+  for (const Stored<Trace>& stored : traces_) names.insert(stored.item.evaluation->environment.hardware);
+  return {names.begin(), names.end()};
+}
+
+void DataSet::keep_traces_on(std::string_view hardware) {
+  std::erase_if(traces_, [&](const Stored<Trace>& stored) {
+    return stored.item.evaluation->environment.hardware != hardware;
+  });
 }
 
 }  // namespace strobe::trace

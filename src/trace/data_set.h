@@ -58,6 +58,10 @@ class DataSet {
   void add(const Solution& solution);
   void add(const Trace& trace);  // a workload, or an evaluation by a solution that is known
 
+  // The machines of the traces, and to forget the traces of all others (in memory only).
+  std::vector<std::string> hardware() const;
+  void keep_traces_on(std::string_view hardware);
+
   // Where the layout wants them, relative to the data set.
   static std::filesystem::path place_of(const Definition& definition);
   std::filesystem::path place_of(const Solution& solution) const;

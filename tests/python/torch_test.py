@@ -122,3 +122,37 @@ def test_operators_are_declared_as_torch_wants_them(device):
         (strobe.torch.single_decode_with_kv_cache, (make(4, 64), make(9, 2, 64), make(9, 2, 64))),
     ):
         torch.library.opcheck(operator, arguments, test_utils=("test_schema", "test_faketensor"))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_draws_follow_torchs_generators(device):
+    probs = torch.rand(64, 500, device=device)
+
+    def two(generator=None):
+        if generator is None:
+            torch.manual_seed(7)
+        else:
+            generator.manual_seed(7)
+        return [strobe.sampling_from_probs(probs, generator=generator).tolist() for _ in range(2)]
+
+    first, second = two()
+    assert first != second and [first, second] == two()
+    assert first != strobe.sampling_from_probs(probs).tolist()
+    own = torch.Generator(device)
+    drawn = two(own)
+    assert drawn[0] != drawn[1] and drawn == two(own)
+
+
+@pytest.mark.skipif("cuda" not in DEVICES, reason="there is no GPU")
+def test_draws_in_a_graph_are_those_of_its_capture():
+    probs = torch.rand(64, 500, device="cuda")
+    strobe.sampling_from_probs(probs)  # compiles
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        tokens = strobe.sampling_from_probs(probs)
+    drawn = []
+    for _ in range(2):
+        tokens.fill_(-1)
+        graph.replay()
+        drawn.append(tokens.tolist())
+    assert drawn[0] == drawn[1] and min(drawn[0]) >= 0

@@ -112,9 +112,10 @@ class AttentionBatch {
     }
   }
 
-  // Whether what `run_batch(*this)` writes passes the reference check of the batch as it is now.
+  // Whether what `run_batch(*this)` writes, on the device, passes the reference check of the batch as it is
+  // now.
   template <class F>
-  bool passes_when(F run_batch) {
+  bool passes_when(F run_batch, DeviceType device = DeviceType::kCpu) {
     const op::Operator& op = ops::batch_attention_operator(true);
     ops::BatchAttentionArgs args{plan, run};
     op::Axes axes;
@@ -125,7 +126,7 @@ class AttentionBatch {
     op::fill_poison(run.out);
     op::fill_poison(run.lse);
     run_batch(*this);
-    result_ = op::compare(op, &args, axes, expected);
+    result_ = op::compare(op, &args, axes, expected, device);
     return result_.passed && (result_.elements > 0 || run.out.size() == 0);
   }
 

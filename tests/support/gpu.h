@@ -175,7 +175,7 @@ op::CheckResult check_run_on_gpu(const op::Operator& op, void* args, const std::
   op::Random random(7);
   const op::Expected expected = op::expect(op, args, axes, 1 << 20, random);
   run_on_gpu(op, args, label, how, run);
-  return op::compare(op, args, axes, expected);
+  return op::compare(op, args, axes, expected, DeviceType::kCuda);
 }
 
 inline op::CheckResult check_on_gpu(const op::Operator& op, void* args, const std::string& label,

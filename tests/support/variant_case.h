@@ -151,9 +151,10 @@ inline op::Expected expect_variant(const ops::BatchAttentionArgs& args, const Va
   return expected;
 }
 
-// Holds what `run(args)` writes against the reference.
+// Holds what `run(args)` writes, on the device, against the reference.
 template <class Run>
-op::CheckResult check_variant(ops::BatchAttentionArgs& args, const VariantReference& hooks, Run run) {
+op::CheckResult check_variant(ops::BatchAttentionArgs& args, const VariantReference& hooks, Run run,
+                              DeviceType device = DeviceType::kCpu) {
   const op::Expected expected = expect_variant(args, hooks);
   op::fill_poison(args.run.out);
   if (args.run.lse.given()) op::fill_poison(args.run.lse);
@@ -162,7 +163,7 @@ op::CheckResult check_variant(ops::BatchAttentionArgs& args, const VariantRefere
   op::Axes axes;
   op::validate(op, &args, op::Phase::kPlan, axes);
   op::validate(op, &args, op::Phase::kRun, axes);
-  return op::compare(op, &args, axes, expected);
+  return op::compare(op, &args, axes, expected, device);
 }
 
 // Memory of the examples' arguments.

@@ -10,9 +10,10 @@ namespace strobe::bench::cupti {
 using Result = int;  // CUptiResult
 inline constexpr Result kSuccess = 0;
 
-enum ActivityKind : std::uint32_t { kConcurrentKernel = 10 };  // CUpti_ActivityKind
+enum ActivityKind : std::uint32_t { kMemcpy = 1, kMemset = 2, kConcurrentKernel = 10 };  // CUpti_ActivityKind
 
-// The beginning that all versions of CUpti_ActivityKernel since CUDA 8 share. Records are aligned to 8 bytes.
+// The beginning that all versions of CUpti_ActivityKernel since CUDA 8 share. Those of copies and fills have
+// `start` and `end` at the same places. Records are aligned to 8 bytes.
 struct KernelRecord {
   ActivityKind kind;
   std::uint8_t cache_config, shared_config;

@@ -118,7 +118,7 @@ class GpuCaseRun {
       cuda::synchronize(probe_.device(), probe_.stream());
       operands.download();
     }
-    return op::compare(op, args, problem.axes, expected);
+    return op::compare(op, args, problem.axes, expected, DeviceType::kCuda);
   }
 
   // The first calls also load the kernels, or compile them, which a capture could not.

@@ -65,14 +65,15 @@ void give_buffer(std::uint8_t** buffer, std::size_t* bytes, std::size_t* most_re
   *most_records = 0;  // as many as fit
 }
 
+bool is_work(ActivityKind kind) { return kind == kConcurrentKernel || kind == kMemcpy || kind == kMemset; }
+
 void read_buffer(void*, std::uint32_t, std::uint8_t* buffer, std::size_t, std::size_t valid_bytes) {
   Cupti& cupti = loaded();
   {
     const std::lock_guard lock(cupti.mutex);
     KernelRecord* record = nullptr;
     while (cupti.api.cuptiActivityGetNextRecord(buffer, valid_bytes, &record) == kSuccess)
-      if (record->kind == kConcurrentKernel && record->end != 0)
-        cupti.kernels.push_back({record->start, record->end});
+      if (is_work(record->kind) && record->end != 0) cupti.kernels.push_back({record->start, record->end});
   }
   std::free(buffer);
 }
@@ -81,15 +82,19 @@ void read_buffer(void*, std::uint32_t, std::uint8_t* buffer, std::size_t, std::s
 
 const std::string& cupti_problem() { return loaded().problem; }
 
-KernelRecorder::KernelRecorder() {
+KernelRecorder::KernelRecorder(bool copies_and_fills) {
   Cupti& cupti = loaded();
   if (!cupti.problem.empty()) fail(ErrorKind::kUnsupported, "{}", cupti.problem);
   check(cupti.api.cuptiActivityRegisterCallbacks(give_buffer, read_buffer), "cuptiActivityRegisterCallbacks");
   check(cupti.api.cuptiActivityEnable(kConcurrentKernel), "cuptiActivityEnable");
+  if (!copies_and_fills) return;
+  for (const ActivityKind kind : {kMemcpy, kMemset})
+    check(cupti.api.cuptiActivityEnable(kind), "cuptiActivityEnable");
 }
 
 KernelRecorder::~KernelRecorder() {
-  loaded().api.cuptiActivityDisable(kConcurrentKernel);
+  for (const ActivityKind kind : {kConcurrentKernel, kMemcpy, kMemset})
+    loaded().api.cuptiActivityDisable(kind);
   loaded().api.cuptiActivityFlushAll(0);
   const std::lock_guard lock(loaded().mutex);
   loaded().kernels.clear();

@@ -15,11 +15,11 @@ struct KernelTime {
   std::uint64_t begin = 0, end = 0;  // nanoseconds
 };
 
-// Records the kernels of this process while it lives; one at a time.
+// Records the kernels of this process while it lives, also copies and fills when asked; one at a time.
 class KernelRecorder {
  public:
   // Throws Error(kUnsupported) with cupti_problem(), or when another profiler has the GPU.
-  KernelRecorder();
+  explicit KernelRecorder(bool copies_and_fills = false);
   ~KernelRecorder();
   KernelRecorder(const KernelRecorder&) = delete;
   KernelRecorder& operator=(const KernelRecorder&) = delete;

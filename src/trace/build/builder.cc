@@ -90,7 +90,7 @@ std::shared_ptr<const NativeFunction> build_library(const Solution& solution, co
   if (mentions(solution, "tvm/ffi") || mentions(solution, "TVMFFI")) {
     const TvmFfiPackage package = find_tvm_ffi(options.python);
     load_tvm_ffi(package);
-    program.options.push_back("-isystem" + package.include);
+    program.options.push_back("-I" + package.include);
     program.surroundings.push_back(package.digest);
   }
   const bool is_cuda = solution.language == "cuda";

@@ -9,8 +9,10 @@
 #include <thread>
 
 #include "core/message.h"
-#include "core/safetensors.h"
+#include "core/read.h"
 #include "trace/build/builder.h"
+#include "trace/run/inputs.h"
+#include "trace/run/sampling.h"
 #include "trace/run/worker_process.h"
 
 namespace strobe::trace {
@@ -40,65 +42,6 @@ std::string now_text() {
   return text;
 }
 
-// The inputs of a workload: drawn anew for every round, or those of its files.
-class Inputs {
- public:
-  Inputs(const DataSet& set, const Definition& definition, const Workload& workload, std::uint64_t seed)
-      : random_(seed) {
-    for (const TensorSpec& spec : definition.inputs) {
-      const WorkloadInput* input = workload.input(spec.name);
-      if (input == nullptr)
-        fail(ErrorKind::kInvalidArgument, "workload {}: input '{}' is missing", workload.uuid, spec.name);
-      if (!spec.shape)
-        scalars_.push_back(scalar(spec, *input));
-      else if (const auto* file = std::get_if<FileInput>(input))
-        files_.push_back(read_safetensors_tensor((set.root() / file->path).string(), file->tensor_key));
-      else
-        files_.emplace_back();
-    }
-  }
-  const std::vector<ScalarValue>& scalars() const { return scalars_; }
-
-  void fill(const TensorSets& sets) {
-    for (int number = 0; number < sets.sets(); ++number) {
-      std::size_t tensor = 0;
-      for (std::size_t i = 0; i < sets.inputs().size(); ++i) {
-        if (sets.inputs()[i].is_scalar) continue;
-        const Tensor& file = files_[tensor++];
-        const TensorView& target = sets.input(number, i);
-        if (!file.view().given())
-          op::fill_normal(target, random_);
-        else
-          copy(sets.inputs()[i].spec, file, target);
-      }
-    }
-  }
-
- private:
-  static void copy(const TensorSpec& spec, const Tensor& file, const TensorView& target) {
-    const TensorView& view = file.view();
-    if (view.dtype != target.dtype || view.rank != target.rank || view.shape != target.shape)
-      fail(ErrorKind::kIo, "input '{}': expected {}, got {}", spec.name, describe(target), describe(view));
-    std::memcpy(target.data, view.data, static_cast<std::size_t>(view.bytes()));
-  }
-  ScalarValue scalar(const TensorSpec& spec, const WorkloadInput& input) {
-    if (const auto* given = std::get_if<ScalarInput>(&input)) {
-      if (const auto* number = std::get_if<double>(&given->value);
-          number != nullptr && !std::isfinite(*number))
-        fail(ErrorKind::kUnsupported, "input '{}': a scalar that is not finite cannot be passed on",
-             spec.name);
-      return given->value;
-    }
-    if (spec.dtype == "bool") return random_.integer(0, 1) == 1;
-    return spec.dtype.starts_with("int") ? ScalarValue(random_.integer(-1024, 1024))
-                                         : ScalarValue(random_.normal());
-  }
-
-  op::Random random_;
-  std::vector<ScalarValue> scalars_;
-  std::vector<Tensor> files_;  // of the tensors; empty where they are drawn
-};
-
 class Evaluator {
  public:
   Evaluator(const DataSet& set, const Definition& definition, const Solution& solution,
@@ -111,7 +54,8 @@ class Evaluator {
         sets_(slots_of(definition.inputs, definition, workload),
               slots_of(definition.outputs, definition, workload), sets_for(definition, workload, options)),
         compared_(std::min(options.compared_sets, sets_.sets())),
-        reference_sets_(sets_.inputs(), sets_.outputs(), compared_) {
+        reference_sets_(sets_.inputs(), sets_.outputs(), compared_),
+        samples_(is_sampling(definition)) {
     start_reference(definition);
   }
 
@@ -125,9 +69,12 @@ class Evaluator {
       start_solution();
       evaluation.environment.libs = process_->libs();
       for (int round = 0; round <= options_.rounds; ++round) run_round(round > 0);
+      check_samples();
+      measure_wall();
       evaluation.status = Status::kPassed;
       evaluation.correctness = correctness();
       evaluation.performance = performance();
+      evaluation.log = doubt(evaluation.performance->latency_ms);
     } catch (const Verdict& verdict) {
       evaluation.status = verdict.status;
       evaluation.log = verdict.text;
@@ -151,10 +98,15 @@ class Evaluator {
 
   void start_reference(const Definition& definition) {
     try {
-      reference_ = std::make_unique<WorkerProcess>(reference_program(options_.python, definition),
-                                                   reference_sets_, options_.limits, options_.timeout);
+      reference_ =
+          std::make_unique<WorkerProcess>(reference_program(options_.python, definition, options_.gpu),
+                                          reference_sets_, options_.limits, options_.reference_timeout);
       reference_->bind(inputs_.scalars());
     } catch (const Misbehaved& fault) {
+      const std::size_t missing = fault.text.find("No module named");
+      if (missing != std::string::npos)
+        fail(ErrorKind::kUnsupported, "the reference of {} cannot run with {}: {}", definition.name,
+             options_.python, fault.text.substr(missing, fault.text.find('\n', missing) - missing));
       fail(ErrorKind::kInvalidArgument, "the reference of {} fails: {}", definition.name, fault.text);
     } catch (const ChildFailure& fault) {
       fail(ErrorKind::kInvalidArgument, "the reference of {} fails: {}", definition.name, fault.text);
@@ -164,8 +116,9 @@ class Evaluator {
   void start_solution() {
     try {
       process_ = std::make_unique<WorkerProcess>(
-          is_native(solution_) ? native_program(options_.worker, options_.python, definition_, solution_)
-                               : python_program(options_.python, solution_),
+          is_native(solution_)
+              ? native_program(options_.worker, options_.python, definition_, solution_, options_.gpu)
+              : python_program(options_.python, solution_, options_.gpu),
           sets_, options_.limits, options_.timeout);
     } catch (const Misbehaved& fault) {
       if (fault.kind == "unsupported") fail(ErrorKind::kUnsupported, "{}", fault.text);
@@ -176,10 +129,11 @@ class Evaluator {
                     {}};
     }
     watched([&] { process_->bind(inputs_.scalars()); });
+    if (on_gpu()) return;
     // What a request with its calls takes by itself.
     std::vector<double> times;
     for (int i = 0; i < 9; ++i)
-      watched([&] { times.push_back(static_cast<double>(process_->run_nothing(order()).count())); });
+      watched([&] { times.push_back(static_cast<double>(process_->run_nothing(order()).request.count())); });
     empty_ns_ = median(times);
   }
 
@@ -205,15 +159,10 @@ class Evaluator {
     keep_outputs();
     inputs_.fill(sets_);
     sets_.write_guards();
-    for (int set = 0; set < sets_.sets(); ++set)
-      for (std::size_t i = 0; i < sets_.outputs().size(); ++i) op::fill_poison(sets_.output(set, i));
+    poison_outputs();
     keep_inputs();
     const std::vector<int> calls = order();
-    watched([&] {
-      const double ns = static_cast<double>(process_->run(calls).count());
-      if (timed)
-        times_ms_.push_back(std::max(ns - empty_ns_, 1.0) / static_cast<double>(sets_.sets()) * 1e-6);
-    });
+    watched([&] { call(calls, timed); });
     // The session stands still: what is not there now was not there when it answered.
     if (const std::vector<std::string> others = process_->child().others(); !others.empty())
       throw Verdict{Status::kRuntimeError,
@@ -223,6 +172,37 @@ class Evaluator {
     if (!solution_.destination_passing_style) watched([&] { process_->collect(); });
     check_memory();
     compare_sets();
+  }
+
+  bool on_gpu() const { return options_.gpu != kNoGpu; }
+
+  void call(const std::vector<int>& calls, bool timed) {
+    if (on_gpu() && !timed) return process_->run_late(calls);
+    const WorkerProcess::Times times = process_->run(calls);
+    if (!timed) return;
+    if (on_gpu() && times.gpu_ms.size() != calls.size())
+      throw ChildFailure{ChildFailure::Kind::kMalformedAnswer, "its answer lacks times"};
+    times_ms_.push_back(on_gpu() ? median(times.gpu_ms) : per_call(times.request, empty_ns_, sets_.sets()));
+  }
+  // What a reader should know of a time on a GPU, which is the solution's process's own.
+  std::string doubt(double latency_ms) const {
+    constexpr double kRatio = 2, kHostMs = 1;
+    if (wall_ms_ <= kRatio * latency_ms + kHostMs) return "";
+    return fmt::format(
+        "a call takes {:.3g} ms by the arbiter's clock, of which the GPU is said to take {:.3g}", wall_ms_,
+        latency_ms);
+  }
+
+  // Where the request alone took as long, its whole time: an upper bound.
+  static double per_call(nanoseconds request, double empty_ns, int calls) {
+    const auto ns = static_cast<double>(request.count());
+    return (ns > empty_ns ? ns - empty_ns : ns) / calls * 1e-6;
+  }
+
+  // What the calls take by the arbiter's clock, on a GPU from launch to end.
+  void measure_wall() {
+    if (!on_gpu()) return;
+    watched([&] { wall_ms_ = per_call(process_->run_through(order()).request, 0, sets_.sets()); });
   }
 
   std::vector<int> order() {
@@ -274,15 +254,60 @@ class Evaluator {
     std::vector<int> chosen = order();
     chosen.resize(static_cast<std::size_t>(compared_));
     run_reference(chosen);
-    for (int place = 0; place < compared_; ++place)
-      for (std::size_t i = 0; i < sets_.outputs().size(); ++i)
-        compare_output(chosen[static_cast<std::size_t>(place)], place, i);
+    if (samples_) {
+      take_samples();
+    } else {
+      for (int place = 0; place < compared_; ++place)
+        for (std::size_t i = 0; i < sets_.outputs().size(); ++i)
+          compare_output(chosen[static_cast<std::size_t>(place)], place, i);
+    }
     for (int set = 0; set < sets_.sets(); ++set)
       for (std::size_t i = 0; i < sets_.outputs().size(); ++i)
         if (sets_.outputs()[i].bytes > 0 && is_poisoned(sets_.output(set, i)))
           throw Verdict{Status::kIncorrectNumerical,
                         fmt::format("it leaves '{}' as it was in some calls", sets_.outputs()[i].spec.name),
                         infinite()};
+  }
+
+  // Samples of some rows of the round, each held against what its row allows.
+  void take_samples() {
+    constexpr std::int64_t kMostRows = 256;
+    const TensorSpec* names[] = {definition_.input("probs"), definition_.input("top_k"),
+                                 definition_.input("top_p")};
+    const auto number_of = [&](const TensorSpec* spec) {
+      return static_cast<std::size_t>(spec - definition_.inputs.data());
+    };
+    std::int64_t rows = 0;
+    for (const int set : order()) {
+      const TensorView probabilities = sets_.input(set, number_of(names[0])), drawn = sets_.output(set, 0);
+      const std::int64_t vocabulary = probabilities.shape[1];
+      for (std::int64_t row = 0; row < probabilities.shape[0] && rows < kMostRows; ++row, ++rows) {
+        const auto given = [&](const TensorSpec* spec, double otherwise) {
+          if (spec == nullptr) return otherwise;
+          const TensorView view = sets_.input(set, number_of(spec));
+          return read_element(view.data, view.dtype, view.size() == 1 ? 0 : row);
+        };
+        const auto sample = static_cast<std::int64_t>(read_element(drawn.data, drawn.dtype, row));
+        const Filter filter{static_cast<std::int64_t>(given(names[1], 0)), given(names[2], 1)};
+        if (const std::optional<std::string> problem = sample_test_.add(
+                {probabilities.as<float>() + row * vocabulary, static_cast<std::size_t>(vocabulary)}, filter,
+                sample))
+          throw Verdict{Status::kIncorrectNumerical,
+                        fmt::format("'{}', row {}: {}", definition_.outputs[0].name, row, *problem),
+                        infinite()};
+      }
+    }
+  }
+
+  void check_samples() {
+    if (samples_ && sample_test_.excess() > SampleTest::kMostExcess)
+      throw Verdict{
+          Status::kIncorrectNumerical,
+          fmt::format(
+              "its samples do not follow the probabilities (total variation {:.3g}, chi-square {:.1f} "
+              "standard deviations too large)",
+              sample_test_.total_variation(), sample_test_.excess()),
+          correctness()};
   }
 
   void run_reference(const std::vector<int>& chosen) {
@@ -294,9 +319,11 @@ class Evaluator {
           std::memcpy(reference_sets_.input(static_cast<int>(place), i).data,
                       originals(chosen[place], i).data(), sets_.inputs()[i].bytes);
     try {
-      const double empty = static_cast<double>(reference_->run_nothing(places).count());
-      const double ns = static_cast<double>(reference_->run(places).count());
-      reference_ms_.push_back(std::max(ns - empty, 1.0) / static_cast<double>(places.size()) * 1e-6);
+      const double empty =
+          on_gpu() ? 0 : static_cast<double>(reference_->run_nothing(places).request.count());
+      const WorkerProcess::Times times = reference_->run(places);
+      reference_ms_.push_back(times.gpu_ms.empty() ? per_call(times.request, empty, compared_)
+                                                   : median(times.gpu_ms));
       reference_->collect();
     } catch (const Misbehaved& fault) {
       fail(ErrorKind::kInvalidArgument, "the reference fails: {}", fault.text);
@@ -310,15 +337,20 @@ class Evaluator {
 
   void compare_output(int set, int place, std::size_t number) {
     const TensorView got = sets_.output(set, number), want = reference_sets_.output(place, number);
-    const Comparison comparison = compare(got, want, options_.bounds);
+    const Judgement judgement = judge(rule(number), got, want, options_.bounds);
+    const Comparison& comparison = judgement.comparison;
     max_absolute_ = std::max(max_absolute_, comparison.max_absolute_error);
     max_relative_ = std::max(max_relative_, comparison.max_relative_error);
-    if (comparison.passed(options_.bounds)) return;
-    throw Verdict{Status::kIncorrectNumerical, why_wrong(set, place, number, comparison), correctness()};
+    if (comparison.elements > 0)
+      matched_ = std::min(
+          matched_, 1 - static_cast<double>(comparison.wrong) / static_cast<double>(comparison.elements));
+    if (judgement.problem.empty()) return;
+    throw Verdict{Status::kIncorrectNumerical, why_wrong(set, place, number, judgement.problem),
+                  correctness()};
   }
 
   // Names the ways to be wrong that are no accident.
-  std::string why_wrong(int set, int place, std::size_t number, const Comparison& comparison) {
+  std::string why_wrong(int set, int place, std::size_t number, const std::string& problem) {
     const std::string& name = sets_.outputs()[number].spec.name;
     const TensorView got = sets_.output(set, number), want = reference_sets_.output(place, number);
     const std::vector<char>& before =
@@ -327,23 +359,46 @@ class Evaluator {
       return fmt::format(
           "'{}' is what it wrote for other inputs in the round before: outputs are kept, not computed", name);
     const Tensor at_answer = copy_of(got);
+    if (on_gpu() && times_ms_.empty() && is_right_when_the_gpu_waits(set, place, number))
+      return fmt::format(
+          "'{}' is right only when the GPU has come to rest before the call: it works outside of the stream "
+          "that it is given",
+          name);
     process_->child().go_on();  // does the result come later?
     std::this_thread::sleep_for(std::chrono::milliseconds(200));
     process_->child().stop();
-    if (compare(got, want, options_.bounds).passed(options_.bounds))
+    if (judge(rule(number), got, want, options_.bounds).problem.empty())
       return fmt::format(
           "'{}' is right only some time after the answer: work goes on when the call has returned", name);
     if (is_poisoned(at_answer)) return fmt::format("it leaves '{}' as it was", name);
-    return fmt::format("'{}': {} of {} elements are wrong (largest error {:.3g})", name, comparison.wrong,
-                       comparison.elements, comparison.max_absolute_error);
+    return fmt::format("'{}': {}", name, problem);
   }
+  bool is_right_when_the_gpu_waits(int set, int place, std::size_t number) {
+    poison_outputs();
+    watched([&] { process_->run_waiting(order()); });
+    return judge(rule(number), sets_.output(set, number), reference_sets_.output(place, number),
+                 options_.bounds)
+        .problem.empty();
+  }
+  Rule rule(std::size_t output) const { return rule_of(definition_, definition_.outputs[output]); }
+  void poison_outputs() {
+    for (int set = 0; set < sets_.sets(); ++set)
+      for (std::size_t i = 0; i < sets_.outputs().size(); ++i) op::fill_poison(sets_.output(set, i));
+  }
+
   static Tensor copy_of(const TensorView& view) {
     Tensor copy(view.dtype, std::span(view.shape.data(), static_cast<std::size_t>(view.rank)));
     std::memcpy(copy.as<void>(), view.data, static_cast<std::size_t>(view.bytes()));
     return copy;
   }
 
-  Correctness correctness() const { return {max_relative_, max_absolute_, Json()}; }
+  Correctness correctness() const {
+    Json extra;
+    if (wall_ms_ > 0) extra["wall_latency_ms"] = wall_ms_;
+    if (samples_) extra["tvd"] = sample_test_.total_variation();
+    if (rule(0) == Rule::kLowBit || rule(0) == Rule::kIndexSets) extra["matched_ratio"] = matched_;
+    return {max_relative_, max_absolute_, extra};
+  }
   static Correctness infinite() {
     return {std::numeric_limits<double>::infinity(), std::numeric_limits<double>::infinity(), Json()};
   }
@@ -360,12 +415,28 @@ class Evaluator {
   TensorSets sets_;
   int compared_;
   TensorSets reference_sets_;
+  bool samples_;
+  SampleTest sample_test_;
   std::unique_ptr<WorkerProcess> reference_, process_;
   std::vector<std::vector<char>> originals_;       // inputs as they were drawn, set by set
   std::vector<std::vector<char>> outputs_before_;  // of the round before, set by set
   std::vector<double> times_ms_, reference_ms_;
-  double empty_ns_ = 0, max_absolute_ = 0, max_relative_ = 0;
+  double empty_ns_ = 0, wall_ms_ = 0, max_absolute_ = 0, max_relative_ = 0, matched_ = 1;
 };
+
+void require_sampling_operands(const Definition& definition) {
+  const TensorSpec* probabilities = definition.input("probs");
+  const bool known = probabilities != nullptr && probabilities->dtype == "float32" && probabilities->shape &&
+                     probabilities->shape->size() == 2 && definition.outputs.size() == 1 &&
+                     definition.outputs[0].shape && definition.outputs[0].shape->size() == 1 &&
+                     definition.outputs[0].dtype.starts_with("int");
+  if (!known)
+    fail(ErrorKind::kUnsupported,
+         "definition '{}': samples are judged for probs [batch, vocabulary] of float32 and one output of "
+         "integers "
+         "[batch]",
+         definition.name);
+}
 
 }  // namespace
 
@@ -374,9 +445,9 @@ Evaluation evaluate(const DataSet& set, const Definition& definition, const Solu
   if (is_native(solution) && options.worker.empty())
     fail(ErrorKind::kUnsupported, "solution '{}': there is no program that runs {}", solution.name,
          solution.language);
-  if (definition.op_type == "sampling")
-    fail(ErrorKind::kUnsupported, "definition '{}': outputs that are random cannot be judged yet",
-         definition.name);
+  if (solution.language == "cuda" && options.gpu == kNoGpu)
+    fail(ErrorKind::kUnsupported, "solution '{}': cuda needs a GPU; --device cuda:0", solution.name);
+  if (is_sampling(definition)) require_sampling_operands(definition);
   return Evaluator(set, definition, solution, workload, options).run();
 }
 

@@ -1,6 +1,8 @@
 #include "trace/run/native_worker.h"
 
+#include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -9,17 +11,21 @@
 #include <memory>
 
 #include "core/message.h"
+#include "cuda/device.h"
+#include "cuda/driver.h"
 #include "jit/host_compiler.h"
 #include "trace/build/builder.h"
 #include "trace/build/tvm_ffi.h"
 #include "trace/json_text.h"
+#include "trace/run/gpu_calls.h"
 #include "trace/run/tensor_sets.h"
 
 namespace strobe::trace {
 namespace {
 
 constexpr int kRequests = 3, kAnswers = 4, kMemory = 5;
-constexpr int kDlCpu = 1;
+constexpr int kDlCpu = 1, kDlCuda = 2;
+constexpr int kNoDevice = -1;
 
 // DLPack's dtypes, by the schema's names.
 struct DlDtype {
@@ -50,16 +56,17 @@ class Worker {
     const auto what = request.at("do").get<std::string>();
     if (what == "load") return load(request);
     if (what == "bind") return bind(request);
-    if (what == "run") return run(request);
-    for (std::size_t i = 0; what == "empty" && i < request.at("sets").size(); ++i)
-      (void)request.at("sets")[i].get<std::size_t>();
-    return Json::object();  // "empty"; "collect": outputs are where they belong
+    if (what == "collect") return Json::object();  // outputs are where they belong
+    const auto sets = request.at("sets").get<std::vector<std::size_t>>();
+    if (what == "empty") return Json::object();
+    return gpu_ ? run_on_gpu(what, sets) : run(sets);
   }
 
  private:
   Json load(const Json& request) {
     const Definition definition = read_definition(request.at("definition"), "definition");
     const Solution solution = read_solution(request.at("solution"), "solution");
+    device_ = request.at("device").get<int>();
     function_ = build(definition, solution, {.python = request.at("python").get<std::string>()});
     inputs_ = request.at("inputs");
     outputs_ = request.at("outputs");
@@ -67,7 +74,11 @@ class Worker {
     void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, kMemory, 0);
     if (memory == MAP_FAILED) fail(ErrorKind::kIo, "the tensors cannot be mapped: {}", std::strerror(errno));
     memory_ = static_cast<char*>(memory);
-    return {{"libs", {{"compiler", compiler_text()}}}};
+    if (device_ == kNoDevice) return {{"libs", {{"compiler", compiler_text()}}}};
+    gpu_ = std::make_unique<GpuCalls>(device_, std::span(static_cast<std::byte*>(memory), bytes));
+    memory_ = gpu_->memory();
+    return {
+        {"libs", {{"driver", cuda::version_text(cuda::driver_status().version)}, {"clock", gpu_->clock()}}}};
   }
 
   static std::string compiler_text() {
@@ -100,8 +111,8 @@ class Worker {
         call.shapes.emplace_back(spec.at("shape").get<std::vector<std::int64_t>>());
     return strobe_tensor(
         &call.tensors.emplace_back(StrobeTensor{.data = memory_ + offset,
-                                                .device_type = kDlCpu,
-                                                .device_index = 0,
+                                                .device_type = gpu_ ? kDlCuda : kDlCpu,
+                                                .device_index = gpu_ ? device_ : 0,
                                                 .rank = static_cast<std::int32_t>(shape.size()),
                                                 .dtype_code = known->code,
                                                 .dtype_bits = known->bits,
@@ -111,19 +122,33 @@ class Worker {
                                                 .byte_offset = 0}));
   }
 
-  Json run(const Json& request) {
-    for (const Json& set : request.at("sets")) {
-      const Call& call = *calls_.at(set.get<std::size_t>());
-      StrobeValue result = strobe_none();
-      if (function_->call(call.values.data(), static_cast<std::int32_t>(call.values.size()), &result) != 0)
-        return {{"error", take_error()}, {"kind", "exception"}};
-    }
+  void call(std::size_t set) const {
+    const std::vector<StrobeValue>& values = calls_.at(set)->values;
+    StrobeValue result = strobe_none();
+    if (function_->call(values.data(), static_cast<std::int32_t>(values.size()), &result) != 0)
+      throw Error(ErrorKind::kInvalidArgument, take_error());
+  }
+
+  Json run(const std::vector<std::size_t>& sets) const {
+    for (const std::size_t set : sets) call(set);
+    return Json::object();
+  }
+
+  Json run_on_gpu(const std::string& what, const std::vector<std::size_t>& sets) const {
+    const auto call_one = [this](std::size_t set) { call(set); };
+    if (what == "run") return {{"ms", gpu_->time(sets, call_one)}};
+    if (what == "through")
+      gpu_->run_through(sets, call_one);
+    else
+      gpu_->check(sets, call_one, what == "waiting");
     return Json::object();
   }
 
   std::shared_ptr<const NativeFunction> function_;
   Json inputs_, outputs_;
-  char* memory_ = nullptr;
+  char* memory_ = nullptr;  // shared with the arbiter, or the GPU's
+  int device_ = kNoDevice;
+  std::unique_ptr<GpuCalls> gpu_;
   std::vector<std::unique_ptr<Call>> calls_;  // by set
 };
 
@@ -135,6 +160,7 @@ int run_native_worker() {
     std::fputs("strobe trace worker is started by strobe trace run\n", stderr);
     return 2;
   }
+  prctl(PR_SET_PDEATHSIG, SIGKILL);  // not to stay, stopped, behind an arbiter that was ended
   Worker worker;
   char* line = nullptr;
   std::size_t capacity = 0;

@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "core/message.h"
+#include "cuda/toolkit.h"
 #include "trace/files.h"
 #include "trace/run/worker_source.h"
 
@@ -49,10 +50,20 @@ bool uses_torch(const std::vector<SourceFile>& sources, const std::vector<std::s
   });
 }
 
+// libcupti, which interpreters load by its path; empty when there is none.
+std::string cupti_file() {
+  if (const std::optional<std::string> given = env::text(env::Variable::kCupti))
+    return fs::is_regular_file(*given) ? *given : "";
+  for (const std::string& folder : cuda::toolkit_folders("cuda_cupti"))
+    for (const std::string& file : cuda::library_files(folder, "libcupti.so")) return file;
+  return "";
+}
+
 struct Entry {
   std::string file, symbol;
   bool destination_passing = true;
   bool torch = false;  // tensors of torch, else arrays of numpy
+  int gpu = kNoGpu;
 };
 
 WorkerProcess::Program interpreted(const std::string& python, const std::vector<SourceFile>& sources,
@@ -63,6 +74,8 @@ WorkerProcess::Program interpreted(const std::string& python, const std::vector<
                    {"symbol", entry.symbol},
                    {"destination_passing", entry.destination_passing},
                    {"torch", entry.torch},
+                   {"device", entry.gpu},
+                   {"cupti", entry.gpu == kNoGpu ? "" : cupti_file()},
                    {"modules", modules}}};
 }
 
@@ -116,8 +129,17 @@ void WorkerProcess::bind(const std::vector<ScalarValue>& scalars) {
 
 void WorkerProcess::collect() { ask({{"do", "collect"}}); }
 
-std::chrono::nanoseconds WorkerProcess::ask_for(const char* what, const std::vector<int>& sets) {
-  return ask({{"do", what}, {"sets", sets}}).time;
+WorkerProcess::Times WorkerProcess::ask_for(const char* what, const std::vector<int>& sets) {
+  const Child::Answer answer = ask({{"do", what}, {"sets", sets}});
+  Times times{.request = answer.time, .gpu_ms = {}};
+  const auto listed = answer.json.find("ms");
+  if (listed == answer.json.end()) return times;
+  for (const Json& ms : *listed) {
+    if (!ms.is_number() || !(ms.get<double>() >= 0))
+      throw ChildFailure{ChildFailure::Kind::kMalformedAnswer, "its answer has a time that is none"};
+    times.gpu_ms.push_back(ms.get<double>());
+  }
+  return times;
 }
 
 Child::Answer WorkerProcess::ask(const Json& request) {
@@ -129,27 +151,37 @@ Child::Answer WorkerProcess::ask(const Json& request) {
   return answer;
 }
 
-WorkerProcess::Program reference_program(const std::string& python, const Definition& definition) {
+WorkerProcess::Program reference_program(const std::string& python, const Definition& definition, int gpu) {
   const std::vector<SourceFile> sources = {{"main.py", definition.reference}};
-  return interpreted(python, sources, {"main.py", "run", false, uses_torch(sources, {})}, {});
+  const bool torch = uses_torch(sources, {});
+  return interpreted(python, sources, {"main.py", "run", false, torch, torch ? gpu : kNoGpu}, {});
 }
 
-WorkerProcess::Program python_program(const std::string& python, const Solution& solution) {
+WorkerProcess::Program python_program(const std::string& python, const Solution& solution, int gpu) {
   std::vector<std::string> modules = solution.dependencies;
   const bool compiles_kernels = solution.language != "python";  // triton, tilelang
   if (compiles_kernels) modules.push_back(solution.language);
+  const bool torch = compiles_kernels || uses_torch(solution.sources, solution.dependencies);
+  if (compiles_kernels && gpu == kNoGpu)
+    fail(ErrorKind::kUnsupported, "solution '{}': {} needs a GPU; --device cuda:0", solution.name,
+         solution.language);
+  if (!torch && gpu != kNoGpu)
+    fail(ErrorKind::kUnsupported, "solution '{}': it does not use torch, and so runs on the CPU",
+         solution.name);
   return interpreted(python, solution.sources,
                      {std::string(solution.entry_file()), std::string(solution.entry_symbol()),
-                      solution.destination_passing_style,
-                      compiles_kernels || uses_torch(solution.sources, solution.dependencies)},
+                      solution.destination_passing_style, torch, gpu},
                      modules);
 }
 
 WorkerProcess::Program native_program(const std::vector<std::string>& worker, const std::string& python,
-                                      const Definition& definition, const Solution& solution) {
+                                      const Definition& definition, const Solution& solution, int gpu) {
   return {.argv = worker,
           .sources = {},
-          .load = {{"definition", to_json(definition)}, {"solution", to_json(solution)}, {"python", python}}};
+          .load = {{"definition", to_json(definition)},
+                   {"solution", to_json(solution)},
+                   {"python", from_anywhere(python)},
+                   {"device", gpu}}};
 }
 
 }  // namespace strobe::trace

@@ -33,9 +33,18 @@ class WorkerProcess {
 
   // The scalars of every set, in the order of the scalar inputs.
   void bind(const std::vector<ScalarValue>& scalars);
-  // Calls the function on these sets; the time is the whole request's. Throws Misbehaved or ChildFailure.
-  std::chrono::nanoseconds run(const std::vector<int>& sets) { return ask_for("run", sets); }
-  std::chrono::nanoseconds run_nothing(const std::vector<int>& sets) { return ask_for("empty", sets); }
+  struct Times {
+    std::chrono::nanoseconds request;  // from its first byte to the answer's last
+    std::vector<double> gpu_ms;        // of the calls on a GPU, as the process says
+  };
+  // Calls the function on these sets. Throws Misbehaved or ChildFailure.
+  Times run(const std::vector<int>& sets) { return ask_for("run", sets); }
+  Times run_nothing(const std::vector<int>& sets) { return ask_for("empty", sets); }
+  // On a GPU, where nothing is timed: inputs arrive only after the calls have been enqueued; the GPU waits
+  // before each call; or calls without more, one after the other.
+  void run_late(const std::vector<int>& sets) { ask_for("late", sets); }
+  void run_waiting(const std::vector<int>& sets) { ask_for("waiting", sets); }
+  Times run_through(const std::vector<int>& sets) { return ask_for("through", sets); }
   // Brings outputs that the function has returned into the sets' memory.
   void collect();
 
@@ -43,7 +52,7 @@ class WorkerProcess {
   const std::vector<std::pair<std::string, std::string>>& libs() const { return libs_; }
 
  private:
-  std::chrono::nanoseconds ask_for(const char* what, const std::vector<int>& sets);
+  Times ask_for(const char* what, const std::vector<int>& sets);
   Child::Answer ask(const Json& request);
 
   const TensorSets& sets_;
@@ -53,10 +62,13 @@ class WorkerProcess {
   std::vector<std::pair<std::string, std::string>> libs_;
 };
 
-// The programs of the two kinds of worker.
-WorkerProcess::Program reference_program(const std::string& python, const Definition& definition);
-WorkerProcess::Program python_program(const std::string& python, const Solution& solution);
+inline constexpr int kNoGpu = -1;
+
+// The programs of the two kinds of worker; `gpu` is the device of the tensors, or kNoGpu. Error(kUnsupported)
+// for Python on a GPU that does not use torch; a reference runs on the CPU then.
+WorkerProcess::Program reference_program(const std::string& python, const Definition& definition, int gpu);
+WorkerProcess::Program python_program(const std::string& python, const Solution& solution, int gpu);
 WorkerProcess::Program native_program(const std::vector<std::string>& worker, const std::string& python,
-                                      const Definition& definition, const Solution& solution);
+                                      const Definition& definition, const Solution& solution, int gpu);
 
 }  // namespace strobe::trace
