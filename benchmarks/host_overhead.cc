@@ -21,11 +21,13 @@ using strobe::TensorView;
 // 256 requests of a server: most decode, some are chunks of prefill; lengths from 1 to 8192.
 struct MixedBatch {
   std::vector<std::int32_t> qo_indptr = {0}, kv_indptr = {0}, kv_indices, last_page_len;
-  explicit MixedBatch(int requests, int page_size) {
+  // Every `prefill_every`-th request is a chunk; 0: none.
+  explicit MixedBatch(int requests, int page_size, int prefill_every = 32) {
     strobe::op::Random random(1);
     for (int request = 0; request < requests; ++request) {
       const auto kv_len = static_cast<std::int32_t>(random.integer(1, 8192));
-      const std::int32_t qo_len = request % 32 == 0 ? std::min(kv_len, 256) : 1;
+      const bool chunk = prefill_every > 0 && request % prefill_every == 0;
+      const std::int32_t qo_len = chunk ? std::min(kv_len, 256) : 1;
       qo_indptr.push_back(qo_indptr.back() + qo_len);
       const std::int32_t pages = (kv_len + page_size - 1) / page_size;
       kv_indptr.push_back(kv_indptr.back() + pages);
@@ -111,6 +113,31 @@ bool skipped_without_gpu(benchmark::State& state) {
   if (!problem.empty()) state.SkipWithError(problem.c_str());
   return !problem.empty();
 }
+
+// Without prefill_every all decode. The queue is drained, untimed: a plan waits for the copy of the one
+// before the last.
+void plan_on_gpu(benchmark::State& state) {
+  if (skipped_without_gpu(state)) return;
+  const auto page_size = static_cast<int>(state.range(1));
+  MixedBatch batch(static_cast<int>(state.range(0)), page_size, static_cast<int>(state.range(2)));
+  strobe::BatchAttention attention;
+  strobe::AttentionPlanArgs args = batch.plan(page_size);
+  args.device = kGpu;
+  for (auto _ : state) {
+    const auto start = std::chrono::steady_clock::now();
+    attention.plan(args);
+    state.SetIterationTime(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    strobe::cuda::synchronize(kGpu, {});
+  }
+}
+BENCHMARK(plan_on_gpu)
+    ->ArgNames({"requests", "page_size", "prefill_every"})
+    ->Args({256, 16, 0})
+    ->Args({256, 64, 0})
+    ->Args({256, 16, 32})
+    ->Args({16, 16, 0})
+    ->UseManualTime()
+    ->Unit(benchmark::kMicrosecond);
 
 // A call whose kernel is in the kernel map.
 void rmsnorm_launch_on_gpu(benchmark::State& state) {

@@ -302,6 +302,7 @@ TEST_F(ApplyTest, WhatCannotRunHereSaysSo) {
   Call call(4);
   EXPECT_FALSE(call(apply.definition("scale_n4"))) << "Python does not run in this process";
   EXPECT_FALSE(call(apply.definition("no_such_definition")));
+  EXPECT_FALSE(call(AppliedDefinition()));
   EXPECT_THAT(apply.explain(), HasSubstr("the data set has no such definition"));
   EXPECT_THAT(error_message([&] { apply.provide("z", scale); }), HasSubstr("there is no solution 'z'"));
   EXPECT_THAT(error_message([] { Apply({.data_set = "/nowhere"}); }), HasSubstr("/nowhere"));

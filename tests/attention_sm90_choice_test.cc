@@ -26,15 +26,17 @@ AttentionCudaShape shape_of(int head_dim_qk, int head_dim_vo, int page_size = 16
 
 TEST(Sm90Form, FitsSharedMemoryAndRegisters) {
   constexpr int kGrantedRegisters = 65536;
-  for (auto [qk, vo] : {std::pair{64, 64}, {96, 96}, {128, 128}, {192, 128}, {256, 256}}) {
-    const kernel::Sm90Form form = kernel::sm90_form(qk);
-    EXPECT_LE(kernel::sm90_shared_bytes(qk, vo),
-              cuda::facts(cuda::Architecture::kSm90a).shared_bytes_per_block)
-        << qk;
-    // setmaxnreg moves what the launch was granted: a multiple of 8 for every thread.
-    const int threads = 128 * (form.groups + 1), granted = kGrantedRegisters / threads / 8 * 8 * threads;
-    EXPECT_LE(128 * (form.load_registers + form.groups * form.math_registers), granted) << qk;
-  }
+  for (const kernel::Dtype type : {kernel::Dtype::kBf16, kernel::Dtype::kE4m3})
+    for (auto [qk, vo] : {std::pair{64, 64}, {96, 96}, {128, 128}, {192, 128}, {256, 256}}) {
+      if (type == kernel::Dtype::kE4m3 && qk > 128) continue;
+      const kernel::Sm90Form form = kernel::sm90_form(type, qk);
+      EXPECT_LE(kernel::sm90_shared_bytes(type, qk, vo),
+                cuda::facts(cuda::Architecture::kSm90a).shared_bytes_per_block)
+          << qk;
+      // setmaxnreg moves what the launch was granted: a multiple of 8 for every thread.
+      const int threads = 128 * (form.groups + 1), granted = kGrantedRegisters / threads / 8 * 8 * threads;
+      EXPECT_LE(128 * (form.load_registers + form.groups * form.math_registers), granted) << qk;
+    }
 }
 
 TEST(Sm90Choice, ServesWhatTheKernelComputes) {
@@ -56,6 +58,17 @@ TEST(Sm90Choice, ServesWhatTheKernelComputes) {
   shape = shape_of(128, 128);
   shape.mask = MaskMode::kCustom;
   EXPECT_FALSE(serves_sm90(shape));
+}
+
+TEST(Sm90Choice, ServesE4m3OfAnyLength) {
+  for (const int dim : {64, 96, 128, 192, 256}) {
+    AttentionCudaShape shape = shape_of(dim, dim);
+    shape.q_dtype = shape.kv_dtype = Dtype::kE4m3;
+    EXPECT_EQ(serves_sm90(shape), dim == 64 || dim == 128) << dim;
+    EXPECT_TRUE(prefers_sm90(shape, 1));
+    shape.kv_dtype = Dtype::kE5m2;
+    EXPECT_FALSE(serves_sm90(shape));
+  }
 }
 
 TEST(Sm90Choice, PrefersRequestsOfManyRows) {
@@ -87,7 +100,8 @@ TEST(Sm90Choice, TensorCopiesNeedAlignedOperands) {
   EXPECT_FALSE(expresses_with([](auto& p) { p.v_stride_token += 2; }));
   EXPECT_FALSE(expresses_with([](auto& p) { p.k_stride_page += 256; }))
       << "pages are no eights of tokens apart";
-  EXPECT_FALSE(expresses_with([](auto& p) { p.out_dtype = static_cast<std::int32_t>(Dtype::kF32); }));
+  EXPECT_TRUE(expresses_with([](auto& p) { p.out_dtype = static_cast<std::int32_t>(Dtype::kF32); }));
+  EXPECT_FALSE(expresses_with([](auto& p) { p.out_dtype = static_cast<std::int32_t>(Dtype::kF16); }));
   EXPECT_FALSE(expresses_with([](auto& p) { p.scale = -1; }));
   EXPECT_FALSE(expresses_sm90(shape, params, {.q_rows = 7, .kv_rows = 0}));
 }

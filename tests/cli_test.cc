@@ -1,8 +1,10 @@
 // The strobe command: what it prints, and its exit status.
 #include "cli/cli.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <filesystem>
@@ -187,6 +189,41 @@ TEST(Cli, RunsAWorkload) {
 }
 
 // The toy is declared in this test only; everything that is derived from a declaration finds it.
+TEST(Cli, ExplainsWhatApplyWouldRun) {
+  const std::string starter = std::string(STROBE_SOURCE_DIR) + "/datasets/starter";
+  const Outcome table =
+      strobe("trace explain " + starter +
+             " --definitions rmsnorm_h4096_f32 --hardware nothing --on-miss nearest --axes batch_size=3");
+  EXPECT_EQ(table.status, kOk) << table.err;
+  EXPECT_THAT(table.out,
+              AllOf(HasSubstr("nothing: no trace counts; calls go to their fallback"),
+                    HasSubstr("a call of batch_size=3: the fallback, no traces"),
+                    HasSubstr("Sizes that were not measured: nearest"), Not(HasSubstr("gqa_paged"))));
+  const fs::path file = fs::temp_directory_path() / fmt::format("strobe_cli_statistics_{}.json", getpid());
+  std::ofstream(file)
+      << R"({"left_out": {"status TIMEOUT": 2}, "problems": [], "definitions": {"norm": {"calls": 3, "applied": 2,
+    "routes": {"exact": 2, "not measured": 1}, "mismatches": {}, "refused": {}, "sizes": []}}})";
+  const Outcome statistics = strobe("trace explain --statistics " + file.string());
+  fs::remove(file);
+  EXPECT_EQ(statistics.status, kOk) << statistics.err;
+  EXPECT_THAT(statistics.out, AllOf(HasSubstr("2 traces left out: status TIMEOUT"),
+                                    HasSubstr("norm: 3 calls, 2 of them to a solution\n  exact: 2\n")));
+  const std::pair<std::string, const char*> wrong[] = {
+      {"", "expected a data set"},
+      {starter + " --definitions no_such", "there is no definition 'no_such'"},
+      {starter + " --axes batch_size", "expected name=size, got 'batch_size'"},
+      {starter + " --axes batch_size=-1", "expected name=size"},
+      {starter + " --axes rows=3", "rows=3"},
+      {starter + " --on-miss guess", "--on-miss"},
+      {"/nowhere", "/nowhere"},
+  };
+  for (const auto& [line, message] : wrong) {
+    const Outcome outcome = strobe("trace explain " + line);
+    EXPECT_NE(outcome.status, kOk) << line;
+    EXPECT_THAT(outcome.err, HasSubstr(message)) << line;
+  }
+}
+
 TEST(Toy, IsValidated) {
   Tensor input(Dtype::kF32, {2, 3}), out(Dtype::kF32, {2, 4});
   const test::ToyArgs args = {.input = input, .out = out};
@@ -235,6 +272,7 @@ TEST(Doctor, ShowsMachineAndEveryVariable) {
   EXPECT_THAT(outcome.out,
               AllOf(HasSubstr("caches"), HasSubstr("ISA levels portable"), HasSubstr("threads")));
   EXPECT_THAT(outcome.out, testing::ContainsRegex("decode attention .* head dimensions 64, 96, 128"));
+  EXPECT_THAT(outcome.out, testing::ContainsRegex("attention variants .* head dimensions up to 256"));
 }
 
 }  // namespace

@@ -278,14 +278,25 @@ TEST_F(CudaAttentionSm90, UnalignedOperandsTakeTheGenericKernelAndTheLogSaysSo) 
   EXPECT_THAT(log_of(2), AllOf(HasSubstr("cuda/sm80"), Not(HasSubstr("cuda/sm90"))));
 }
 
-// Its list, of other rows an item and cut for Hopper, is then the generic kernel's.
-TEST_F(CudaAttentionSm90, F32OutputsTakeTheGenericKernel) {
-  AttentionBatch batch({{.qo_len = 70, .kv_len = 700}, {.qo_len = 1, .kv_len = 40}},
-                       {.num_qo_heads = 4, .num_kv_heads = 1, .head_dim = 128});
-  batch.plan.options.mask = MaskMode::kNone;
-  const Tensor out(Dtype::kF32, {71, 4, 128});
-  batch.run.out = out;
-  expect_matches(batch, "f32");
+// Of a tile, some groups of rows see nothing of its last block of KV, and some have no rows.
+TEST_F(CudaAttentionSm90, RowsThatSeeLessThanTheirTile) {
+  for (const int head_dim : {64, 256}) {
+    AttentionBatch batch({{.qo_len = 150, .kv_len = 330}, {.qo_len = 60, .kv_len = 300}},
+                         {.num_qo_heads = 1, .num_kv_heads = 1, .head_dim = head_dim});
+    expect_matches(batch, "rows at a distance");
+  }
+}
+
+// A cascade's levels, which are merged, give f32; of request 0 the KV is split.
+TEST_F(CudaAttentionSm90, F32Outputs) {
+  for (const int head_dim : {128, 256}) {
+    AttentionBatch batch({{.qo_len = 70, .kv_len = 700}, {.qo_len = 1, .kv_len = 40}},
+                         {.num_qo_heads = 4, .num_kv_heads = 1, .head_dim = head_dim});
+    batch.plan.options.mask = MaskMode::kNone;
+    const Tensor out(Dtype::kF32, {71, 4, head_dim});
+    batch.run.out = out;
+    expect_matches(batch, "f32");
+  }
 }
 
 TEST_F(CudaAttentionSm90, SingleRequests) {

@@ -10,6 +10,7 @@
 
 #include "cuda/graph.h"
 #include "jit/compiler.h"
+#include "ops/attention_prefill_cuda.h"
 #include "ops/attention_variant.h"
 #include "support/attention_batch.h"
 #include "support/gpu.h"
@@ -137,6 +138,64 @@ TEST_F(CudaVariant, RaggedKvOfF32AndFp8Pages) {
                                {"head_dim_vo", "64"},
                                {"kv_dtype", "e4m3"},
                                {"kv_layout", "NHD"}});
+}
+
+// More rows than a tile, in pieces of heads of 128 and of 64; the second has tokens that nothing attends to.
+TEST_F(CudaVariant, PromptsAndWhatAMaskHides) {
+  for (const int head_dim : {64, 128}) {
+    AttentionBatch batch({{70, 90}, {1, 20}},
+                         {.head_dim = head_dim, .dtype = Dtype::kF16, .kv_dtype = Dtype::kF16});
+    ops::BatchAttentionArgs args{batch.plan, batch.run};
+    args.plan.options.window_left = 60;
+    args.plan.options.sm_scale = 0.125f;
+    std::vector<float> sink = {0.5f, -1.0f, 2.0f, 0.0f}, bias = {4.0f, -4.0f, 1.0f, 2.0f};
+    const VariantCase spelled = test::flashinfer_spelling(sink, bias);
+    for (const int hidden : {13, 38, 88}) batch.poison_kv_token(0, hidden);
+    const op::CheckResult result = check(args, spelled, spelled.reference);
+    EXPECT_TRUE(result.passed) << head_dim << ": " << result.worst;
+  }
+}
+
+// NaN that some rows attend to is theirs alone.
+TEST_F(CudaVariant, NanStaysWithTheRowsThatSeeIt) {
+  AttentionBatch batch({{30, 70}, {1, 40}});
+  ops::BatchAttentionArgs args{batch.plan, batch.run};
+  test::ExampleArguments memory;
+  const VariantCase window = test::example_variants(args, memory)[1];
+  batch.poison_kv_token(0, 50);
+  const op::CheckResult result = check(args, window, window.reference);
+  EXPECT_TRUE(result.passed) << result.worst;
+}
+
+TEST(CudaVariantChoice, TensorCoresForSixteenBitsAndHeadsOfOneBlock) {
+  op::AttentionCudaShape shape{};
+  shape.q_dtype = shape.kv_dtype = Dtype::kBf16;
+  shape.num_qo_heads = shape.num_kv_heads = 8;
+  shape.variant = 1;
+  const auto served = [&](int head_dim_qk, int head_dim_vo) {
+    shape.head_dim_qk = head_dim_qk;
+    shape.head_dim_vo = head_dim_vo;
+    return op::serves_prefill(shape, cuda::Architecture::kSm80);
+  };
+  for (const bool changes_rows : {false, true}) {
+    shape.variant_changes_rows = changes_rows;
+    EXPECT_TRUE(served(64, 64) && served(72, 40) && served(192, 128) && served(256, 256)) << changes_rows;
+    EXPECT_FALSE(served(512, 512) || served(64, 512)) << "hooks are called once";
+  }
+  shape.kv_dtype = Dtype::kE4m3;
+  EXPECT_TRUE(served(128, 128));
+  shape.q_dtype = shape.kv_dtype = Dtype::kF32;
+  EXPECT_FALSE(served(128, 128));
+}
+
+TEST(CudaVariantChoice, HooksOfRowsAreFoundInCodeAlone) {
+  const auto changes_rows = [](const std::string& text) {
+    return ops::find_variant(define_attention_variant({"V", text, {}, {}}))->changes_rows;
+  };
+  EXPECT_TRUE(changes_rows("struct V { static float query(); };"));
+  EXPECT_TRUE(changes_rows("struct V { /* no // */ static float key (); };"));
+  EXPECT_TRUE(changes_rows("struct V { REGISTER_KEY_TRANSFORM(params, k, { return k; }) };"));
+  EXPECT_FALSE(changes_rows("// the query\nstruct V { static float my_key, query_2; /* key\n query */ };"));
 }
 
 TEST_F(CudaVariant, CompileErrorsPointAtTheLineOfTheText) {

@@ -134,9 +134,16 @@ TEST_F(CudaLog, LevelFiveHasTheStatisticsOfWhatACallReadsAndWrites) {
 // A head dimension without a fast kernel is served by another, and the record says by which.
 TEST_F(CudaLog, ARunOfAttentionNamesItsKernels) {
   log_at(3);
-  const auto record_of = [&](int head_dim, PosEncoding encoding, Dtype dtype = Dtype::kBf16) {
+  const AttentionVariant changes_keys =
+      define_attention_variant({"NoChange",
+                                "struct NoChange { static float key(const Params&, const KeyIndex&, const "
+                                "auto& k, int i) { return k[i]; } };",
+                                {},
+                                {}});
+  const auto record_of = [&](int head_dim, PosEncoding encoding, Dtype dtype = Dtype::kBf16,
+                             AttentionVariant variant = {}, int unaligned = 0) {
     const std::int64_t before = static_cast<std::int64_t>(text().size());
-    const Tensor q(dtype, {1, 2, head_dim}), kv(dtype, {20, 2, head_dim});
+    const Tensor q(dtype, {1, 2, head_dim + unaligned}), kv(dtype, {20, 2, head_dim + unaligned});
     const test::DeviceCopy on_gpu[] = {{q, 0}, {kv, 0}, {q, 0}};
     const std::vector<std::int32_t> qo_indptr = {0, 1}, kv_indptr = {0, 20};
     BatchAttention attention;
@@ -148,15 +155,27 @@ TEST_F(CudaLog, ARunOfAttentionNamesItsKernels) {
                     .q_dtype = dtype,
                     .kv_dtype = dtype,
                     .options = {.pos_encoding = encoding},
+                    .variant = variant,
                     .device = test::kGpu});
-    attention.run(
-        {.q = on_gpu[0].view(), .k = on_gpu[1].view(), .v = on_gpu[1].view(), .out = on_gpu[2].view()});
+    const auto elements = [&](const test::DeviceCopy& of) {
+      return of.view().slice(2, unaligned, unaligned + head_dim);
+    };
+    attention.run({.q = elements(on_gpu[0]),
+                   .k = elements(on_gpu[1]),
+                   .v = elements(on_gpu[1]),
+                   .out = elements(on_gpu[2])});
     return text().substr(static_cast<std::size_t>(before));
   };
   EXPECT_THAT(record_of(64, PosEncoding::kNone), HasSubstr("kernels = attention_decode\n"));
   EXPECT_THAT(record_of(72, PosEncoding::kNone), HasSubstr("kernels = attention_prefill\n"));
   EXPECT_THAT(record_of(64, PosEncoding::kRope), HasSubstr("kernels = attention_prefill\n"));
   EXPECT_THAT(record_of(64, PosEncoding::kNone, Dtype::kF32), HasSubstr("kernels = attention_f32\n"));
+  EXPECT_THAT(record_of(64, PosEncoding::kNone, Dtype::kBf16, changes_keys),
+              HasSubstr("kernels = attention_variant_tiles\n"));
+  EXPECT_THAT(record_of(64, PosEncoding::kNone, Dtype::kF32, changes_keys),
+              HasSubstr("kernels = attention_variant (CUDA cores: f32 queries)\n"));
+  EXPECT_THAT(record_of(64, PosEncoding::kNone, Dtype::kBf16, changes_keys, 1),
+              HasSubstr("(CUDA cores: rows that hooks change are not chunks of 16 bytes)\n"));
 }
 
 TEST_F(CudaLog, NothingIsComputedBelowLevelFive) {

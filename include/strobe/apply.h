@@ -56,8 +56,8 @@ struct STROBE_API ApplyOptions {
 using StrobeKernel = int (*)(void* self, const StrobeValue* arguments, std::int32_t count,
                              StrobeValue* result);
 
-// The calls of one definition. Cheap to copy; any number of threads may call it, as far as the solutions
-// allow that.
+// The calls of one definition; none has a solution where it is made without one. Cheap to copy; any number of
+// threads may call it, as far as the solutions allow that.
 class STROBE_API AppliedDefinition {
  public:
   // Runs the solution for these arguments: the definition's inputs in order, then its outputs, which are

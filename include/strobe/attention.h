@@ -12,8 +12,13 @@
 //
 // An empty A gives out = 0 and lse = -inf (with a sink: out = 0, lse = sink * log2 e).
 //
-// Sums are kept in f32. Where the machine multiplies matrices of Q's 16-bit dtype (tensor cores, bf16 dot
-// products), probabilities are rounded to that dtype before they meet V.
+// Sums are kept in f32. Where the machine multiplies matrices of Q's dtype (tensor cores, bf16 dot products),
+// probabilities are rounded to that dtype before they meet V.
+//
+// Q in e4m3 goes with K and V in e4m3, and out in f32, f16 or bf16. Such tensors may have scales by head
+// (q_scales, k_scales, v_scales) beside those of the whole: the first two multiply x of their heads, the last
+// one out; of one that is not positive comes NaN. Hopper's tensor cores take e4m3 as it is (backend
+// cuda/sm90); elsewhere e4m3 queries are computed in f32, which is slow on a GPU.
 //
 // NaN and Inf: those in q and in the k and v rows of A propagate as IEEE arithmetic; k and v rows outside A
 // never matter, whatever they hold. Memory beyond kv_len (the unused end of a last page) is never read.
@@ -70,10 +75,13 @@ STROBE_API std::vector<float> alibi_slopes(int num_heads);
 
 // One request, dense KV. head_dim_qk and head_dim_vo are multiples of 8 up to 512.
 struct SinglePrefillArgs {
-  TensorView q;  // [qo_len, num_qo_heads, head_dim_qk]; f32, f16, bf16
+  TensorView q;  // [qo_len, num_qo_heads, head_dim_qk]; f32, f16, bf16, e4m3
   TensorView k;  // NHD: [kv_len, num_kv_heads, head_dim_qk]; HND: [num_kv_heads, kv_len, head_dim_qk]; dtype
                  // of q, e4m3 or e5m2
   TensorView v;  // like k, with head_dim_vo
+  TensorView q_scales;  // f32 [num_qo_heads]; optional, with q in e4m3
+  TensorView k_scales;  // f32 [num_kv_heads]; optional, with q in e4m3
+  TensorView v_scales;  // f32 [num_kv_heads]; optional, with q in e4m3
   TensorView
       custom_mask;  // u8 [mask_bytes]: bit i * kv_len + j, little endian, 1 = attend; with MaskMode::kCustom
   TensorView alibi_slopes;  // f32 [num_qo_heads]; optional
@@ -146,11 +154,14 @@ struct AttentionPlanArgs {
 };
 
 struct AttentionRunArgs {
-  TensorView q;  // [nnz_qo, num_qo_heads, head_dim_qk]
+  TensorView q;  // [nnz_qo, num_qo_heads, head_dim_qk]; f32, f16, bf16, e4m3
   TensorView k;  // paged NHD: [num_pages, page_size, num_kv_heads, head_dim_qk], HND: [num_pages,
                  // num_kv_heads, page_size, head_dim_qk]; ragged: [nnz_kv, num_kv_heads, head_dim_qk], HND:
                  // [num_kv_heads, nnz_kv, head_dim_qk]. Any strides but the innermost
   TensorView v;  // like k, with head_dim_vo
+  TensorView q_scales;           // f32 [num_qo_heads]; optional, with q in e4m3
+  TensorView k_scales;           // f32 [num_kv_heads]; optional, with q in e4m3
+  TensorView v_scales;           // f32 [num_kv_heads]; optional, with q in e4m3
   TensorView sinks;              // f32 [num_qo_heads]; optional
   TensorView out;                // [nnz_qo, num_qo_heads, head_dim_vo]; f32, f16, bf16
   TensorView lse;                // f32 [nnz_qo, num_qo_heads]; optional

@@ -69,15 +69,18 @@ struct AttentionParams {
   int32_t q_dtype, kv_dtype, out_dtype;  // Dtypes
 
   // x = q . k * scale; + slope * (kv position - q position); logits_soft_cap * tanh(x / logits_soft_cap).
-  float scale;                // q_scale and k_scale included
-  float scale_log2;           // scale * log2(e), for kernels that go to base 2 at once
-  float logits_soft_cap;      // 0: off
-  float soft_cap_inverse;     // 1 / logits_soft_cap
-  float v_scale;              // multiplies the output
-  int32_t causal;             // kv <= position
-  int32_t window_left;        // kv >= position - window_left; -1: off
-  const float* alibi_slopes;  // [num_qo_heads]; null: off
-  const float* sinks;         // [num_qo_heads], natural logarithm; null: off
+  float scale;             // q_scale and k_scale included
+  float scale_log2;        // scale * log2(e), for kernels that go to base 2 at once
+  float logits_soft_cap;   // 0: off
+  float soft_cap_inverse;  // 1 / logits_soft_cap
+  float v_scale;           // multiplies the output
+  // Of e4m3 queries, beside those above; null: 1. What is not positive makes NaN.
+  const float* q_scales;             // [num_qo_heads]
+  const float *k_scales, *v_scales;  // [num_kv_heads]
+  int32_t causal;                    // kv <= position
+  int32_t window_left;               // kv >= position - window_left; -1: off
+  const float* alibi_slopes;         // [num_qo_heads]; null: off
+  const float* sinks;                // [num_qo_heads], natural logarithm; null: off
   // [head_dim_qk / 2] by which pair i turns from one position to the next: turns / 2^64; null: off
   const uint64_t* rope_turns;
   int32_t rope_interleave;  // pairs (2i, 2i + 1) instead of (i, i + head_dim_qk / 2)

@@ -4,6 +4,7 @@
 #include "attention/attention_params.h"
 #include "attention/decode_query.cuh"
 #include "ptx/exponent.h"
+#include "ptx/thread.h"
 
 namespace strobe::kernel {
 
@@ -15,7 +16,7 @@ constexpr float kLog2E = 1.4426950408889634f;
 STROBE_DEVICE float minus_infinity() { return float_of(0xff800000); }
 
 // KV token of a score, from the tile's first.
-STROBE_DEVICE int token_of_score(int r, int i) { return r * 16 + i / 2 * 8 + lane_of_warp() / 4; }
+STROBE_DEVICE int token_of_score(int lane, int r, int i) { return r * 16 + i / 2 * 8 + lane / 4; }
 
 STROBE_DEVICE float soft_capped(float x, float cap) {
   // tanh(y) = 1 - 2 / (e^2y + 1)
@@ -39,11 +40,12 @@ class ItemMask {
   // tokens are kv … kv + rows_left - 1.
   STROBE_DEVICE bool apply(const AttentionParams& p, Scores& s, int kv, int rows_left) const {
     bool masked = false;
+    const int lane = thread_read_anew() % kWarpThreads;
 #pragma unroll
     for (int t = 0; t < kHeadTiles; ++t)
 #pragma unroll
       for (int column = 0; column < 2; ++column) {
-        const uint32_t row = t * 8 + lane_of_warp() % 4 * 2 + column;
+        const uint32_t row = t * 8 + lane % 4 * 2 + column;
         const int number = static_cast<int>(quotient(row, p.group));
         if (number >= item_.q_tokens) continue;  // there is no such row, and nobody looks at it
         const int head = (item_.kv_head + warp_head()) * p.group.value + remainder(row, number, p.group);
@@ -52,7 +54,8 @@ class ItemMask {
 #pragma unroll
           for (int half = 0; half < 2; ++half) {
             float& score = s[r][t][2 * half + column];
-            const int place = token_of_score(r, 2 * half), distance = kv + place - item_.position - number;
+            const int place = token_of_score(lane, r, 2 * half),
+                      distance = kv + place - item_.position - number;
             const bool exists = place < rows_left;
             const bool attends = exists && allowed(p, number, kv + place, distance);
             masked |= exists && !attends;
@@ -107,7 +110,7 @@ STROBE_DEVICE bool to_logits(const AttentionParams& p, const Queries& queries, c
     for (int r = 0; r < kRowTiles; ++r)
 #pragma unroll
       for (int i = 0; i < 4; ++i)
-        if (token_of_score(r, i) >= rows_left)
+        if (token_of_score(lane_of_warp(), r, i) >= rows_left)
 #pragma unroll
           for (int t = 0; t < kHeadTiles; ++t) s[r][t][i] = minus_infinity();
   }

@@ -26,7 +26,7 @@ STROBE_DEVICE bool is_spoilt(const char* chunk) {
 
 // The weight of a token of 16 for column i of this lane.
 STROBE_DEVICE float weight_at(const float (&w)[4], int i, int token) {
-  const int lane = token % 8 * 4 + lane_of_warp() % 4;
+  const int lane = token % 8 * 4 + thread_read_anew() % 4;
   // Exchanged before it is chosen: what is chosen by a number leaves the registers.
   const uint32_t low = __shfl_sync(0xffffffff, bits_of(w[i]), lane),
                  high = __shfl_sync(0xffffffff, bits_of(w[i + 2]), lane);
@@ -37,7 +37,7 @@ STROBE_DEVICE float weight_at(const float (&w)[4], int i, int token) {
 STROBE_DEVICE void add_row(RowState& state, const float (&w)[kHeadTiles][4],
                            const uint32_t (&weights)[kHeadTiles][2], SharedAddress tile, int first_row,
                            int token) {
-  const int c = lane_of_warp() % 4;
+  const int c = thread_read_anew() % 4;
   const uint32_t own = (token % 8 == 2 * c ? 0x0000ffff : 0) | (token % 8 == 2 * c + 1 ? 0xffff0000 : 0);
   const uint32_t low = token < 8 ? own : 0, high = token < 8 ? 0 : own;
   bool attends[kHeadTiles][2];
@@ -68,7 +68,7 @@ STROBE_DEVICE void add_row(RowState& state, const float (&w)[kHeadTiles][4],
 // Adds the spoilt ones of 16 rows of V apart from the others, then makes zeros of them.
 STROBE_DEVICE void add_spoilt_rows(RowState& state, const float (&w)[kHeadTiles][4],
                                    const uint32_t (&weights)[kHeadTiles][2], char* tile, int first_row) {
-  const int lane = lane_of_warp();
+  const int lane = thread_read_anew() % kWarpThreads;
   bool spoilt = false;
 #pragma unroll 1
   for (int byte = lane * kChunkBytes; byte < 16 * VRow::kBytes; byte += kWarpThreads * kChunkBytes)

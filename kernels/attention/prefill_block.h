@@ -198,8 +198,10 @@ STROBE_DEVICE void attend_tile(const AttentionParams& params, Shared& shared, Ho
                                bool masked, bool special, const Tiles& tiles, RowStates& state,
                                Outputs& out) {
   const int32_t stage = stage_of(number), token = shared.ranges.block.begin + number * kTileTokens;
-  const TokenRange& seen = shared.ranges.warp[threadIdx.x / kWarpThreads];
-  if (token >= seen.end || token + kTileTokens <= seen.begin) return;
+  if (masked || Hooks::kOfUser) {
+    const TokenRange& seen = shared.ranges.warp[threadIdx.x / kWarpThreads];
+    if (token >= seen.end || token + kTileTokens <= seen.begin) return;
+  }
   const float scale = kGeneral ? 1.0f : params.scale_log2;
   const SharedAddress row = first_row_of_warp() * tile_row_bytes(kTileQk);
   Scores scores;

@@ -9,6 +9,12 @@ inline constexpr float kLog2E = 1.44269504088896340736f;
 
 STROBE_DEVICE float minus_infinity() { return __int_as_float(0xff800000); }
 
+// A head's factor beside that of the whole tensor (AttentionParams).
+STROBE_DEVICE float head_scale(const float* scales, int32_t head) {
+  if (scales == nullptr) return 1;
+  return scales[head] > 0 ? scales[head] : __int_as_float(0x7fffffff);
+}
+
 // KV tokens [begin, end).
 struct TokenRange {
   int32_t begin, end;

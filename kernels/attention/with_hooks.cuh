@@ -43,9 +43,10 @@ STROBE_DEVICE void load_queries(const AttentionParams& params, const AttentionIt
     const ItemRow place(params, item, kv_head, min(first_row + row, rows - 1));
     const ElementRow from{params.q + place.offset(item, params.q_stride_token, params.q_stride_head),
                           static_cast<Dtype>(params.q_dtype)};
+    const float scale = head_scale(params.q_scales, place.head) * head_scale(params.k_scales, kv_head);
 #pragma unroll 1
     for (int32_t i = static_cast<int32_t>(threadIdx.x) % kWarpThreads; i < dims; i += kWarpThreads)
-      q[row * dims + i] = first_row + row < rows ? hooks.query(from, i, place, kv_head) : 0;
+      q[row * dims + i] = first_row + row < rows ? hooks.query(from, i, place, kv_head) * scale : 0;
   }
 }
 
@@ -57,6 +58,7 @@ STROBE_DEVICE void load_rows(const AttentionParams& params, const AttentionItem&
   const auto dtype = static_cast<Dtype>(params.kv_dtype);
   const char* cache =
       is_k ? params.k + kv_head * params.k_stride_head : params.v + kv_head * params.v_stride_head;
+  const float v_scale = head_scale(params.v_scales, kv_head);
 #pragma unroll 1
   for (int32_t t = static_cast<int32_t>(threadIdx.x) / kWarpThreads; t < kTokens; t += kWarps) {
     ElementRow from{cache, dtype};
@@ -65,7 +67,9 @@ STROBE_DEVICE void load_rows(const AttentionParams& params, const AttentionItem&
                             is_k ? params.k_stride_token : params.v_stride_token);
 #pragma unroll 1
     for (int32_t i = static_cast<int32_t>(threadIdx.x) % kWarpThreads; i < dims; i += kWarpThreads)
-      to[t * stride + i] = t >= tokens ? 0 : is_k ? hooks.key(from, i, first_token + t, kv_head) : from[i];
+      to[t * stride + i] = t >= tokens ? 0
+                           : is_k      ? hooks.key(from, i, first_token + t, kv_head)
+                                       : from[i] * v_scale;
   }
 }
 

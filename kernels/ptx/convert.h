@@ -63,6 +63,21 @@ STROBE_DEVICE uint32_t pair_of(float first, float second) {
   return pair;
 }
 
+// Four f32 as e4m3, the first lowest; what is beyond the format becomes its largest.
+STROBE_DEVICE uint32_t four_of_e4m3(float x0, float x1, float x2, float x3) {
+#if __CUDA_ARCH__ >= 890
+  uint32_t four;
+  asm("{ .reg .b16 low, high; cvt.rn.satfinite.e4m3x2.f32 low, %2, %1; cvt.rn.satfinite.e4m3x2.f32 high, %4, "
+      "%3; "
+      "mov.b32 %0, {low, high}; }"
+      : "=r"(four)
+      : "f"(x0), "f"(x1), "f"(x2), "f"(x3));
+  return four;
+#else
+  return pair_of<Dtype::kE4m3>(x0, x1) | pair_of<Dtype::kE4m3>(x2, x3) << 16;
+#endif
+}
+
 // Two e4m3 or e5m2, which are the upper bytes of the halves of `raised`, as a pair of f16.
 template <Dtype kDtype>
 STROBE_DEVICE uint32_t f16_pair_of(uint32_t raised) {

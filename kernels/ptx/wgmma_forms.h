@@ -1,5 +1,5 @@
-// The forms of wgmma that kernels use, for ptx/wgmma.h: m64 nN k16 with f32 sums. The instruction needs its
-// registers spelled, in the text by their numbers and as operands.
+// The forms of wgmma that kernels use, for ptx/wgmma.h: m64 nN with f32 sums, k16 of f16 and bf16, k32 of
+// e4m3. The instruction needs its registers spelled, in the text by their numbers and as operands.
 #pragma once
 
 #include "tile/dtype.h"
@@ -30,39 +30,47 @@ struct ProductForm;
   "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), \
       "+f"(d[i + 6]), "+f"(d[i + 7])
 
-// `text` and `sums`: the registers of D; #0 … #5: the numbers of the operands that follow them.
-#define STROBE_PRODUCT_SHARED(n, type, text, sums, i0, i1, i2)                                      \
-  asm volatile("{ .reg .pred add; setp.ne.b32 add, %" #i2                                           \
-               ", 0;\n"                                                                             \
-               "wgmma.mma_async.sync.aligned.m64n" #n "k16.f32." type "." type " {" text "}, %" #i0 \
-               ", %" #i1 ", add, 1, 1, 0, 0; }"                                                     \
-               : sums                                                                               \
+// `shape`: depth and types; `across`: which operands lie across K, f16's and bf16's alone; `text` and `sums`:
+// the registers of D; #0 … #5: the numbers of the operands that follow them.
+#define STROBE_PRODUCT_SHARED(n, shape, across, text, sums, i0, i1, i2)                    \
+  asm volatile("{ .reg .pred add; setp.ne.b32 add, %" #i2                                  \
+               ", 0;\n"                                                                    \
+               "wgmma.mma_async.sync.aligned.m64n" #n shape " {" text "}, %" #i0 ", %" #i1 \
+               ", add, 1, 1" across "; }"                                                  \
+               : sums                                                                      \
                : "l"(a), "l"(b), "r"(add))
-#define STROBE_PRODUCT_REGISTERS(n, type, text, sums, i0, i1, i2, i3, i4, i5)                        \
-  asm volatile("{ .reg .pred add; setp.ne.b32 add, %" #i5                                            \
-               ", 0;\n"                                                                              \
-               "wgmma.mma_async.sync.aligned.m64n" #n "k16.f32." type "." type " {" text "}, {%" #i0 \
-               ", %" #i1 ", %" #i2 ", %" #i3 "}, %" #i4 ", add, 1, 1, 1; }"                          \
-               : sums                                                                                \
+#define STROBE_PRODUCT_REGISTERS(n, shape, across, text, sums, i0, i1, i2, i3, i4, i5)                \
+  asm volatile("{ .reg .pred add; setp.ne.b32 add, %" #i5                                             \
+               ", 0;\n"                                                                               \
+               "wgmma.mma_async.sync.aligned.m64n" #n shape " {" text "}, {%" #i0 ", %" #i1 ", %" #i2 \
+               ", %" #i3 "}, %" #i4 ", add, 1, 1" across "; }"                                        \
+               : sums                                                                                 \
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(add))
-// shared: A and B along K; registers: A in registers, B across K.
+// shared: A and B along K; registers: A in registers, B across K, of e4m3 along K.
 #define STROBE_PRODUCT_FORM(n, text, sums, i0, i1, i2, i3, i4, i5)                                          \
   template <>                                                                                               \
   struct ProductForm<n> {                                                                                   \
     template <Dtype kType>                                                                                  \
     static __device__ __forceinline__ void shared(float (&d)[n / 2], uint64_t a, uint64_t b, int add) {     \
-      if constexpr (kType == Dtype::kBf16)                                                                  \
-        STROBE_PRODUCT_SHARED(n, "bf16", text, STROBE_LIST sums, i0, i1, i2);                               \
+      if constexpr (kType == Dtype::kE4m3)                                                                  \
+        STROBE_PRODUCT_SHARED(n, "k32.f32.e4m3.e4m3", "", text, STROBE_LIST sums, i0, i1, i2);              \
+      else if constexpr (kType == Dtype::kBf16)                                                             \
+        STROBE_PRODUCT_SHARED(n, "k16.f32.bf16.bf16", ", 0, 0", text, STROBE_LIST sums, i0, i1, i2);        \
       else                                                                                                  \
-        STROBE_PRODUCT_SHARED(n, "f16", text, STROBE_LIST sums, i0, i1, i2);                                \
+        STROBE_PRODUCT_SHARED(n, "k16.f32.f16.f16", ", 0, 0", text, STROBE_LIST sums, i0, i1, i2);          \
     }                                                                                                       \
     template <Dtype kType>                                                                                  \
     static __device__ __forceinline__ void registers(float (&d)[n / 2], const uint32_t (&a)[4], uint64_t b, \
                                                      int add) {                                             \
-      if constexpr (kType == Dtype::kBf16)                                                                  \
-        STROBE_PRODUCT_REGISTERS(n, "bf16", text, STROBE_LIST sums, i0, i1, i2, i3, i4, i5);                \
+      if constexpr (kType == Dtype::kE4m3)                                                                  \
+        STROBE_PRODUCT_REGISTERS(n, "k32.f32.e4m3.e4m3", "", text, STROBE_LIST sums, i0, i1, i2, i3, i4,    \
+                                 i5);                                                                       \
+      else if constexpr (kType == Dtype::kBf16)                                                             \
+        STROBE_PRODUCT_REGISTERS(n, "k16.f32.bf16.bf16", ", 1", text, STROBE_LIST sums, i0, i1, i2, i3, i4, \
+                                 i5);                                                                       \
       else                                                                                                  \
-        STROBE_PRODUCT_REGISTERS(n, "f16", text, STROBE_LIST sums, i0, i1, i2, i3, i4, i5);                 \
+        STROBE_PRODUCT_REGISTERS(n, "k16.f32.f16.f16", ", 1", text, STROBE_LIST sums, i0, i1, i2, i3, i4,   \
+                                 i5);                                                                       \
     }                                                                                                       \
   };
 #define STROBE_LIST(...) __VA_ARGS__

@@ -8,6 +8,7 @@ came. `strobe.ops` has every operator of the library in its own terms.
 from __future__ import annotations
 
 import os
+import sys
 
 from . import (
     activation, attention, cascade, decode, logits, logits_processor, norm, ops, page, pod, prefill, quantization, rope,
@@ -84,11 +85,19 @@ from .topk import TopKTieBreak, top_k, top_k_page_table_transform, top_k_ragged_
 
 __version__ = "0.1.0"
 
-if os.environ.get("STROBE_ENABLE_APPLY", os.environ.get("FIB_ENABLE_APPLY")) == "1":
+
+def _is_command() -> bool:
+    """Whether this process is `strobe` or `python -m strobe…`, which calls no operators itself."""
+    words = getattr(sys, "orig_argv", [])
+    module = words[words.index("-m") + 1] if "-m" in words[:-1] else ""
+    return module.split(".")[0] == "strobe" or os.path.basename(sys.argv[0] if sys.argv else "") == "strobe"
+
+
+if os.environ.get("STROBE_ENABLE_APPLY", os.environ.get("FIB_ENABLE_APPLY")) == "1" and not _is_command():
     from .apply import enable_apply as _enable_apply
 
     _enable_apply()
-if os.environ.get("STROBE_ENABLE_TRACING", os.environ.get("FIB_ENABLE_TRACING")) == "1":
+if os.environ.get("STROBE_ENABLE_TRACING", os.environ.get("FIB_ENABLE_TRACING")) == "1" and not _is_command():
     from .tracing import enable_tracing as _enable_tracing
 
     _enable_tracing()

@@ -75,6 +75,7 @@ class Planned:
 
     RUN = ("q", "k", "v", "out", "lse", "sinks", "run_q_scale", "run_k_scale", "run_v_scale")
     RUN_OF_ONE_CACHE = ("q", "k[1=0/2]+v[1=1/2]", *RUN[3:])  # [num_pages, 2, …]
+    HEAD_SCALES = ("q_scales", "k_scales", "v_scales")  # of e4m3
     INDEX_ARRAYS = ("qo_indptr", "kv_indptr", "kv_indices", "last_page_len", "kv_len", "custom_mask_indptr")
     AGAIN = ("mask", "pos_encoding", "window_left", "logits_soft_cap", "sm_scale", "rope_scale", "rope_theta")
 
@@ -205,7 +206,7 @@ class BatchWrapper:
     def _native_plan(self, given: dict[str, Any]) -> Planned:
         buffer = given["kv_indptr"] if self._float_workspace_buffer is None else self._float_workspace_buffer
         framework = framework_of(buffer, f"{self._operator}: kv_indptr")
-        extra = () if self._variant is None else self._variant.EXTRA
+        extra = Planned.HEAD_SCALES if self._variant is None else self._variant.EXTRA
         return Planned(self._operator, self._native_backend, framework, extra)
 
     def _graph_capacity(self, batch_size: int, query_tokens: int, qo_len: int, kv_tokens: int) -> dict[str, int]:
@@ -238,8 +239,8 @@ class BatchWrapper:
         args: Sequence[Any] = (),
         changed: Optional[dict[str, Any]] = None,
     ) -> Union[Tensor, tuple[Tensor, Tensor]]:
-        """Runs with the pair `kv`, or the one tensor that holds both. `args` are what a variant takes; `changed`
-        attributes take the place of the plan's."""
+        """Runs with the pair `kv`, or the one tensor that holds both. `args` are what a variant takes, or scales by head
+        of e4m3; `changed` attributes take the place of the plan's."""
         planned = self._planned
         if planned is None or not planned.ready:
             planned = self._check_planned()
@@ -251,7 +252,7 @@ class BatchWrapper:
         if self._variant is not None:
             sinks, rest = self._variant.values(args, q, sinks, rest)
         elif args:
-            refuse(type(self).__name__, args=args)
+            rest = (*(rest or (None, None, None)), *head_scales(type(self).__name__, args))
         framework = None
         if out is None or (return_lse and lse is None):
             framework = framework_of(q, f"{self._operator}: q")
@@ -288,7 +289,17 @@ def dtypes(q_data_type: Any, kv_data_type: Any, data_type: Any = None) -> tuple[
     return dtype_name(q_data_type), dtype_name(kv_data_type)
 
 
+def head_scales(where: str, scales: Sequence[Any]) -> Sequence[Any]:
+    """The scales of e4m3 queries, keys and values by head, as FlashInfer's runs take them behind the tensors."""
+    if len(scales) != len(Planned.HEAD_SCALES):
+        raise ValueError(
+            f"{where}: run: expected scale_q, scale_k and scale_v, f32 tensors of as many elements as heads, behind the "
+            f"tensors, or nothing, got {len(scales)} arguments"
+        )
+    return scales
+
+
 def out_dtype(o_data_type: Any, q_dtype: str) -> Optional[str]:
-    """The dtype of outputs where it is another than that of q."""
-    name = None if o_data_type is None else dtype_name(o_data_type)
+    """The dtype of outputs where it is another than that of q: f16 for e4m3, if nothing else is asked for."""
+    name = ("f16" if q_dtype == "e4m3" else None) if o_data_type is None else dtype_name(o_data_type)
     return None if name == q_dtype else name

@@ -8,7 +8,9 @@ h // (num_qo_heads // num_kv_heads):
 
 over the j that mask and window let through: causal j <= p (right-aligned), j >= p - window_left, or a custom mask. A
 query token that sees nothing gets out 0 and lse -inf. `q` is f32, f16 or bf16; `k` and `v` have its dtype, e4m3 or
-e5m2. Head dimensions are multiples of 8 up to 512; those of q and k may differ from that of v.
+e5m2. Or all three are e4m3, out is f16 or what is asked for, and runs take scales by head behind the tensors, as
+FlashInfer's do: run(q, k, v, scale_q, scale_k, scale_v), f32 [num_qo_heads], [num_kv_heads], [num_kv_heads]. Head dimensions
+are multiples of 8 up to 512; those of q and k may differ from that of v.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ Result = Union[Tensor, tuple[Tensor, Tensor]]
 
 _SINGLE = (
     "q k v out lse custom_mask mask kv_layout pos_encoding window_left logits_soft_cap sm_scale rope_scale rope_theta "
-    "k_scale v_scale"
+    "k_scale v_scale q_scales k_scales v_scales"
 ).split()
 _single_calls: dict[str, Any] = {}
 
@@ -67,7 +69,9 @@ def single_prefill_with_kv_cache(
     Args:
         q: [qo_len, num_qo_heads, head_dim_qk].
         k, v: [kv_len, num_kv_heads, head_dim] (HND: [num_kv_heads, kv_len, head_dim]).
-        o_dtype: dtype of the output; that of q when it is left away.
+        scale_q, scale_k, scale_v: f32 [num_qo_heads], [num_kv_heads], [num_kv_heads]: factors of the heads of q, k and v in
+            e4m3.
+        o_dtype: dtype of the output; that of q when it is left away, f16 for e4m3.
         custom_mask: bool [qo_len, kv_len], True where a query token sees a KV token; instead of `causal`.
         packed_custom_mask: the same as `packbits(mask, bitorder="little")`.
         use_fp16_qk_reduction: taken for FlashInfer's sake; Strobe sums in f32.
@@ -86,13 +90,13 @@ def single_prefill_with_kv_cache(
     >>> single_prefill_with_kv_cache(q, k, v, custom_mask=mask)[:, 0, 0].tolist()
     [5.0, 5.0, 0.0]
     """
-    refuse("single_prefill_with_kv_cache", scale_q=scale_q, scale_k=scale_k, scale_v=scale_v, kv_cache_sf=kv_cache_sf)
+    refuse("single_prefill_with_kv_cache", kv_cache_sf=kv_cache_sf)
     framework = framework_of(q, "single_prefill: q")
     if packed_custom_mask is None and custom_mask is not None:
         packed_custom_mask = pack_mask(custom_mask)
     mask = "custom" if packed_custom_mask is not None else "causal" if causal else "none"
     if out is None:
-        out = framework.empty((*q.shape[:2], v.shape[-1]), q, o_dtype and dtype_name(o_dtype))
+        out = framework.empty((*q.shape[:2], v.shape[-1]), q, out_dtype(o_dtype, dtype_name(q.dtype)))
     if return_lse and lse is None:
         lse = framework.empty(q.shape[:2], q, "f32")
     if backend not in _single_calls:
@@ -100,7 +104,7 @@ def single_prefill_with_kv_cache(
     o = options(pos_encoding_mode, window_left, logits_soft_cap, sm_scale, rope_scale, rope_theta)
     _single_calls[backend](
         q, k, v, out, lse, packed_custom_mask, mask, check_layout(kv_layout), o["pos_encoding"], o["window_left"],
-        o["logits_soft_cap"], o["sm_scale"], o["rope_scale"], o["rope_theta"], k_scale, v_scale,
+        o["logits_soft_cap"], o["sm_scale"], o["rope_scale"], o["rope_theta"], k_scale, v_scale, scale_q, scale_k, scale_v,
     )  # fmt: skip
     return (framework.result(out), framework.result(lse)) if return_lse else framework.result(out)
 

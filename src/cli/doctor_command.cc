@@ -10,6 +10,7 @@
 #include "core/env.h"
 #include "cpu/isa.h"
 #include "ops/attention_decode_cuda.h"
+#include "ops/attention_prefill_cuda.h"
 #include "strobe/error.h"
 #include "strobe/threads.h"
 
@@ -91,6 +92,11 @@ void print_cuda(const CudaFindings& found) {
         "kernels: "
         "STROBE_LOGLEVEL=3 names those of each run\n",
         cuda::name(count.architecture), op::decode_head_dims(count.architecture));
+  if (!found.kernels.empty())
+    fmt::print(
+        "  {:<8} attention variants run on tensor cores for f16 and bf16 queries and head dimensions up "
+        "to {}, others on CUDA cores\n",
+        "", op::kMostVariantDims);
 }
 
 Json version_json(int version) { return version == 0 ? Json(nullptr) : Json(cuda::version_text(version)); }

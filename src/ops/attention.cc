@@ -105,6 +105,8 @@ void check_custom_mask_indptr(const Operator& op, const AttentionPlanArgs& plan,
 void check_variant(const Operator& op, const AttentionPlanArgs& plan) {
   if (find_variant(plan.variant) == nullptr)
     reject(op, "variant", "expected 0 or a variant that this process has defined, got {}", plan.variant.id);
+  if (plan.q_dtype == Dtype::kE4m3)
+    reject(op, "q_dtype", "expected {} beside a variant, got e4m3", op::to_string(op::kFloats));
   const AttentionOptions& options = plan.options;
   const char* const taken = options.logits_soft_cap != 0                 ? "logits_soft_cap"
                             : options.pos_encoding != PosEncoding::kNone ? "pos_encoding"
@@ -117,8 +119,8 @@ void check_plan(const Operator& op, const AttentionPlanArgs& plan, const Axes& a
   check_group(op, plan.num_qo_heads, plan.num_kv_heads);
   check_head_dim(op, "head_dim_qk", plan.head_dim_qk);
   if (plan.head_dim_vo != 0) check_head_dim(op, "head_dim_vo", plan.head_dim_vo);
-  if (!op::kFloats.contains(plan.q_dtype))
-    reject(op, "q_dtype", "expected {}, got {}", op::to_string(op::kFloats), name(plan.q_dtype));
+  if (!kQueryDtypes.contains(plan.q_dtype))
+    reject(op, "q_dtype", "expected {}, got {}", op::to_string(kQueryDtypes), name(plan.q_dtype));
   check_kv_dtype(op, "kv_dtype", plan.q_dtype, plan.kv_dtype);
   check_indptr(op, "qo_indptr", plan.qo_indptr);
   check_indptr(op, "kv_indptr", plan.kv_indptr);
@@ -143,6 +145,7 @@ void check_run(const Operator& op, const Args& args) {
   expect_dtype("q", args.run.q, args.plan.q_dtype);
   expect_dtype("k", args.run.k, args.plan.kv_dtype);
   expect_dtype("v", args.run.v, args.plan.kv_dtype);
+  check_head_scales(op, args.run);
   if (args.plan.variant && args.run.sinks.given())
     reject(op, "sinks", "expected none beside a variant, whose text says it, got some");
   if (!args.plan.variant && args.run.variant_arguments.given())
@@ -185,7 +188,7 @@ Operator declare_batch_attention(bool paged) {
   declare
       .formula(
           "out[i, h] = v_scale * softmax_j(mask(soft_cap(q[i, h] . k[j] * sm_scale * q_scale * k_scale + "
-          "alibi))) v[j], with each scale times that of the run; lse in base 2")
+          "alibi))) v[j], with each scale times that of the run and that of the head; lse in base 2")
       .source(
           "Vaswani et al., 2017; Milakov and Gimelshein, Online normalizer calculation for softmax, 2018; "
           "Dao et al., FlashAttention, 2022")
@@ -246,7 +249,7 @@ Operator declare_batch_attention(bool paged) {
       .dense()
       .optional()
       .planned()
-      .input<&Args::run, &AttentionRunArgs::q>("q", "nnz_qo, num_qo_heads, head_dim_qk", op::kFloats,
+      .input<&Args::run, &AttentionRunArgs::q>("q", "nnz_qo, num_qo_heads, head_dim_qk", kQueryDtypes,
                                                "queries")
       .input<&Args::run, &AttentionRunArgs::k>("k", kv_nhd + "head_dim_qk", kKvDtypes, "keys")
       .hnd(kv_hnd + "head_dim_qk")
@@ -309,6 +312,7 @@ Operator declare_batch_attention(bool paged) {
           "max_kv_tokens", 0, 0x1p40, "capacity: KV tokens of all requests, in whole pages")
       .planned();
   declare_options<Args, &Args::plan, &AttentionPlanArgs::options>(declare, true);
+  declare_head_scales<AttentionRunArgs, &Args::run>(declare);
   declare
       .attribute<&Args::run, &AttentionRunArgs::q_scale>("run_q_scale", -1e30, 1e30,
                                                          "factor of q in this run, times q_scale")
@@ -317,7 +321,8 @@ Operator declare_batch_attention(bool paged) {
       .attribute<&Args::run, &AttentionRunArgs::v_scale>("run_v_scale", -1e30, 1e30,
                                                          "factor of v in this run, times v_scale");
   declare.rule("num_qo_heads is a multiple of num_kv_heads; head dimensions are multiples of 8 up to 512")
-      .rule("k has the dtype of q, e4m3 or e5m2; q, k and v have the planned dtypes")
+      .rule("k has the dtype of q, or e4m3 or e5m2 where q is not e4m3; q, k and v have the planned dtypes")
+      .rule("q_scales, k_scales and v_scales are for q in e4m3")
       .rule("indptr arrays start at 0 and do not decrease; page numbers are below num_pages")
       .is_hnd([](const Args& args) { return args.plan.kv_layout == KvLayout::kHnd; })
       .check([](const Operator& op, const Args& args, const Axes& axes, Phase phase) {

@@ -20,6 +20,17 @@ struct AttentionShape {
   const VariantRecord* variant = nullptr;  // null: none
 };
 
+// Scales by head of e4m3 queries, keys and values; null: 1.
+struct HeadScales {
+  const float *q = nullptr, *k = nullptr, *v = nullptr;
+
+  HeadScales() = default;
+  HeadScales(const TensorView& q, const TensorView& k, const TensorView& v) : q(of(q)), k(of(k)), v(of(v)) {}
+
+ private:
+  static const float* of(const TensorView& view) { return view.given() ? view.as<const float>() : nullptr; }
+};
+
 // k and v with their axes told apart; the run's scales, which multiply those of the plan.
 struct AttentionTensors {
   const TensorView *q, *k, *v, *sinks, *out, *lse, *variant_arguments;
@@ -27,6 +38,7 @@ struct AttentionTensors {
   std::int64_t v_stride_page, v_stride_token, v_stride_head;
   std::int64_t num_kv;  // rows or, paged, pages of k and v
   float qk_scale = 1, v_scale = 1;
+  HeadScales head_scales;
 };
 
 }  // namespace strobe::ops

@@ -122,6 +122,9 @@ std::size_t CpuAttention::workspace_bytes() const {
 void CpuAttention::run(const AttentionTensors& tensors) {
   problem_.sm_scale = qk_scale_ * tensors.qk_scale;
   problem_.v_scale = v_scale_ * tensors.v_scale;
+  problem_.q_scales = tensors.head_scales.q;
+  problem_.k_scales = tensors.head_scales.k;
+  problem_.v_scales = tensors.head_scales.v;
   problem_.q = tensors.q->data;
   problem_.q_stride_token = tensors.q->strides[0];
   problem_.q_stride_head = tensors.q->strides[1];

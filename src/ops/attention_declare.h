@@ -7,6 +7,7 @@
 
 namespace strobe::ops {
 
+inline constexpr op::DtypeSet kQueryDtypes = {Dtype::kF32, Dtype::kF16, Dtype::kBf16, Dtype::kE4m3};
 inline constexpr op::DtypeSet kKvDtypes = op::kFloatsAndFp8;
 
 // Declares the fields of AttentionOptions, found in Args by the path.
@@ -68,8 +69,38 @@ inline void check_group(const op::Operator& op, std::int64_t num_qo_heads, std::
 
 // KV in the dtype of q, or quantised.
 inline void check_kv_dtype(const op::Operator& op, std::string_view argument, Dtype q, Dtype kv) {
+  if (q == Dtype::kE4m3 && kv != q)
+    op::reject(op, argument, "expected dtype e4m3 (that of q), got {}", name(kv));
   if (kv != q && !op::kFp8.contains(kv))
     op::reject(op, argument, "expected dtype {} (that of q), e4m3 or e5m2, got {}", name(q), name(kv));
+}
+
+// Args: what has q and its scales by head.
+template <class Args>
+void check_head_scales(const op::Operator& op, const Args& args) {
+  for (const auto& [argument, view] :
+       {std::pair{"q_scales", &args.q_scales}, {"k_scales", &args.k_scales}, {"v_scales", &args.v_scales}})
+    if (view->given() && args.q.dtype != Dtype::kE4m3)
+      op::reject(op, argument, "expected none, since q is {} and no e4m3, got {}", name(args.q.dtype),
+                 describe(*view));
+}
+
+// Declares them as fields of Holder, found in Args by the path.
+template <class Holder, auto... Path, class Args>
+void declare_head_scales(op::Declare<Args>& declare) {
+  declare
+      .template input<Path..., &Holder::q_scales>("q_scales", "num_qo_heads", Dtype::kF32,
+                                                  "factor of each head of q in e4m3")
+      .dense()
+      .optional()
+      .template input<Path..., &Holder::k_scales>("k_scales", "num_kv_heads", Dtype::kF32,
+                                                  "factor of each head of k in e4m3")
+      .dense()
+      .optional()
+      .template input<Path..., &Holder::v_scales>("v_scales", "num_kv_heads", Dtype::kF32,
+                                                  "factor of each head of v in e4m3")
+      .dense()
+      .optional();
 }
 
 inline void check_custom_mask(const op::Operator& op, const AttentionOptions& options,

@@ -202,6 +202,8 @@ void GpuAttention::make_lists(const AttentionShape& shape) {
     part->extents = {};
     part->wanted = false;
   }
+  std::int32_t former_qo_len = 0;
+  Part* part = nullptr;  // of the former request: neighbours mostly have one query length
   for (std::size_t r = 0; r < shape.kv_len.size(); ++r) {
     const plan::AttentionRequest request{.request = static_cast<std::int32_t>(r),
                                          .q_row = shape.qo_indptr[r],
@@ -209,9 +211,10 @@ void GpuAttention::make_lists(const AttentionShape& shape) {
                                          .kv_base = shape.kv_indptr[r],
                                          .kv_len = shape.kv_len[r]};
     if (request.qo_len == 0) continue;
-    Part& part = part_for(request.qo_len);
-    part.requests.push_back(request);
-    part.wanted = true;
+    if (request.qo_len != former_qo_len) part = &part_for(request.qo_len);
+    former_qo_len = request.qo_len;
+    part->requests.push_back(request);
+    part->wanted = true;
   }
   // Any plan of a fixed shape takes the same kernels. Beyond a thousand tokens a request's length changes
   // nothing.
@@ -448,9 +451,9 @@ Backend GpuAttention::backend_for(const AttentionTensors& tensors) {
 
 std::string GpuAttention::kernels_for(const AttentionTensors& tensors) {
   const bool hopper = backend_for(tensors) == Backend::kCudaSm90;
-  const std::string_view generic =
+  const std::string generic =
       variant_ != nullptr ? op::variant_kernel_name(variant_->cuda, fixed_.shape, params_, gpu_.architecture)
-                          : op::generic_kernel_name(fixed_.shape, params_, gpu_.architecture);
+                          : std::string(op::generic_kernel_name(fixed_.shape, params_, gpu_.architecture));
   std::string names;
   const auto add = [&](const Part& part, std::string_view name) {
     if (part.extents.items > 0) names += fmt::format("{}{}", names.empty() ? "" : ", ", name);

@@ -53,6 +53,9 @@ void set_tensors(const AttentionTensors& tensors, const PlannedScales& scales,
   params.scale = scales.qk * tensors.qk_scale;
   params.scale_log2 = params.scale * std::numbers::log2e_v<float>;
   params.v_scale = scales.v * tensors.v_scale;
+  params.q_scales = tensors.head_scales.q;
+  params.k_scales = tensors.head_scales.k;
+  params.v_scales = tensors.head_scales.v;
 }
 
 }  // namespace strobe::ops

@@ -18,7 +18,6 @@ struct Tile {
   int qk, vo;
 };
 constexpr Tile kTiles[] = {{64, 64}, {128, 128}, {192, 128}, {256, 256}, {512, 128}};
-constexpr int kMostVariantDims = 256;    // beyond, blocks share V's elements, and hooks are to be called once
 constexpr int kMostCopiedFp8Dims = 256;  // beyond, the tiles to convert from do not fit shared memory
 
 Tile tile_of(int head_dim_qk, int head_dim_vo) {
@@ -69,7 +68,9 @@ constexpr int tile_tokens(int rows, const Tile& tile, bool fp8, bool general, Ro
   };
   const int wanted = std::min(kernel::prefill_blocks_per_sm(rows, tile.vo), fit(16));
   const bool holds_many = tile.qk <= 64 || (tile.qk <= 128 && architecture == cuda::Architecture::kSm90a);
-  const int most = tile.qk > 256 ? 16 : holds_many && !general ? 64 : 32;
+  const bool holds_few =
+      tile.qk > 256 || (tile.qk > 192 && fp8 && general && architecture == cuda::Architecture::kSm120a);
+  const int most = holds_few ? 16 : holds_many && !general ? 64 : 32;
   for (int tokens : kTokenCounts)
     if (tokens <= most && fit(tokens) >= wanted) return tokens;
   return 16;
@@ -151,7 +152,7 @@ bool changes_rows(const AttentionCudaShape& shape) { return shape.rope || shape.
 bool serves_prefill(const AttentionCudaShape& shape, cuda::Architecture architecture) {
   const bool fp8 = is_fp8(shape.kv_dtype);
   const Tile tile = tile_of(shape.head_dim_qk, shape.head_dim_vo);
-  return shape.q_dtype != Dtype::kF32 && (shape.kv_dtype == shape.q_dtype || fp8) &&
+  return size_of(shape.q_dtype) == 2 && (shape.kv_dtype == shape.q_dtype || fp8) &&
          (!changes_rows(shape) || has_room_to_change(tile, fp8, architecture)) &&
          (shape.variant == 0 || std::max(tile.qk, shape.head_dim_vo) <= kMostVariantDims);
 }

@@ -15,6 +15,9 @@ namespace strobe::op {
 // variants of head dimensions that one block does whole, since hooks are called once.
 bool serves_prefill(const AttentionCudaShape& shape, cuda::Architecture architecture);
 
+// The head dimensions of variants: beyond, blocks share V's elements, and hooks are to be called once.
+inline constexpr int kMostVariantDims = 256;
+
 // Whether it takes these operands of such a shape: any, but changes of queries and keys ask for rows of whole
 // chunks of 16 bytes.
 bool takes_operands(const AttentionCudaShape& shape, const kernel::AttentionParams& params);

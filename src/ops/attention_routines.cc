@@ -7,6 +7,7 @@
 #include "core/message.h"
 #include "op/call.h"
 #include "ops/attention_args.h"
+#include "ops/attention_declare.h"
 
 namespace strobe::ops {
 namespace {
@@ -40,8 +41,10 @@ std::vector<Parameter> with_common(std::vector<Parameter> parameters) {
       {"head_dim_qk", "128", "elements of a query or key", kPositive},
       {"head_dim_vo", "128", "elements of a value or output", kPositive},
       {"kv_layout", "HND", "NHD or HND", ValueRule::choice({"NHD", "HND"})},
-      {"dtype", "bf16", "of q and out: f32, f16 or bf16", ValueRule::dtype(op::kFloats)},
+      {"dtype", "bf16", "of q and out: f32, f16 or bf16; e4m3: of q, out is bf16",
+       ValueRule::dtype(kQueryDtypes)},
       {"kv_dtype", "", "of k and v: e4m3, e5m2; empty: dtype", ValueRule::dtype(op::kFloatsAndFp8)},
+      {"head_scales", "false", "with scales by head of q, k and v in e4m3", kFlag},
       {"window_left", "-1", "sliding window; -1 off", ValueRule::integer(-1)},
       {"logits_soft_cap", "0", "0 off", ValueRule::number(0, std::numeric_limits<float>::max())},
       {"pos_encoding", "none", "none, rope or alibi", ValueRule::choice({"none", "rope", "alibi"})},
@@ -72,6 +75,11 @@ Dtype kv_dtype(const Case& values) {
   return values.text("kv_dtype").empty() ? values.dtype("dtype") : values.dtype("kv_dtype");
 }
 
+Dtype out_dtype(const Case& values) {
+  const Dtype dtype = values.dtype("dtype");
+  return dtype == Dtype::kE4m3 ? Dtype::kBf16 : dtype;
+}
+
 AttentionOptions options_of(const Case& values, bool causal) {
   AttentionOptions options;
   options.mask = causal ? MaskMode::kCausal : MaskMode::kNone;
@@ -92,6 +100,13 @@ class Maker {
   TensorView input(Dtype dtype, std::initializer_list<std::int64_t> shape) {
     const TensorView view = add(Tensor(dtype, shape));
     op::fill_normal(view, random_);
+    return view;
+  }
+  // Factors from 0.5 to 1.5.
+  TensorView scales(std::int64_t count) {
+    const TensorView view = add(Tensor(Dtype::kF32, {count}));
+    for (std::int64_t i = 0; i < count; ++i)
+      view.at<float>(i) = static_cast<float>(random_.integer(8, 24)) / 16;
     return view;
   }
   TensorView output(Dtype dtype, std::initializer_list<std::int64_t> shape) {
@@ -139,13 +154,24 @@ Problem make_single(const Operator& op, const Case& values, Random& random, std:
   args->k = kv_input(make, kv_dtype(values), args->kv_layout, kv_len, kv_heads, qk);
   args->v = kv_input(make, kv_dtype(values), args->kv_layout, kv_len, kv_heads, vo);
   if (values.flag("sinks")) args->sinks = make.input(Dtype::kF32, {qo_heads});
+  const Dtype out = out_dtype(values);
   args->out =
-      one_token ? make.output(dtype, {qo_heads, vo}) : make.output(dtype, {*tokens.begin(), qo_heads, vo});
+      one_token ? make.output(out, {qo_heads, vo}) : make.output(out, {*tokens.begin(), qo_heads, vo});
   if (values.flag("return_lse"))
     args->lse = one_token ? make.output(Dtype::kF32, {qo_heads})
                           : make.output(Dtype::kF32, {*tokens.begin(), qo_heads});
   op::bind_calls(problem, op::Phase::kRun);
   return problem;
+}
+
+// Of q, k and v by head, where the case has them. Args: SinglePrefillArgs or AttentionRunArgs.
+template <class Args>
+void make_head_scales(Maker& make, const Case& values, std::int64_t qo_heads, std::int64_t kv_heads,
+                      Args& args) {
+  if (!values.flag("head_scales")) return;
+  args.q_scales = make.scales(qo_heads);
+  args.k_scales = make.scales(kv_heads);
+  args.v_scales = make.scales(kv_heads);
 }
 
 // Query and KV tokens of each request.
@@ -223,7 +249,8 @@ Problem make_batch(const Operator& op, const Case& values, Random& random, const
   const std::int64_t tokens = qo_indptr.back();
   args->run.q = make.input(dtype, {tokens, qo_heads, qk});
   if (values.flag("sinks")) args->run.sinks = make.input(Dtype::kF32, {qo_heads});
-  args->run.out = make.output(dtype, {tokens, qo_heads, vo});
+  make_head_scales(make, values, qo_heads, kv_heads, args->run);
+  args->run.out = make.output(out_dtype(values), {tokens, qo_heads, vo});
   if (values.flag("return_lse")) args->run.lse = make.output(Dtype::kF32, {tokens, qo_heads});
   op::bind_calls(problem, op::Phase::kRun);
   return problem;

@@ -13,7 +13,8 @@
 namespace strobe::op {
 namespace {
 
-constexpr int kTypes[] = {static_cast<int>(Dtype::kF16), static_cast<int>(Dtype::kBf16)};
+constexpr int kTypes[] = {static_cast<int>(Dtype::kF16), static_cast<int>(Dtype::kBf16),
+                          static_cast<int>(Dtype::kE4m3)};
 constexpr int kHeadDims[] = {64, 96, 128, 192, 256};
 enum { kType, kDimQk, kDimVo, kPaged };
 constexpr jit::Constant kConstants[] = {{"kType", kDtypeType, kTypes, print_dtype},
@@ -22,7 +23,7 @@ constexpr jit::Constant kConstants[] = {{"kType", kDtypeType, kTypes, print_dtyp
                                         {"kPaged", "bool", kBools, print_bool}};
 
 constexpr int kGroupRows = 64, kGroupThreads = 128;
-constexpr int kPanelColumns = 64, kPanelBytes = 128;
+constexpr int kPanelBytes = 128;
 constexpr int kEight = 8;               // tokens that boxes of pages are made of
 constexpr std::int64_t kCopyUnit = 16;  // bytes that addresses and strides of tensor copies are multiples of
 // Of the 60 MB that an H200 has: items of the next section already come in.
@@ -30,20 +31,28 @@ constexpr std::int64_t kCacheBytes = std::int64_t{32} << 20;
 // Below, half of a tile's rows would be empty, and the generic kernel splits its KV further.
 constexpr int kLeastRows = 64;
 
-bool is_served(int dim_qk, int dim_vo) {
+bool is_served(Dtype type, int dim_qk, int dim_vo) {
+  if (type == Dtype::kE4m3) return dim_vo == dim_qk && (dim_qk == 64 || dim_qk == 128);
   if (dim_qk == 192) return dim_vo == 128;
   return std::ranges::find(kHeadDims, dim_qk) != std::end(kHeadDims) && dim_vo == dim_qk;
 }
 
 bool valid(jit::Values values, cuda::Architecture architecture) {
-  return architecture == cuda::Architecture::kSm90a && is_served(values[kDimQk], values[kDimVo]);
+  return architecture == cuda::Architecture::kSm90a &&
+         is_served(static_cast<Dtype>(values[kType]), values[kDimQk], values[kDimVo]);
 }
 
-int threads_of(int dim_qk) { return (kernel::sm90_form(dim_qk).groups + 1) * kGroupThreads; }
+// The kernels' names for types are numbered as ours.
+constexpr kernel::Dtype kernel_type(Dtype type) { return static_cast<kernel::Dtype>(type); }
+
+kernel::Sm90Form form_of(const AttentionCudaShape& shape) {
+  return kernel::sm90_form(kernel_type(shape.q_dtype), shape.head_dim_qk);
+}
 
 jit::LaunchFacts launch_facts(jit::Values values, cuda::Architecture) {
-  return {.threads = threads_of(values[kDimQk]),
-          .shared_bytes = kernel::sm90_shared_bytes(values[kDimQk], values[kDimVo])};
+  const auto type = static_cast<kernel::Dtype>(values[kType]);
+  return {.threads = (kernel::sm90_form(type, values[kDimQk]).groups + 1) * kGroupThreads,
+          .shared_bytes = kernel::sm90_shared_bytes(type, values[kDimQk], values[kDimVo])};
 }
 
 constexpr jit::KernelSource kPrefillSm90 = {.name = "attention_prefill_sm90",
@@ -62,12 +71,12 @@ int pack_of(const AttentionCudaShape& shape) {
 
 // KV tokens that a copy brings.
 int tokens_of_box(const AttentionCudaShape& shape) {
-  const int block = kernel::sm90_form(shape.head_dim_qk).block_tokens;
+  const int block = form_of(shape).block_tokens;
   return shape.page_size > 0 ? std::gcd(shape.page_size, block) : block;
 }
 
 int tokens_of_tile(const AttentionCudaShape& shape) {
-  return kernel::sm90_form(shape.head_dim_qk).groups * kGroupRows / pack_of(shape);
+  return form_of(shape).groups * kGroupRows / pack_of(shape);
 }
 
 // A tensor of rows of `dim` elements as the kernel's maps have it. Axes are those beside columns and panels,
@@ -80,17 +89,22 @@ struct MapShape {
   std::array<int, 3> box;
 };
 
+cuda::TensorMapType map_type(Dtype type) {
+  if (type == Dtype::kE4m3) return cuda::TensorMapType::kU8;
+  return type == Dtype::kF16 ? cuda::TensorMapType::kF16 : cuda::TensorMapType::kBf16;
+}
+
 kernel::TensorMap map_of(const AttentionCudaShape& shape, const MapShape& map, const Gpu& gpu) {
-  const bool maps_panels = kernel::sm90_maps_panels(map.dim);
-  const int panels = maps_panels ? map.dim / kPanelColumns : 1;
-  cuda::TensorMapRequest request{
-      .address = map.data,
-      .type = shape.q_dtype == Dtype::kF16 ? cuda::TensorMapType::kF16 : cuda::TensorMapType::kBf16,
-      .rank = 5,
-      .swizzle = cuda::TensorMapSwizzle::k128Bytes,
-      .device = gpu.device.index};
-  request.sizes[0] = static_cast<std::uint64_t>(maps_panels ? kPanelColumns : map.dim);
-  request.box[0] = kPanelColumns;
+  const bool maps_panels = kernel::sm90_maps_panels(kernel_type(shape.q_dtype), map.dim);
+  const int panel_elements = kPanelBytes / static_cast<int>(size_of(shape.q_dtype));
+  const int panels = maps_panels ? map.dim / panel_elements : 1;
+  cuda::TensorMapRequest request{.address = map.data,
+                                 .type = map_type(shape.q_dtype),
+                                 .rank = 5,
+                                 .swizzle = cuda::TensorMapSwizzle::k128Bytes,
+                                 .device = gpu.device.index};
+  request.sizes[0] = static_cast<std::uint64_t>(maps_panels ? panel_elements : map.dim);
+  request.box[0] = static_cast<std::uint32_t>(panel_elements);
   std::size_t axis = 1;
   const auto add = [&](std::int64_t size, std::int64_t stride, int box) {
     request.sizes[axis] = static_cast<std::uint64_t>(size);
@@ -125,6 +139,12 @@ kernel::TensorMap map_of_rows(const AttentionCudaShape& shape, const AttentionEx
                 gpu);
 }
 
+// Whether results go out by tensor copies.
+bool sends_results(const AttentionCudaShape& shape, const kernel::AttentionParams& params) {
+  return params.out_dtype == static_cast<int>(shape.q_dtype) &&
+         kernel::sm90_result_bytes(kernel_type(shape.q_dtype), shape.head_dim_qk, shape.head_dim_vo) > 0;
+}
+
 kernel::TensorMap map_of_kv(const AttentionCudaShape& shape, const AttentionExtents& extents,
                             const void* data, int dim, std::int64_t stride_page, std::int64_t stride_token,
                             std::int64_t stride_head, const Gpu& gpu) {
@@ -153,14 +173,15 @@ kernel::TensorMap map_of_kv(const AttentionCudaShape& shape, const AttentionExte
 }  // namespace
 
 bool serves_sm90(const AttentionCudaShape& shape) {
-  const bool half = shape.q_dtype == Dtype::kF16 || shape.q_dtype == Dtype::kBf16;
-  return half && shape.kv_dtype == shape.q_dtype && is_served(shape.head_dim_qk, shape.head_dim_vo) &&
+  return std::ranges::find(kTypes, static_cast<int>(shape.q_dtype)) != std::end(kTypes) &&
+         shape.kv_dtype == shape.q_dtype && is_served(shape.q_dtype, shape.head_dim_qk, shape.head_dim_vo) &&
          tokens_of_box(shape) % kEight == 0 && !shape.soft_cap && !shape.alibi && !shape.rope &&
          shape.mask != MaskMode::kCustom;
 }
 
 bool prefers_sm90(const AttentionCudaShape& shape, int qo_len) {
-  return std::int64_t{qo_len} * shape.group() >= kLeastRows;
+  // Of e4m3 queries there is but the kernel in f32.
+  return shape.q_dtype == Dtype::kE4m3 || std::int64_t{qo_len} * shape.group() >= kLeastRows;
 }
 
 plan::WorkListOptions sm90_list_options(const AttentionCudaShape& shape, const Gpu& gpu) {
@@ -214,8 +235,9 @@ bool expresses_sm90(const AttentionCudaShape& shape, const kernel::AttentionPara
   const auto address = [](const void* p) {
     return static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(p));
   };
-  return params.out_dtype == static_cast<std::int32_t>(shape.q_dtype) && params.scale > 0 &&
-         extents.q_rows > 0 && extents.kv_rows > 0 && pages_fit &&
+  const bool is_out = shape.q_dtype == Dtype::kE4m3 || params.out_dtype == static_cast<int>(shape.q_dtype) ||
+                      params.out_dtype == static_cast<int>(Dtype::kF32);
+  return is_out && params.scale > 0 && extents.q_rows > 0 && extents.kv_rows > 0 && pages_fit &&
          fits({address(params.q), params.q_stride_token, params.q_stride_head, address(params.k),
                params.k_stride_token, params.k_stride_head, address(params.v), params.v_stride_token,
                params.v_stride_head, address(params.out), params.out_stride_token, params.out_stride_head});
@@ -232,8 +254,9 @@ void launch_sm90(const AttentionCudaShape& shape, const kernel::AttentionParams&
   };
   const kernel::AttentionSm90Params all{
       .q = map_of_rows(shape, extents, p.q, shape.head_dim_qk, p.q_stride_token, p.q_stride_head, gpu),
-      .out =
-          map_of_rows(shape, extents, p.out, shape.head_dim_vo, p.out_stride_token, p.out_stride_head, gpu),
+      .out = sends_results(shape, p) ? map_of_rows(shape, extents, p.out, shape.head_dim_vo,
+                                                   p.out_stride_token, p.out_stride_head, gpu)
+                                     : kernel::TensorMap{},
       .k = map_of_kv(shape, extents, p.k, shape.head_dim_qk, p.k_stride_page, p.k_stride_token,
                      p.k_stride_head, gpu),
       .v = map_of_kv(shape, extents, p.v, shape.head_dim_vo, p.v_stride_page, p.v_stride_token,

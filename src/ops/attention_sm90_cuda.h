@@ -28,7 +28,7 @@ struct AttentionExtents {
 };
 
 // Whether tensor copies can express the operands: addresses and strides are multiples of 16 bytes, and out
-// has q's dtype.
+// has q's dtype, or any where that is e4m3.
 bool expresses_sm90(const AttentionCudaShape& shape, const kernel::AttentionParams& params,
                     const AttentionExtents& extents);
 

@@ -1,5 +1,7 @@
 #include "ops/attention_variant_cuda.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 
 #include "ops/attention_f32_form.h"
@@ -13,6 +15,13 @@ constexpr std::string_view kOptions[] = {"--device-as-default-execution-space"};
 bool on_tensor_cores(const AttentionCudaShape& shape, const kernel::AttentionParams& params,
                      cuda::Architecture architecture) {
   return serves_prefill(shape, architecture) && takes_operands(shape, params);
+}
+
+std::string_view why_not_tiles(const AttentionCudaShape& shape, cuda::Architecture architecture) {
+  if (serves_prefill(shape, architecture)) return "rows that hooks change are not chunks of 16 bytes";
+  if (shape.q_dtype == Dtype::kF32) return "f32 queries";
+  if (std::max(shape.head_dim_qk, shape.head_dim_vo) > kMostVariantDims) return "head dimension beyond 256";
+  return "shared memory holds no changed rows of this head dimension";
 }
 
 // Aligned operands, as far as the choice of a kernel looks at them.
@@ -50,9 +59,10 @@ void compile_variant(const VariantKernels& kernels, const AttentionCudaShape& sh
     (void)jit::get(kernels.f32, {}, gpu.device, stream);
 }
 
-std::string_view variant_kernel_name(const VariantKernels& kernels, const AttentionCudaShape& shape,
-                                     const kernel::AttentionParams& params, cuda::Architecture architecture) {
-  return on_tensor_cores(shape, params, architecture) ? kernels.tiles.name : kernels.f32.name;
+std::string variant_kernel_name(const VariantKernels& kernels, const AttentionCudaShape& shape,
+                                const kernel::AttentionParams& params, cuda::Architecture architecture) {
+  if (on_tensor_cores(shape, params, architecture)) return std::string(kernels.tiles.name);
+  return fmt::format("{} (CUDA cores: {})", kernels.f32.name, why_not_tiles(shape, architecture));
 }
 
 void launch_variant(const VariantKernels& kernels, const AttentionCudaShape& shape,

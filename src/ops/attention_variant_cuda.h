@@ -1,6 +1,7 @@
 // The kernels of a variant on a GPU.
 #pragma once
 
+#include <string>
 #include <string_view>
 
 #include "attention/variant_params.h"
@@ -22,9 +23,9 @@ VariantKernels variant_kernels(std::string_view name, std::string_view source);
 void compile_variant(const VariantKernels& kernels, const AttentionCudaShape& shape, const Gpu& gpu,
                      Stream stream);
 
-// Which of them a launch takes.
-std::string_view variant_kernel_name(const VariantKernels& kernels, const AttentionCudaShape& shape,
-                                     const kernel::AttentionParams& params, cuda::Architecture architecture);
+// Which of them a launch takes, and why not the fast one, for logs.
+std::string variant_kernel_name(const VariantKernels& kernels, const AttentionCudaShape& shape,
+                                const kernel::AttentionParams& params, cuda::Architecture architecture);
 
 // Grids of (items, KV heads), then of (merges, KV heads, rows).
 void launch_variant(const VariantKernels& kernels, const AttentionCudaShape& shape,

@@ -252,7 +252,8 @@ void BatchAttention::run(const AttentionRunArgs& run, const Launch& launch) {
                                       .v_stride_head = run.v.strides[head],
                                       .num_kv = axes[ops::attention_axis::kNumKv],
                                       .qk_scale = run.q_scale * run.k_scale,
-                                      .v_scale = run.v_scale};
+                                      .v_scale = run.v_scale,
+                                      .head_scales = {run.q_scales, run.k_scales, run.v_scales}};
   const auto run_backend = [&] {
     if (state.on_gpu())
       state.gpu.run(tensors, launch);

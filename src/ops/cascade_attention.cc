@@ -76,10 +76,6 @@ void MultiLevelCascadeAttention::plan(std::span<const CascadeLevel> levels, cons
   std::vector<BatchAttention> planned = std::move(state.levels);
   state.levels.clear();  // a plan that fails leaves nothing to run
   planned.resize(levels.size());
-  // Levels that are merged give f32, which the kernel of cuda/sm90 does not.
-  Launch level_launch = launch;
-  if (levels.size() > 1 && common.device.type == DeviceType::kCuda && launch.backend == Backend::kAuto)
-    level_launch.backend = Backend::kCudaSm80;
   std::int64_t tokens = -1;
   for (std::size_t i = 0; i < levels.size(); ++i) {
     AttentionPlanArgs args = common;
@@ -89,7 +85,7 @@ void MultiLevelCascadeAttention::plan(std::span<const CascadeLevel> levels, cons
     args.last_page_len = levels[i].last_page_len;
     if (i + 1 < levels.size()) args.options.mask = MaskMode::kNone;
     try {
-      planned[i].plan(args, level_launch);
+      planned[i].plan(args, launch);
     } catch (const Error& error) {
       fail(error.kind(), "{}: level {}: {}", kName, i, error.what());
     }

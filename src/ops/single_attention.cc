@@ -69,8 +69,8 @@ GpuAttention& attention_on(Device device, Stream stream) {
 // call.
 template <class Args>
 void run_planned(const Operator& op, const Args& args, const TensorView& q, const TensorView& out,
-                 const TensorView& lse, const TensorView& custom_mask, const Axes& axes,
-                 const Launch& launch) {
+                 const TensorView& lse, const TensorView& custom_mask, const HeadScales& head_scales,
+                 const Axes& axes, const Launch& launch) {
   const auto qo_len = static_cast<std::int32_t>(q.shape[0]), kv_len = static_cast<std::int32_t>(axes[kKvLen]);
   const std::int32_t qo_indptr[] = {0, qo_len}, kv_indptr[] = {0, kv_len}, kv_lens[] = {kv_len};
   const std::int64_t custom_mask_indptr[] = {0, custom_mask.given() ? custom_mask.shape[0] : 0};
@@ -102,7 +102,8 @@ void run_planned(const Operator& op, const Args& args, const TensorView& q, cons
                                  .v_stride_page = 0,
                                  .v_stride_token = args.v.strides[token],
                                  .v_stride_head = args.v.strides[head],
-                                 .num_kv = kv_len};
+                                 .num_kv = kv_len,
+                                 .head_scales = head_scales};
   if (q.device.type == DeviceType::kCpu) {
     thread_local CpuAttention attention;
     attention.plan(shape, args.options);
@@ -153,7 +154,7 @@ Declare<Args> declare_single(const char* name, const char* summary, const char* 
       .axis("head_dim_qk", 128, "elements of a query or key")
       .axis("head_dim_vo", 128, "elements of a value or output")
       .axis("mask_bytes", 0, "bytes of the packed mask")
-      .template input<&Args::q>("q", tokens + "num_qo_heads, head_dim_qk", op::kFloats, "queries")
+      .template input<&Args::q>("q", tokens + "num_qo_heads, head_dim_qk", kQueryDtypes, "queries")
       .template input<&Args::k>("k", "kv_len, num_kv_heads, head_dim_qk", kKvDtypes, "keys")
       .hnd("num_kv_heads, kv_len, head_dim_qk")
       .template input<&Args::v>("v", "kv_len, num_kv_heads, head_dim_vo", same_as("k"), "values")
@@ -172,7 +173,7 @@ Declare<Args> declare_single(const char* name, const char* summary, const char* 
       .optional()
       .template choice<&Args::kv_layout>("kv_layout", {"NHD", "HND"}, "order of the axes of k and v")
       .rule("num_qo_heads is a multiple of num_kv_heads; head dimensions are multiples of 8 up to 512")
-      .rule("k has the dtype of q, e4m3 or e5m2")
+      .rule("k has the dtype of q, or e4m3 or e5m2 where q is not e4m3")
       .is_hnd([](const Args& args) { return args.kv_layout == KvLayout::kHnd; })
       .accuracy([](const Args& args, const Axes& axes, int operand, DeviceType device) {
         return reference::attention_accuracy(args.q.dtype, axes[kHeadDimQk] + axes[kKvLen], operand == kLse,
@@ -191,8 +192,8 @@ const Operator& single_prefill_operator() {
   using Args = SinglePrefillArgs;
   static const Operator op = [] {
     constexpr auto kRun = [](const Args& args, const Axes& axes, const Launch& launch) {
-      run_planned(single_prefill_operator(), args, args.q, args.out, args.lse, args.custom_mask, axes,
-                  launch);
+      run_planned(single_prefill_operator(), args, args.q, args.out, args.lse, args.custom_mask,
+                  HeadScales(args.q_scales, args.k_scales, args.v_scales), axes, launch);
     };
     Declare<Args> declare =
         declare_single<Args>("single_prefill", "Attention of one request's query tokens over dense KV.",
@@ -201,10 +202,13 @@ const Operator& single_prefill_operator() {
         .input<&Args::custom_mask>("custom_mask", "mask_bytes", Dtype::kU8,
                                    "bit i * kv_len + j, little endian")
         .dense()
-        .optional()
+        .optional();
+    declare_head_scales<Args>(declare);
+    declare.rule("q_scales, k_scales and v_scales are for q in e4m3")
         .check([](const Operator& self, const Args& args, const Axes& axes, Phase) {
           check(self, args, axes);
           check_mask(self, args, axes);
+          check_head_scales(self, args);
         })
         .cost([](const Args& args, const Axes& axes) { return cost(args, axes, axes[kQoLen]); })
         .backend(Backend::kCpu, kRun)
@@ -221,7 +225,7 @@ const Operator& single_decode_operator() {
   static const Operator op = [] {
     constexpr auto kRun = [](const Args& args, const Axes& axes, const Launch& launch) {
       run_planned(single_decode_operator(), args, as_one_token(args.q), as_one_token(args.out),
-                  as_one_token(args.lse), TensorView{}, axes, launch);
+                  as_one_token(args.lse), TensorView{}, HeadScales(), axes, launch);
     };
     Declare<Args> declare = declare_single<Args>(
         "single_decode", "Attention of one query token over dense KV.", "strobe::single_decode", "");

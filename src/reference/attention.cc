@@ -23,6 +23,7 @@ struct Batch {
                              std::int64_t head)>
       row_offset;
   TensorView custom_mask, alibi_slopes, sinks;
+  TensorView q_scales, k_scales, v_scales;      // by head
   std::vector<std::int64_t> custom_mask_begin;  // bytes
   AttentionOptions options;
   std::int64_t num_qo_heads, num_kv_heads, head_dim_qk, head_dim_vo;
@@ -103,6 +104,12 @@ bool attends(const Batch& batch, std::size_t request, std::int64_t i, std::int64
   return false;
 }
 
+// A head's factor beside that of the whole tensor.
+double head_scale(const TensorView& scales, std::int64_t head) {
+  const double scale = scales.given() ? read(scales, head) : 1;
+  return scale > 0 ? scale : NAN;
+}
+
 // out [head_dim_vo] and lse of query token i and query head h of a request.
 void attend(const Batch& batch, std::size_t request, std::int64_t i, std::int64_t head, const KvRows& rows,
             double* out, double* lse) {
@@ -115,7 +122,11 @@ void attend(const Batch& batch, std::size_t request, std::int64_t i, std::int64_
   if (options.pos_encoding == PosEncoding::kRope) rope(q, static_cast<double>(position), options);
   const double sm_scale = options.sm_scale != 0 ? static_cast<double>(options.sm_scale)
                                                 : 1 / std::sqrt(static_cast<double>(batch.head_dim_qk));
-  const double scale = sm_scale * static_cast<double>(options.q_scale) * static_cast<double>(options.k_scale);
+  const std::int64_t kv_head = head / (batch.num_qo_heads / batch.num_kv_heads);
+  const double scale = sm_scale * static_cast<double>(options.q_scale) *
+                       static_cast<double>(options.k_scale) * head_scale(batch.q_scales, head) *
+                       head_scale(batch.k_scales, kv_head);
+  const double v_scale = static_cast<double>(options.v_scale) * head_scale(batch.v_scales, kv_head);
   const double slope = alibi_slope(batch, head), cap = static_cast<double>(options.logits_soft_cap);
 
   Vector x;
@@ -139,8 +150,7 @@ void attend(const Batch& batch, std::size_t request, std::int64_t i, std::int64_
     for (std::int64_t d = 0; d < batch.head_dim_vo; ++d)
       out[d] += weight * rows.v[static_cast<std::size_t>(attended[n] * batch.head_dim_vo + d)];
   }
-  for (std::int64_t d = 0; d < batch.head_dim_vo; ++d)
-    out[d] = x.empty() ? 0 : out[d] / sum * static_cast<double>(options.v_scale);
+  for (std::int64_t d = 0; d < batch.head_dim_vo; ++d) out[d] = x.empty() ? 0 : out[d] / sum * v_scale;
   *lse = (most + std::log(sum)) * std::numbers::log2e;
 }
 
@@ -211,6 +221,9 @@ void attention(const SinglePrefillArgs& args, op::Expected& expected) {
   batch.qo_indptr = {0, static_cast<std::int32_t>(args.q.shape[0])};
   batch.custom_mask = args.custom_mask;
   batch.custom_mask_begin = {0};
+  batch.q_scales = args.q_scales;
+  batch.k_scales = args.k_scales;
+  batch.v_scales = args.v_scales;
   attention(batch, expected);
 }
 
@@ -263,6 +276,9 @@ void attention(const ops::BatchAttentionArgs& args, op::Expected& expected) {
     for (std::int32_t bytes : copy(args.plan.custom_mask_indptr)) batch.custom_mask_begin.push_back(bytes);
   batch.alibi_slopes = args.plan.alibi_slopes;
   batch.sinks = args.run.sinks;
+  batch.q_scales = args.run.q_scales;
+  batch.k_scales = args.run.k_scales;
+  batch.v_scales = args.run.v_scales;
   batch.options = args.plan.options;
   batch.options.q_scale *= args.run.q_scale;
   batch.options.k_scale *= args.run.k_scale;
@@ -275,8 +291,9 @@ void attention(const ops::BatchAttentionArgs& args, op::Expected& expected) {
 }
 
 op::Accuracy attention_accuracy(Dtype q, std::int64_t terms, bool lse, DeviceType device) {
-  const bool in_f32 = lse || (q == Dtype::kF16 && device == DeviceType::kCpu);
-  return {.intermediate = in_f32 ? Dtype::kF32 : q, .reduction = terms};
+  const bool on_cpu = device == DeviceType::kCpu;
+  if (lse) return {.intermediate = q == Dtype::kE4m3 && !on_cpu ? Dtype::kF16 : Dtype::kF32, .reduction = terms};
+  return {.intermediate = q == Dtype::kF16 && on_cpu ? Dtype::kF32 : q, .reduction = terms};
 }
 
 }  // namespace strobe::reference

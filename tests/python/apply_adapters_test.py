@@ -39,11 +39,20 @@ def norm_set(data_set, eps="1e-5", fused_outputs=("output", "residual_out")):
     shape = {"hidden_states": ["batch_size", "hidden_size"], "weight": ["hidden_size"]}
     n = axes(batch_size=None, hidden_size=8)
     reference = f"def run(*args):\n    EPS = {eps}\n"
-    data_set.definition("rmsnorm_h8", "rmsnorm", n, tensors(**shape), tensors(output=["batch_size", "hidden_size"]), reference)
+    data_set.definition(
+        "rmsnorm_h8", "rmsnorm", n, tensors(**shape), tensors(output=["batch_size", "hidden_size"]), reference
+    )
     data_set.solution("norm", "rmsnorm_h8", f"def run(x, w, y):\n    y[...] = {MARK}\n")
     data_set.trace("rmsnorm_h8", "norm", batch_size=1)
     outputs = tensors(**{name: ["batch_size", "hidden_size"] for name in fused_outputs})
-    data_set.definition("fused_add_rmsnorm_h8", "rmsnorm", n, tensors(residual=["batch_size", "hidden_size"], **shape), outputs, reference)
+    data_set.definition(
+        "fused_add_rmsnorm_h8",
+        "rmsnorm",
+        n,
+        tensors(residual=["batch_size", "hidden_size"], **shape),
+        outputs,
+        reference,
+    )
     body = "".join(f"    outputs[{i}][...] = {MARK + i}\n" for i in range(len(fused_outputs)))
     data_set.solution("fused", "fused_add_rmsnorm_h8", f"def run(r, x, w, *outputs):\n{body}")
     data_set.trace("fused_add_rmsnorm_h8", "fused", batch_size=1)
@@ -59,6 +68,8 @@ def test_rmsnorm(data_set):
         assert (strobe.rmsnorm(x, w, 1e-5) == MARK).all()
         out = np.zeros_like(x)
         assert strobe.rmsnorm(x, w, eps=1e-5, out=out) is out and (out == MARK).all()
+        in_place = x.copy()
+        assert strobe.rmsnorm(in_place, w, 1e-5, out=in_place) is in_place and (in_place == MARK).all()
         assert not (strobe.rmsnorm(x, w, 1e-6) == MARK).any(), "another eps than the definition's"
         assert not (strobe.rmsnorm(rows(3, 16), rows(16), 1e-5) == MARK).any()
         assert not (strobe.rmsnorm(x.astype(np.float16), w.astype(np.float16), 1e-5) == MARK).any()
@@ -66,8 +77,11 @@ def test_rmsnorm(data_set):
         with pytest.raises(TypeError):
             strobe.rmsnorm(x)
         counted = runtime.statistics()["definitions"]
-        assert counted["rmsnorm_h8"]["applied"] == 2
-        assert refusals(runtime, "rmsnorm") == ["it lacks the argument 'weight'", "no definition of the data set describes it"]
+        assert counted["rmsnorm_h8"]["applied"] == 3
+        assert refusals(runtime, "rmsnorm") == [
+            "it lacks the argument 'weight'",
+            "no definition of the data set describes it",
+        ]
     assert strobe.rmsnorm is strobe.norm.rmsnorm is original
     np.testing.assert_array_equal(strobe.rmsnorm(x, w, 1e-5), want)
 
@@ -81,12 +95,27 @@ def test_fused_add_rmsnorm_stays_in_place(data_set, outputs):
         assert strobe.fused_add_rmsnorm(x, r, w, 1e-5) is None
         assert runtime.statistics()["definitions"]["fused_add_rmsnorm_h8"]["applied"] == 1
     assert (x == MARK + outputs.index("output")).all()
-    np.testing.assert_array_equal(r, total if len(outputs) == 1 else np.full_like(r, MARK + outputs.index("residual_out")))
+    np.testing.assert_array_equal(
+        r, total if len(outputs) == 1 else np.full_like(r, MARK + outputs.index("residual_out"))
+    )
+
+
+def test_an_output_in_the_inputs_memory_is_written_last(data_set):
+    norm_set(data_set)
+    data_set.solution("slow", "rmsnorm_h8", "def run(x, w, y):\n    y[...] = 0\n    y += x\n")
+    data_set.trace("rmsnorm_h8", "slow", ms=0.1, batch_size=1)
+    x, w = rows(3, 8), rows(8)
+    before = x.copy()
+    with enabled(data_set):
+        strobe.rmsnorm(x, w, 1e-5, out=x[:])
+    np.testing.assert_array_equal(x, before)
 
 
 def test_a_solution_may_call_what_is_adapted(data_set):
     norm_set(data_set)
-    data_set.solution("self", "rmsnorm_h8", "import strobe\n\ndef run(x, w, y):\n    strobe.rmsnorm(x, w, 1e-5, out=y)\n")
+    data_set.solution(
+        "self", "rmsnorm_h8", "import strobe\n\ndef run(x, w, y):\n    strobe.rmsnorm(x, w, 1e-5, out=y)\n"
+    )
     data_set.trace("rmsnorm_h8", "self", ms=0.1, batch_size=1)
     x, w = rows(3, 8), rows(8)
     want = strobe.rmsnorm(x, w, 1e-5)
@@ -213,7 +242,9 @@ def test_plans_from_before_run_the_original(data_set):
     wrapper, q, k, v = decode_call()
     with enabled(data_set) as runtime:
         assert not is_marked(wrapper.run(q, (k, v)))
-        assert refusals(runtime, "BatchDecodeWithPagedKVCacheWrapper") == ["no plan that was made while apply was enabled"]
+        assert refusals(runtime, "BatchDecodeWithPagedKVCacheWrapper") == [
+            "no plan that was made while apply was enabled"
+        ]
 
 
 def test_paged_prefill(data_set):
@@ -222,7 +253,9 @@ def test_paged_prefill(data_set):
 
     def run(**plan):
         wrapper = strobe.BatchPrefillWithPagedKVCacheWrapper(None)
-        wrapper.plan(np.int32([0, 1, 3]), INDPTR, INDICES, LAST, HEADS, KV_HEADS, DIM, PAGE, q_data_type="float32", **plan)
+        wrapper.plan(
+            np.int32([0, 1, 3]), INDPTR, INDICES, LAST, HEADS, KV_HEADS, DIM, PAGE, q_data_type="float32", **plan
+        )
         return wrapper.run(q, (k, v))
 
     want = run(causal=False)
@@ -231,7 +264,10 @@ def test_paged_prefill(data_set):
         np.testing.assert_array_equal(run(causal=False), want)
         mask = np.ones(1 * 5 + 2 * 4, bool)
         assert not is_marked(run(causal=True, custom_mask=mask))
-        assert refusals(runtime, "BatchPrefillWithPagedKVCacheWrapper") == ["a mask other than the causal one", "custom_mask"]
+        assert refusals(runtime, "BatchPrefillWithPagedKVCacheWrapper") == [
+            "a mask other than the causal one",
+            "custom_mask",
+        ]
 
 
 def test_ragged_prefill(data_set):
@@ -249,13 +285,21 @@ def test_ragged_prefill(data_set):
 
 
 def rope_set(data_set, name="rope_neox_d8"):
-    given = {"q": ["num_tokens", "h", "head_size"], "k": ["num_tokens", "kv", "head_size"], "cos_sin_cache": ["max_seq_len", "rotary_dim"]}
+    given = {
+        "q": ["num_tokens", "h", "head_size"],
+        "k": ["num_tokens", "kv", "head_size"],
+        "cos_sin_cache": ["max_seq_len", "rotary_dim"],
+    }
     data_set.definition(
         name, "rope", axes(num_tokens=None, h=None, kv=None, max_seq_len=None, head_size=8, rotary_dim=8),
         tensors(**given, positions=(["num_tokens"], "int64")),
         tensors(q_out=["num_tokens", "h", "head_size"], k_out=["num_tokens", "kv", "head_size"]),
     )  # fmt: skip
-    data_set.solution("turn", name, f"def run(q, k, cache, positions, q_out, k_out):\n    q_out[...], k_out[...] = {MARK}, {MARK + 1}\n")
+    data_set.solution(
+        "turn",
+        name,
+        f"def run(q, k, cache, positions, q_out, k_out):\n    q_out[...], k_out[...] = {MARK}, {MARK + 1}\n",
+    )
     data_set.trace(name, "turn", num_tokens=1, h=1, kv=1, max_seq_len=1)
 
 
@@ -276,12 +320,19 @@ def test_rope(data_set):
 def test_sampling(data_set):
     vocab = axes(batch_size=None, vocab_size=16)
     limits = {"top_k": (["batch_size"], "int32"), "top_p": (["batch_size"], "float32")}
-    for method, names in (("top_k", ["top_k"]), ("top_p", ["top_p"]), ("top_k_top_p", ["top_k", "top_p"]), ("plain", [])):
+    for method, names in (
+        ("top_k", ["top_k"]),
+        ("top_p", ["top_p"]),
+        ("top_k_top_p", ["top_k", "top_p"]),
+        ("plain", []),
+    ):
         name = f"{method}_v16"
         given = tensors(probs=["batch_size", "vocab_size"], **{n: limits[n] for n in names})
         data_set.definition(name, "sampling", vocab, given, tensors("int64", samples=["batch_size"]))
         total = " + ".join(f"{n}.sum()" for n in names) or "0"
-        data_set.solution(method, name, f"def run({', '.join(['probs', *names])}, samples):\n    samples[...] = 100 + {total}\n")
+        data_set.solution(
+            method, name, f"def run({', '.join(['probs', *names])}, samples):\n    samples[...] = 100 + {total}\n"
+        )
         data_set.trace(name, method, batch_size=1)
     probs = np.full((2, 16), 1 / 16, np.float32)
     with enabled(data_set) as runtime:
@@ -294,4 +345,34 @@ def test_sampling(data_set):
         for options in ({"seed": 3, "offset": 0}, {"indices": np.int32([0, 1])}, {"deterministic": False}):
             assert max(strobe.top_k_sampling_from_probs(probs, 3, **options).tolist()) < 16
         assert max(strobe.top_k_top_p_sampling_from_probs(probs, 3, 1.0, filter_apply_order="joint").tolist()) < 16
-        assert refusals(runtime, "top_k_sampling_from_probs") == ["a generator or a seed", "deterministic=False", "indices of rows"]
+        assert refusals(runtime, "top_k_sampling_from_probs") == [
+            "a generator or a seed",
+            "deterministic=False",
+            "indices of rows",
+        ]
+
+
+def test_a_plan_with_arguments_that_have_no_names_is_refused(data_set):
+    """FlashInfer's plan takes old positional arguments as *deprecated_positional_args."""
+    from strobe.apply import _adapters, _attention_adapters
+
+    kind = _attention_adapters._KINDS["decode", "BatchDecodeWithPagedKVCacheWrapper"]
+
+    class Wrapper:
+        def plan(
+            self, indptr, indices, last_page_len, num_qo_heads, num_kv_heads, head_dim, page_size, *old, window_left=-1
+        ):
+            self.window_left = old[1] if old else window_left
+
+    attention_set(data_set)
+    adapted = _attention_adapters._adapted_plan(kind, Wrapper.plan)
+    with enabled(data_set):
+        wrapper = Wrapper()
+        given = (INDPTR, INDICES, LAST, HEADS, KV_HEADS, DIM, PAGE)
+        adapted(wrapper, *given, "NONE", 5)
+        assert wrapper.window_left == 5
+        assert str(wrapper._strobe_apply_plan) == "further positional arguments"
+        adapted(wrapper, *given, window_left=5)
+        assert str(wrapper._strobe_apply_plan) == "window_left"
+        adapted(wrapper, *given)
+        assert not isinstance(wrapper._strobe_apply_plan, _adapters.Refused)

@@ -23,7 +23,13 @@ def data_set(tmp_path):
         "def run(x, s):\n    return x * s\n",
     )  # fmt: skip
     writer.solution("twice", "scale_n4", "def run(x, s, y):\n    y[...] = 2 * x * s\n")
-    writer.solution("thrice", "scale_n4", "from .helper import factor\n\ndef run(x, s):\n    return factor * x * s\n", dps=False, helper="factor = 3\n")
+    writer.solution(
+        "thrice",
+        "scale_n4",
+        "from .helper import factor\n\ndef run(x, s):\n    return factor * x * s\n",
+        dps=False,
+        helper="factor = 3\n",
+    )
     writer.trace("scale_n4", "twice", rows=2)
     writer.trace("scale_n4", "thrice", rows=3)
     yield writer
@@ -65,7 +71,9 @@ def test_the_fallback_gets_the_arguments_as_they_came(data_set):
         counted = runtime.statistics()["definitions"]
         assert counted["scale_n4"]["routes"] == {"not measured": 2}
         assert counted["scale_n4"]["mismatches"] == {"number of arguments": 1, "dtype": 1, "strides": 1}
-        assert counted["unknown"]["calls"] == 1 and counted["unknown"]["unusable"] == "the data set has no such definition"
+        assert (
+            counted["unknown"]["calls"] == 1 and counted["unknown"]["unusable"] == "the data set has no such definition"
+        )
         assert "x: expected float32, got float64" in runtime.explain()
 
 
@@ -114,7 +122,12 @@ def test_the_next_solution_wins_where_the_first_cannot_be_loaded(data_set, caplo
 
 def test_solutions_have_helpers_of_the_same_name(data_set):
     for name, value in (("p", 100), ("q", 200)):
-        data_set.solution(name, "scale_n4", "import helper\n\ndef run(x, s, y):\n    y[...] = helper.value\n", helper=f"value = {value}\n")
+        data_set.solution(
+            name,
+            "scale_n4",
+            "import helper\n\ndef run(x, s, y):\n    y[...] = helper.value\n",
+            helper=f"value = {value}\n",
+        )
         data_set.trace("scale_n4", name, rows=value)
     with enable_apply(data_set.root, CONFIG):
         assert (apply("scale_n4", (x(100), 1.0)) == 100).all()
@@ -153,7 +166,12 @@ x = np.full((2, 4), 5, np.float32)
 print(strobe.apply.apply("scale_n4", (x, 1.0), fallback=lambda x, s: "fallback"))
 """
     file = tmp_path / "statistics.json"
-    environment = {**os.environ, "FIB_ENABLE_APPLY": "1", "FIB_DATASET_PATH": str(data_set.root), "STROBE_APPLY_STATISTICS": str(file)}
+    environment = {
+        **os.environ,
+        "FIB_ENABLE_APPLY": "1",
+        "FIB_DATASET_PATH": str(data_set.root),
+        "STROBE_APPLY_STATISTICS": str(file),
+    }
     run = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     assert run.stdout == "fallback\n"  # the traces are those of another machine
     assert json.loads(file.read_text())["definitions"]["scale_n4"]["routes"] == {"no traces": 1}

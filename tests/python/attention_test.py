@@ -161,6 +161,30 @@ def test_batch_decode_of_a_quantised_cache():
     close(wrapper.run(batch.q, batch.cache, k_scale=0.1), batch.want(sm_scale=0.1 / np.sqrt(DIM))[0], ref.BF16)
 
 
+def test_e4m3_with_scales_by_head():
+    q, k, v = normal(ref.E4M3, 7, HEADS, DIM), normal(ref.E4M3, 20, KV_HEADS, DIM), normal(ref.E4M3, 20, KV_HEADS, DIM)
+    scales = [np.float32(rng.uniform(0.5, 1.5, heads)) for heads in (HEADS, KV_HEADS, KV_HEADS)]
+    scaled = [x.astype(np.float64) * scale[:, None] for x, scale in zip((q, k, v), scales)]
+    want, lse = ref.attention(*scaled, causal=True)
+    got = strobe.single_prefill_with_kv_cache(q, k, v, *scales, causal=True)
+    assert got.dtype == np.float16
+    close(got, want, np.float16)
+    wrapper = strobe.BatchPrefillWithRaggedKVCacheWrapper(None)
+    fp8 = {"q_data_type": "float8_e4m3fn", "kv_data_type": "float8_e4m3fn"}
+    wrapper.plan(np.int32([0, 7]), np.int32([0, 20]), HEADS, KV_HEADS, DIM, causal=True, o_data_type="bfloat16", **fp8)
+    got, got_lse = wrapper.run(q, k, v, *scales, return_lse=True)
+    assert got.dtype == ref.BF16
+    close(got, want, ref.BF16)
+    close(got_lse, lse, np.float32)
+    np.testing.assert_array_equal(wrapper.run(q, k, v, *scales, v_scale=2.0), 2 * got)
+    close(wrapper.run(q, k, v), ref.attention(q, k, v, causal=True)[0], ref.BF16)
+    with pytest.raises(ValueError, match="scale_q, scale_k and scale_v"):
+        wrapper.run(q, k, v, scales[0])
+    wrapper.plan(np.int32([0, 7]), np.int32([0, 20]), HEADS, KV_HEADS, DIM, q_data_type="float32")
+    with pytest.raises(ValueError, match="q_scales: expected none, since q is f32"):
+        wrapper.run(*[np.float32(x) for x in (q, k, v)], *scales)
+
+
 def count_plans(monkeypatch):
     """A list that grows with every native plan."""
     plans = []

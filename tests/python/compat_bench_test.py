@@ -60,10 +60,14 @@ def definition(**changes):
     return Definition(**{**given, **changes})
 
 
-def solution(name="twice", source="def run(x, s, y):\n    y[...] = 2 * x * s\n", author="me", language="python", **spec):
+def solution(
+    name="twice", source="def run(x, s, y):\n    y[...] = 2 * x * s\n", author="me", language="python", **spec
+):
     entry = f"main.{'cc' if language == 'cpp' else 'py'}"
     build = BuildSpec(language=language, target_hardware=["CPU"], entry_point=f"{entry}::run", **spec)
-    return Solution(name=name, definition="scale_n4", author=author, spec=build, sources=[SourceFile(path=entry, content=source)])
+    return Solution(
+        name=name, definition="scale_n4", author=author, spec=build, sources=[SourceFile(path=entry, content=source)]
+    )
 
 
 def trace(solution="twice", rows=2, ms=1.0, hardware="here", status="PASSED", error=0.0, uuid=None):
@@ -73,7 +77,9 @@ def trace(solution="twice", rows=2, ms=1.0, hardware="here", status="PASSED", er
         correctness=Correctness(max_relative_error=error) if passed else None,
         performance=Performance(latency_ms=ms, reference_latency_ms=4.0, speedup_factor=4 / ms) if passed else None,
     )  # fmt: skip
-    workload = Workload(axes={"rows": rows}, inputs={"x": RandomInput(), "s": ScalarInput(value=2.0)}, uuid=uuid or f"w{rows}")
+    workload = Workload(
+        axes={"rows": rows}, inputs={"x": RandomInput(), "s": ScalarInput(value=2.0)}, uuid=uuid or f"w{rows}"
+    )
     return Trace(definition="scale_n4", workload=workload, solution=solution, evaluation=evaluation)
 
 
@@ -99,6 +105,20 @@ def test_definitions():
         lambda: definition(reference="run = lambda x, s: x"),
         lambda: definition(inputs={"x": TensorSpec(shape=["nowhere"], dtype="float32")}),
         lambda: TensorSpec(shape=[], dtype="float31"),
+        lambda: definition(reference="def run(:\n    pass\n"),
+        lambda: definition(constraints=["rows >"]),
+        lambda: AxisConst(value=-3),
+        lambda: TensorSpec(shape="rows", dtype="float32"),
+        lambda: SourceFile(path="", content="x"),
+        lambda: SourceFile(path="../main.py", content="x"),
+        lambda: BuildSpec(language="python", target_hardware=["CPU"], entry_point="main.py"),
+        lambda: BuildSpec(language="python", target_hardware=[], entry_point="main.py::run"),
+        lambda: Correctness(max_relative_error=-1.0),
+        lambda: Performance(latency_ms=-1.0),
+        lambda: Environment(hardware=""),
+        lambda: Evaluation(status="PASSED", environment=Environment("here"), timestamp="now"),
+        lambda: Evaluation("TIMEOUT", Environment("here"), "now", performance=Performance()),
+        lambda: Workload(axes={"rows": 1}, inputs={"x": object()}, uuid="w"),
         lambda: solution(source=""),
         lambda: BuildSpec(language="cobol", target_hardware=["CPU"], entry_point="main.py::run"),
         lambda: trace(status="RUNTIME_ERROR", solution=None),
@@ -138,7 +158,7 @@ def test_solutions_are_equal_by_content():
 @pytest.fixture
 def trace_set(tmp_path):
     save_json_file(definition(), tmp_path / "definitions/scale/scale_n4.json")
-    for item in (solution(), solution("base", "def run(x, s, y):\n    y[...] = x * s\n", "baseline")):
+    for item in (solution(), solution("base", "import strobe\n\ndef run(x, s, y):\n    y[...] = x * s\n", "baseline")):
         save_json_file(item, tmp_path / f"solutions/{item.author}/scale/scale_n4/{item.name}.json")
     yield TraceSet.from_path(tmp_path)
     disable_tracing()
@@ -176,8 +196,13 @@ def test_apply(trace_set):
         assert (apply("scale_n4", args=(x,), kwargs={"s": 1.0}) == 2).all()
         assert apply("scale_n4", (np.ones((3, 4), np.float32), 1.0), fallback=lambda x, s: "fallback") == "fallback"
         assert "1 traces left out: relative error above 1e-05" in runtime.explain()
+        with pytest.raises(ValueError, match="expected 2 inputs"):
+            runtime.dispatch("scale_n4", (x,), {}, None)
     disable_apply()
     assert ApplyRuntime.get_instance() is None
+    in_memory = TraceSet(None, trace_set.definitions, trace_set.solutions, traces=trace_set.traces)
+    with ApplyRuntime(in_memory) as runtime:
+        assert (runtime.dispatch("scale_n4", (x, 1.0), {}, None) == 2).all()
     registry = ApplyConfigRegistry()
     with enable_apply(trace_set.root, registry):
         assert apply("scale_n4", (x, 1.0), fallback=lambda x, s: "fallback") == "fallback"
@@ -229,7 +254,9 @@ def test_builders(trace_set):
         runnable(x, 1.0, y)
 
 
-def test_benchmark_and_command_line(trace_set, tmp_path, capfd):
+def test_benchmark_and_command_line(trace_set, tmp_path, capfd, monkeypatch):
+    # Neither the command nor the solutions that it measures are routed by apply: there is no data set for that.
+    monkeypatch.setenv("FIB_ENABLE_APPLY", "1")
     workload = Trace(definition="scale_n4", workload=trace().workload)
     trace_set.add_workload_traces([workload])
     config = BenchmarkConfig(iterations=2, num_trials=1, timeout_seconds=60)
@@ -256,7 +283,9 @@ def test_benchmark_and_command_line(trace_set, tmp_path, capfd):
     assert command("report", "merge", "--local", root, "--local", STARTER, "--output", merged)[0] == 0
     assert set(TraceSet.from_path(merged).definitions) > {"scale_n4"}
     save_json_file(definition(description="another"), tmp_path / "other/definitions/scale/scale_n4.json")
-    status, text = command("report", "merge", "--local", root, "--local", tmp_path / "other", "--output", tmp_path / "no")
+    status, text = command(
+        "report", "merge", "--local", root, "--local", tmp_path / "other", "--output", tmp_path / "no"
+    )
     assert status == 1 and "expected the same in all sets" in text and not (tmp_path / "no").exists()
     with pytest.raises(SystemExit, match="2"):
         command("serve")
@@ -265,7 +294,15 @@ def test_benchmark_and_command_line(trace_set, tmp_path, capfd):
 
 
 def test_programs_find_it_under_its_name(tmp_path):
-    program = "import flashinfer_bench as fib; from flashinfer_bench.data.workload import Workload; print(fib.Workload is Workload, fib.__name__)"
+    program = """
+import flashinfer_bench as fib
+from flashinfer_bench.data.workload import Workload
+from flashinfer_bench.compile.registry import BuilderRegistry
+from flashinfer_bench.bench.config import BenchmarkConfig
+import flashinfer_bench.compile.runnable as runnable
+assert runnable.Runnable
+print(fib.Workload is Workload, BenchmarkConfig is fib.BenchmarkConfig, fib.__name__)
+"""
     line = [sys.executable, "-m", "strobe.compat", "--", sys.executable, "-c", program]
     run = subprocess.run(line, capture_output=True, text=True)
-    assert run.stdout.split() == ["True", "strobe.compat.flashinfer_bench"], run.stderr
+    assert run.stdout.split() == ["True", "True", "strobe.compat.flashinfer_bench"], run.stderr

@@ -29,17 +29,17 @@ template <int kDim>
 STROBE_DEVICE void copy_block(const AttentionSm90Params& params, const TensorMap& map,
                               const AttentionItem& item, int32_t block, int32_t page, int32_t eights,
                               SharedAddress to, SharedAddress full, int32_t lane) {
-  constexpr bool kMapsPanels = sm90_maps_panels(kDim);
+  constexpr bool kMapsPanels = sm90_maps_panels(kType, kDim);
   const int32_t first = lane * params.box_tokens;
   if (first >= kBlockTokens) return;
   const int32_t token = block * kBlockTokens + first;
 #pragma unroll
-  for (int panel = 0; panel < (kMapsPanels ? 1 : sm90_panels(kDim)); ++panel) {
-    const int32_t column = panel * kPanelColumns;
+  for (int panel = 0; panel < (kMapsPanels ? 1 : sm90_panels(kType, kDim)); ++panel) {
+    const int32_t column = panel * kPanelElements;
     if constexpr (kPaged) {
       const Divisor& page_size = params.attention.page_size;
       const auto slot = static_cast<int32_t>(remainder(token, quotient(token, page_size), page_size));
-      constexpr int kRowBytes = (kMapsPanels ? sm90_panels(kDim) : 1) * kPanelRowBytes;
+      constexpr int kRowBytes = (kMapsPanels ? sm90_panels(kType, kDim) : 1) * kPanelRowBytes;
       copy_box(to + panel * kBlockPanel + first * kRowBytes, map,
                {column, 0, 0, page == kNoPage ? kNoPage : page * eights + slot / 8, item.kv_head}, full,
                Keep::kLastToGo);
@@ -59,7 +59,7 @@ struct Loader {
   int32_t lane;
   Ring<kStages> key, value;
   Ring<kQuerySlots> slot;
-  Ring<kSm90TileInfos> info;
+  Ring<kTileInfos> info;
   bool next_exists;
   int32_t next_pack;
   uint32_t next_word;  // of the next item: the lane's
@@ -73,12 +73,15 @@ struct Loader {
     key.advance();
   }
 
-  // A masked block's go to the watching warps first.
+  // A masked block's go to the watching warps first, e4m3 to those that transpose them.
   STROBE_DEVICE void load_values(const Tile& tile, int32_t block, int32_t page) {
-    wait_for_phase(barriers.value_free(value.at), value.phase ^ 1);
-    const SharedAddress full =
-        tile.is_masked(block) ? barriers.value_copied(value.at) : barriers.value_full(value.at);
-    if (is_elected()) arrive_expecting(full, kValueBytes);
+    wait_for_phase(kFp8 ? barriers.copy_free(value.at) : barriers.value_free(value.at), value.phase ^ 1);
+    const bool watched = kFp8 || tile.is_masked(block);
+    const SharedAddress full = watched ? barriers.value_copied(value.at) : barriers.value_full(value.at);
+    if (is_elected()) {
+      arrive_expecting(full, kValueBytes);
+      for (int i = 1; !watched && i < kWatchWarps; ++i) arrive(full);
+    }
     __syncwarp();
     copy_block<kDimVo>(params, params.v, tile.item, block, page, params.v_page_eights,
                        base + kValuesAt + value.at * kValueBytes, full, lane);
@@ -86,11 +89,11 @@ struct Loader {
   }
 
   STROBE_DEVICE void load_queries(const Tile& tile) {
-    constexpr int kCopies = sm90_maps_panels(kDimQk) ? 1 : kQkPanels;  // of a group
+    constexpr int kCopies = sm90_maps_panels(kType, kDimQk) ? 1 : kQkPanels;  // of a group
     if (lane < kGroups * kCopies) {
       const int32_t group = lane / kCopies, panel = lane % kCopies;
       copy_box(base + kQueriesAt + (slot.at * kGroups + group) * kQueryBytes + panel * kQueryPanel, params.q,
-               {panel * kPanelColumns, 0, tile.item.q_row + (group * kGroupRows >> params.pack_log2), 0,
+               {panel * kPanelElements, 0, tile.item.q_row + (group * kGroupRows >> params.pack_log2), 0,
                 tile.pack},
                barriers.query_full(slot.at), Keep::kFirstToGo);
     }
@@ -173,6 +176,7 @@ struct Loader {
     }
     Tile end;
     end.last = -1;
+    end.first = 0;
     announce(end, 0);
     // The block that ends last leaves the counters as it found them.
     if (lane == 0 && add_global(&params.list->ended, 1) == gridDim.x - 1) {

@@ -1,7 +1,7 @@
 // Attention of many query rows on Hopper (sm_90a), by wgmma and tensor copies: ragged or paged KV, causal or
 // not, sliding windows, sinks, partial results of split KV.
 //
-// Constants: Dtype kType; int kDimQk, kDimVo; bool kPaged.
+// Constants: Dtype kType, of Q, K and V (f16, bf16, e4m3); int kDimQk, kDimVo; bool kPaged.
 //
 // Roles. One block an SM, which takes pieces of work (an item for one pack of query heads) until none is
 // left. Two or three math warpgroups have 64 query rows each; of a further warpgroup one warp loads
@@ -68,6 +68,7 @@
 #include "attention/sm90/load.cuh"
 #include "attention/sm90/math_group.cuh"
 #include "attention/sm90/output.cuh"
+#include "attention/sm90/transpose.cuh"
 #include "attention/sm90/watch.cuh"
 #include "ptx/dependency.h"
 #include "ptx/register_budget.h"
@@ -80,21 +81,25 @@ STROBE_DEVICE void calculate(const AttentionSm90Params& params, char* shared, co
                              int32_t group) {
   const int32_t thread = static_cast<int32_t>(threadIdx.x) % kGroupThreads, lane = thread % kWarpLanes;
   const SharedAddress base = barriers.base;
-  MathGroup math{.params = params,
-                 .shared = shared,
-                 .base = base,
-                 .barriers = barriers,
-                 .group = group,
-                 .row = thread / kWarpLanes * 16 + lane / 4,
-                 .lane = lane,
-                 .keys = place_along_k(base + kKeysAt, kKeyLayout.eight_rows),
-                 .values = place_across_k(base + kValuesAt, kValueLayout.panel, kValueLayout.eight_rows),
-                 .query = {}};
+  MathGroup math{
+      .params = params,
+      .shared = shared,
+      .base = base,
+      .barriers = barriers,
+      .group = group,
+      .row = thread / kWarpLanes * 16 + lane / 4,
+      .lane = lane,
+      .keys = place_along_k(base + kKeysAt, kKeyLayout.eight_rows),
+      .values = kFp8 ? place_along_k<kTransposedRowBytes>(base + kTransposedAt, 8 * kTransposedRowBytes)
+                     : place_across_k(base + kValuesAt, kValueLayout.panel, kValueLayout.eight_rows),
+      .query = {},
+      .row_scale = {},
+      .kept = {},
+      .skips = false};
   Scores s;
-  int32_t stored_slot = -1;
   bool real = math.wait_for_tile(math.tile());
   if (!real) return;
-  math.issue_first_q_k(s, true);
+  math.issue_first_q_k(s, math.tile(), true);
 #pragma unroll 1
   while (real) {
     Outputs out;
@@ -103,40 +108,48 @@ STROBE_DEVICE void calculate(const AttentionSm90Params& params, char* shared, co
     float rescale[2];
 #pragma unroll
     for (int i = 0; i < kOutputs; ++i) out[i] = 0.0f;
-    int32_t block = math.tile().last;
+    int32_t block = math.tile().last - math.skips;
+    math.find_scales();
+    math.kept.begin_tile();
+    const float scale[2] = {math.scale_of(0), math.scale_of(1)};
     wait_for_products<0>();
     fence_sums(s);
-    math.release_key();
-    if (kStagesResults && stored_slot >= 0 && thread == 0) {
-      wait_for_store_reads();
-      arrive(barriers.query_free(stored_slot));
-    }
-    math.mask(s, block);
-    weigh<true, true>(s, state, rescale, params.attention.scale_log2);
+    math.release_key(block == math.tile().first);
+    if (!kKeepsToItsRows || !math.open_blocks().holds(block)) math.mask(s, block);
+    weigh<true, true>(s, state, rescale, scale);
     pack_weights(weights, s);
+    if (math.skips) math.pass_over_value();
     --block;
+    const int32_t first = math.tile().first;
+    if (math.is_idle()) {
+#pragma unroll 1
+      for (; block >= first; --block) {
+        math.pass_over_key(block == first);
+        math.pass_over_value();
+      }
+    }
     // Masked blocks at the end, open ones, with a sliding window masked ones again.
-    const int32_t first = math.tile().first, open_begin = max(math.tile().open_begin, first);
-    int32_t masked_down_to = max(math.tile().open_end, first);
+    const BlockRange open = math.open_blocks();
+    const int32_t open_begin = max(open.begin, first);
+    int32_t masked_down_to = max(open.end, first);
 #pragma unroll 1
     for (;;) {
 #pragma unroll 1
-      for (; block >= masked_down_to; --block) math.step<true>(out, weights, state, block);
+      for (; block >= masked_down_to; --block) math.step<true>(out, weights, state, block, block == first);
       if (block < first) break;
 #pragma unroll 1
-      for (; block >= open_begin; --block) math.step<false>(out, weights, state, block);
+      for (; block >= open_begin; --block) math.step<false>(out, weights, state, block, block == first);
       masked_down_to = first;
     }
     math.issue_p_v(out, weights);
-    stored_slot = math.slot.at;
-    if (!kStagesResults && is_elected()) arrive(barriers.query_free(stored_slot));
-    math.slot.advance();
-    real = math.wait_for_tile(tile_info(shared, math.info.at ^ 1));
-    math.issue_first_q_k(s, real);
+    if (!kKeepsToItsRows) math.release_queries();
+    real = math.wait_for_tile(math.next_tile());
+    math.issue_first_q_k(s, math.next_tile(), real);
     wait_for_products<1>();
     fence_sums(out);
     math.release_value();
-    finish_tile(math, math.tile(), out, state, stored_slot);
+    if (kFp8 && math.kept.exists()) math.kept.finish(shared, out, state, scale);
+    finish_tile(math, math.tile(), out, state);
     math.info.advance();
   }
   wait_for_products<0>();
@@ -165,6 +178,8 @@ extern "C" __global__ void __launch_bounds__(strobe::kernel::kThreads, 1)
   if (warp == 4 * kGroups)
     Loader{.params = params, .shared = shared, .base = barriers.base, .barriers = barriers, .lane = lane}
         .run();
+  else if constexpr (kFp8)
+    transpose_values(shared, barriers, warp - 4 * kGroups - 1, lane);
   else
     watch_values(shared, barriers, warp - 4 * kGroups - 1, lane);
 }

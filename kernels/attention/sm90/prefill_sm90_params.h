@@ -16,10 +16,10 @@ struct Sm90List {
 };
 
 // A pack is 2^pack_log2 query heads of a KV head that share a tile's rows: row = token << pack_log2 | head of
-// the pack. The maps' innermost axes are panels of 64 columns, or whole rows, and one panel, where 64 does
+// the pack. The maps' innermost axes are panels of 128 bytes, or whole rows, and one panel, where 128 does
 // not divide these; boxes have all panels.
 struct AttentionSm90Params {
-  TensorMap q, out;  // [packs, panels, tokens, heads of a pack, columns]; boxes of 64 rows
+  TensorMap q, out;  // [packs, panels, tokens, heads of a pack, columns]; boxes of 64 rows; e4m3: no out
   // Paged: [KV heads, eights of tokens, panels, 8, columns], boxes of box_tokens; else [1, KV heads, panels,
   // tokens, columns], boxes of a block.
   TensorMap k, v;

@@ -4,13 +4,9 @@
 // token lies whatever was there before), and 0 times them is NaN. The three warps beside the loading one take
 // them out of V before the product; where an attended token had some, the math groups add them afterwards to
 // the rows that attend to it.
-//
-// What a warp notes in `specials` reaches the math groups by the barrier of the three warps and the first
-// one's arrival at value_full. racecheck does not follow that way and reports it where there is NaN.
 #pragma once
 
 #include "attention/sm90/layout.cuh"
-#include "ptx/named_barrier.h"
 #include "ptx/tensor_copy.h"
 #include "tile/element.h"
 
@@ -60,7 +56,7 @@ STROBE_DEVICE bool take_out_specials(char* values, int32_t end, int32_t warp, in
 
 STROBE_DEVICE void watch_values(char* shared, const Barriers& barriers, int32_t warp, int32_t lane) {
   Ring<kQuerySlots> slot;
-  Ring<kSm90TileInfos> info;
+  Ring<kTileInfos> info;
   int32_t stage = 0;
   uint32_t phases = 0;  // bit s: the parity to wait for at value_copied(s)
 #pragma unroll 1
@@ -82,8 +78,8 @@ STROBE_DEVICE void watch_values(char* shared, const Barriers& barriers, int32_t 
         if (lane == 0) tile.specials[warp] = 1;
       }
       order_before_async();
-      sync_threads(kValuesWatched, kWatchWarps * kWarpLanes);
-      if (warp == 0 && lane == 0) arrive(barriers.value_full(stage));
+      __syncwarp();
+      if (lane == 0) arrive(barriers.value_full(stage));
     }
     __syncwarp();
     if (lane == 0) arrive(barriers.query_free(slot.at));

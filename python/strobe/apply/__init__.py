@@ -74,7 +74,9 @@ def apply(
     return _fall_back(name, args, kwargs, fallback)
 
 
-def _fall_back(definition: Any, args: Sequence[Any], kwargs: dict[str, Any], fallback: Optional[Callable[..., Any]]) -> Any:
+def _fall_back(
+    definition: Any, args: Sequence[Any], kwargs: dict[str, Any], fallback: Optional[Callable[..., Any]]
+) -> Any:
     if fallback is None:
         why = "apply is not enabled" if _active is None else "no solution for these arguments; its explain() says why"
         raise RuntimeError(f"apply: {definition}: expected a solution or a fallback, got neither: {why}")
@@ -108,7 +110,9 @@ def enable_apply(
     folder = data_set or os.environ.get("STROBE_DATASET_PATH") or os.environ.get("FIB_DATASET_PATH")
     if not folder:
         raise ValueError("enable_apply: expected a data set, as an argument or in STROBE_DATASET_PATH, got none")
-    runtime = ApplyRuntime(folder, config or ApplyConfig(on_miss=os.environ.get("STROBE_APPLY_ON_MISS") or "fallback_only"))
+    runtime = ApplyRuntime(
+        folder, config or ApplyConfig(on_miss=os.environ.get("STROBE_APPLY_ON_MISS") or "fallback_only")
+    )
     if adapters:
         from ._adapters import install
 

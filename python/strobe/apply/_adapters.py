@@ -1,4 +1,4 @@
-"""Functions and wrappers of FlashInfer's shape, routed through apply: Strobe's own, and FlashInfer's where it is imported.
+"""Functions and wrappers of FlashInfer's shape through apply: Strobe's own, and FlashInfer's where it is imported.
 
 An adapter reads the call, looks for a definition of the data set that describes it (_catalog.py), and calls apply with
 the original as the fallback. What a definition does not say (a window, a soft cap, a mask, a scale) is refused: the
@@ -12,14 +12,14 @@ import inspect
 import sys
 import threading
 from functools import wraps
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Sequence
 
 import strobe
 
 from .._frameworks import find_framework
 from . import _attention_adapters
 from ._catalog import Catalog, dtype_of, has_number
-from ._solutions import copy_into
+from ._solutions import copy_into, may_overlap
 
 Original = Callable[[], Any]
 
@@ -88,8 +88,8 @@ session = Session()
 def route(
     definition: Any, given: dict[str, Any], original: Original, outputs: Optional[list[Any]] = None
 ) -> tuple[bool, Any]:
-    """Whether a solution ran on the definition's inputs of these names, and its result, which is `outputs` where these are
-    given. Without a solution, `original` ran."""
+    """Whether a solution ran on the definition's inputs of these names, and its result, which is `outputs` where these
+    are given. Without a solution, `original` ran."""
     from . import apply
 
     missed = False
@@ -115,11 +115,15 @@ def _rmsnorm(call: Call, original: Original) -> Any:
         ("rmsnorm",), (("hidden_size", x.shape[-1]),), (("hidden_states", dtype_of(x)),),
         frozenset(("hidden_states", "weight", "eps")), (eps,), lambda d: _has_eps(d, eps),
     )  # fmt: skip
-    hit, result = route(definition, {"hidden_states": x, "weight": weight, "eps": eps}, original)
-    if hit and out is not None:
-        copy_into(out, result)
-        return out
-    return result
+    given = {"hidden_states": x, "weight": weight, "eps": eps}
+    if out is None or may_overlap(out, x):  # a solution may read its inputs again after it has written
+        hit, result = route(definition, given, original)
+        if hit and out is not None:
+            copy_into(out, result)
+            return out
+        return result
+    hit, result = route(definition, given, original, [out])
+    return out if hit else result
 
 
 def _fused_add_rmsnorm(call: Call, original: Original) -> Any:
@@ -227,6 +231,20 @@ FUNCTIONS: dict[tuple[str, str], Callable[[Call, Original], Any]] = {
 }
 
 
+class Parameters:
+    """Names of a function's arguments, for reading its calls."""
+
+    def __init__(self, function: Callable[..., Any], skip: int = 0) -> None:
+        kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        parameters = inspect.signature(function).parameters.values()
+        self._names = [p.name for p in parameters if p.kind in kinds][skip:]
+
+    def read(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Call:
+        """Refuses positional arguments beyond those that have names, as they may say anything."""
+        refuse_if(len(args) > len(self._names), "further positional arguments")
+        return Call({**dict(zip(self._names, args)), **kwargs})
+
+
 def adapted_call(name: str, adapter: Callable[[Original], Any], original: Original) -> Any:
     """The adapter's answer, or the original's where the adapter refuses or is within another one's call."""
     if _inside.adapted:
@@ -242,13 +260,13 @@ def adapted_call(name: str, adapter: Callable[[Original], Any], original: Origin
 
 
 def _adapted(name: str, original: Callable[..., Any], adapter: Callable[[Call, Original], Any]) -> Callable[..., Any]:
-    names = list(inspect.signature(original).parameters)
+    parameters = Parameters(original)
 
     @wraps(original)
     def call(*args: Any, **kwargs: Any) -> Any:
         return adapted_call(
             name,
-            lambda run: adapter(Call({**dict(zip(names, args)), **kwargs}), run),
+            lambda run: adapter(parameters.read(args, kwargs), run),
             lambda: original(*args, **kwargs),
         )
 

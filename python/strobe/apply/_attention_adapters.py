@@ -1,12 +1,12 @@
 """Attention wrappers through apply: decode and prefill over pages, prefill over ragged KV.
 
-`plan` always plans the original, too, and keeps what a definition wants: copies of the index arrays, and the scale. `run`
-gives that and its tensors to the solution. Caches are NHD: the definitions' caches are dense, those of HND are not.
+`plan` always plans the original, too, and keeps what a definition wants: copies of the index arrays, and the scale.
+`run` gives that and its tensors to the solution. Caches are NHD: definitions' caches are dense, those of HND are not.
 """
 
 from __future__ import annotations
 
-import inspect
+import functools
 import math
 from functools import wraps
 from typing import Any, Callable, Optional
@@ -20,8 +20,8 @@ _PLAN = "_strobe_apply_plan"
 _HARMLESS = frozenset(
     """non_blocking fixed_split_size disable_split_kv block_tables seq_lens seq_lens_q max_token_per_sequence
     max_sequence_kv use_fp16_qk_reduction q_data_type kv_data_type data_type o_data_type sm_scale rope_scale rope_theta
-    enable_pdl out lse return_lse token_pos_in_items_len causal head_dim_vo num_qo_heads num_kv_heads head_dim head_dim_qk
-    page_size""".split()
+    enable_pdl out lse return_lse token_pos_in_items_len causal head_dim_vo num_qo_heads num_kv_heads head_dim
+    head_dim_qk page_size""".split()
 )
 # Values by which an argument says that it asks for nothing.
 _NOTHING: dict[str, tuple[Any, ...]] = {
@@ -37,7 +37,6 @@ class _Kind:
         self.op_type, self.arrays, self.causal, self.paged = op_type, arrays, causal, paged
         self.tensors = ("q", "k_cache", "v_cache") if paged else ("q", "k", "v")
         self.inputs = frozenset((*self.tensors, *arrays.values(), "sm_scale"))
-        self.given_to_run = 2 if paged else 3  # positional arguments
 
 
 _PAGES = {"indptr": "kv_indptr", "indices": "kv_indices", "last_page_len": "kv_last_page_len"}
@@ -73,7 +72,10 @@ class _Plan:
         self.kind = kind
         refuse_if(getattr(wrapper, "_kv_layout", "NHD") != "NHD", "a cache in the layout HND")
         refuse_if(getattr(wrapper, "is_cuda_graph_enabled", False), "index buffers of CUDA graphs")
-        refuse_if(getattr(wrapper, "_variant", None) is not None or getattr(wrapper, "_jit_module", None) is not None, "a variant")
+        refuse_if(
+            getattr(wrapper, "_variant", None) is not None or getattr(wrapper, "_jit_module", None) is not None,
+            "a variant",
+        )
         refuse_if(kind.causal and not call.get("causal", False), "a mask other than the causal one")
         _refuse_options(call, frozenset(kind.arrays))
         head_dim = call["head_dim"] if "head_dim" in call else call["head_dim_qk"]
@@ -139,7 +141,9 @@ def _attend(wrapper: Any, kind: _Kind, call: dict[str, Any], original: Callable[
         k, v = cache if isinstance(cache, (tuple, list)) else (cache[:, 0], cache[:, 1])
     else:
         k, v = call["k"], call["v"]
-    refuse_if(plan.out_dtype is not None and str(plan.out_dtype).rpartition(".")[2] != dtype_of(q), "another output dtype")
+    refuse_if(
+        plan.out_dtype is not None and str(plan.out_dtype).rpartition(".")[2] != dtype_of(q), "another output dtype"
+    )
     definition = _definition(plan, q)
     outputs = list(definition["outputs"])
     out, lse, return_lse = call.get("out"), call.get("lse"), call.get("return_lse", False)
@@ -180,9 +184,12 @@ def install(package: Any, patches: Any) -> None:
         if "forward" in vars(wrapper):  # gives the plan other attributes
             patches.set(wrapper, "forward", _forgetful(wrapper.forward))
         adapted_run = _adapted_run(kind, run, f"{package.__name__}.{name}")
-        for attribute in ("run", "forward"):
-            if vars(wrapper).get(attribute) is run:
+        for attribute in ("run", "forward", "run_return_lse", "forward_return_lse"):
+            there = vars(wrapper).get(attribute)
+            if there is run:
                 patches.set(wrapper, attribute, adapted_run)
+            elif isinstance(there, functools.partialmethod) and there.func is run:
+                patches.set(wrapper, attribute, functools.partialmethod(adapted_run, **there.keywords))
     fast_plan = getattr(getattr(package, "decode", None), "fast_decode_plan", None)
     if fast_plan is not None and "fast_decode_plan" in vars(package.decode):
         patches.set(package.decode, "fast_decode_plan", _forgetful(fast_plan))
@@ -198,16 +205,18 @@ def _forgetful(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _adapted_plan(kind: _Kind, original: Callable[..., Any]) -> Callable[..., Any]:
-    names = list(inspect.signature(original).parameters)[1:]
+    from ._adapters import Parameters
+
+    parameters = Parameters(original, skip=1)
 
     @wraps(original)
     def plan(wrapper: Any, *args: Any, **kwargs: Any) -> Any:
-        from ._adapters import Call, Refused, session
+        from ._adapters import Refused, session
 
         result = original(wrapper, *args, **kwargs)
         try:
             if session.catalog() is not None:
-                setattr(wrapper, _PLAN, _Plan(kind, wrapper, Call({**dict(zip(names, args)), **kwargs})))
+                setattr(wrapper, _PLAN, _Plan(kind, wrapper, parameters.read(args, kwargs)))
         except Refused as refused:
             setattr(wrapper, _PLAN, refused)
         return result
@@ -216,16 +225,16 @@ def _adapted_plan(kind: _Kind, original: Callable[..., Any]) -> Callable[..., An
 
 
 def _adapted_run(kind: _Kind, original: Callable[..., Any], name: str) -> Callable[..., Any]:
-    names = list(inspect.signature(original).parameters)[1 : 1 + kind.given_to_run]
+    from ._adapters import Parameters, adapted_call
+
+    parameters = Parameters(original, skip=1)
 
     @wraps(original)
     def run(wrapper: Any, *args: Any, **kwargs: Any) -> Any:
-        from ._adapters import Call, adapted_call, refuse_if
-
-        def adapter(ours: Callable[[], Any]) -> Any:
-            refuse_if(len(args) > kind.given_to_run, "further positional arguments")
-            return _attend(wrapper, kind, Call({**dict(zip(names, args)), **kwargs}), ours)
-
-        return adapted_call(name, adapter, lambda: original(wrapper, *args, **kwargs))
+        return adapted_call(
+            name,
+            lambda ours: _attend(wrapper, kind, parameters.read(args, kwargs), ours),
+            lambda: original(wrapper, *args, **kwargs),
+        )
 
     return run

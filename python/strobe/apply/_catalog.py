@@ -41,8 +41,9 @@ class Catalog:
         condition: tuple[Any, ...] = (),
         fits: Callable[[Definition], bool] = lambda definition: True,
     ) -> Optional[Definition]:
-        """The first definition of these operators with these constant axes, with inputs of these dtypes, whose inputs are
-        among `inputs`, and that `fits`; None when there is none. `condition` stands for `fits` where answers are kept."""
+        """The first definition of these operators with these constant axes, with inputs of these dtypes, whose inputs
+        are among `inputs`, and that `fits`; None when there is none. `condition` stands for `fits` in what is kept.
+        """
         key = (op_types, constants, dtypes, inputs, condition)
         if key not in self._found:
             self._found[key] = next(

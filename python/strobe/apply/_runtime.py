@@ -24,8 +24,8 @@ class ApplyConfig:
     """Which traces count, and what happens with sizes that nobody has measured.
 
     on_miss: "fallback_only", no solution; "nearest", that of the nearest sizes, which differ in no axis by more than
-    `nearest_octaves` (|log2(a / b)|; the number of pages of a cache does not count); "use_def_best", the solution that is
-    the fastest at more sizes than any other.
+    `nearest_octaves` (|log2(a / b)|; the number of pages of a cache does not count); "use_def_best", the solution that
+    is the fastest at more sizes than any other.
     max_absolute_error, max_relative_error: of traces, beyond what their benchmark has let pass; None: no bound.
     hardware: whose traces count; "": that of the device on which a call's tensors are.
     """
@@ -161,7 +161,9 @@ class ApplyRuntime:
                 self._runners[number] = Runner(solution["name"], function, writes, shapes, framework_name(solution))
             if not refused:
                 break
-        log.info("%s: solutions in Python: %s", self.data_set, ", ".join(r.name for r in self._runners.values()) or "none")
+        log.info(
+            "%s: solutions in Python: %s", self.data_set, ", ".join(r.name for r in self._runners.values()) or "none"
+        )
 
     def _native_runner(self, number: int, route: Definition) -> Runner:
         """A solution in C++ or CUDA whose outputs are to be made."""

@@ -39,7 +39,9 @@ def load(solution: dict[str, Any]) -> Callable[..., Any]:
     """
     spec = solution["spec"]
     if spec["language"] not in LANGUAGES:
-        raise Unsupported(f"solution '{solution['name']}': expected one of {', '.join(LANGUAGES)}, got {spec['language']}")
+        raise Unsupported(
+            f"solution '{solution['name']}': expected one of {', '.join(LANGUAGES)}, got {spec['language']}"
+        )
     folder = _new_folder()
     for source in solution["sources"]:
         file = folder / source["path"]
@@ -122,6 +124,16 @@ def copy_into(target: Any, value: Any) -> None:
         target[...] = value
 
 
+def may_overlap(a: Any, b: Any) -> bool:
+    """Whether two tensors may lie in the same memory."""
+    if hasattr(a, "untyped_storage") and hasattr(b, "untyped_storage"):
+        return bool(a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr())
+    frameworks = find_framework(a), find_framework(b)
+    if all(framework is not None and framework.name == "numpy" for framework in frameworks):
+        return bool(importlib.import_module("numpy").may_share_memory(a, b))
+    return True
+
+
 def _as(name: str, value: Any) -> Any:
     """The same memory as a tensor of torch or numpy."""
     framework = find_framework(value)
@@ -135,7 +147,9 @@ def _as(name: str, value: Any) -> Any:
 class Runner:
     """One solution as both kinds of calls: with outputs at the end, and without."""
 
-    def __init__(self, name: str, function: Callable[..., Any], writes_outputs: bool, shapes: Shapes, framework: Optional[str]) -> None:
+    def __init__(
+        self, name: str, function: Callable[..., Any], writes_outputs: bool, shapes: Shapes, framework: Optional[str]
+    ) -> None:
         self.name = name
         self._function = function
         self._writes_outputs = writes_outputs
@@ -154,7 +168,9 @@ class Runner:
             return
         count = len(self._shapes.inputs)
         results = self._function(*self._values(values[:count]))
-        for target, value in zip(self._values(values[count:]), results if isinstance(results, (tuple, list)) else [results]):
+        for target, value in zip(
+            self._values(values[count:]), results if isinstance(results, (tuple, list)) else [results]
+        ):
             copy_into(target, value)
 
     def compute(self, values: Sequence[Any]) -> Any:

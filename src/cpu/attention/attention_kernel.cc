@@ -150,6 +150,7 @@ void load_queries(const Item& it, int first, int end) {
   Rotation rotation;
   for (int row = first; row < end; ++row) {
     widen_row(query_row<Q>(it, row), p.head_dim_qk, values);
+    if constexpr (sizeof(Q) == 1) scale_row(values, p.head_dim_qk, query_scale(it, row));
     if (p.rope_inv_freq != nullptr) {
       if (row == first || row % it.group == 0) start_rotation(p, it.q_pos(row), &rotation);
       rotate_row(p, rotation, values);
@@ -195,6 +196,9 @@ void run_items(Item* items, int heads) {
   for (int h = 0; h < heads; ++h) finish_rows<Q, T>(items[h], 0, it.rows);
 }
 
+// Q and KV in e4m3, computed in f32.
+void run_e4m3(Item* items, int heads) { run_items<F32Engine, e4m3_t, e4m3_t>(items, heads); }
+
 template <class Q>
 void run_f32(Item* items, int heads) {
   switch (items[0].problem->kv_dtype) {
@@ -232,6 +236,8 @@ void run_heads(Item* items, int heads) {
       return run_f32<float>(items, heads);
     case Dtype::kF16:
       return run_f32<f16_t>(items, heads);
+    case Dtype::kE4m3:
+      return run_e4m3(items, heads);
     default:
       return run_f32<bf16_t>(items, heads);
   }

@@ -14,13 +14,13 @@ enum class AttentionMask : int { kNone, kCausal, kCustom };
 
 // What all items of one run share. Strides are in elements; the innermost stride of q, k, v and out is 1.
 struct AttentionProblem {
-  const void* q;  // [tokens of all requests, num_qo_heads, head_dim_qk]; f32, f16 or bf16
+  const void* q;  // [tokens of all requests, num_qo_heads, head_dim_qk]; f32, f16, bf16 or e4m3
   int64_t q_stride_token, q_stride_head;
   Dtype q_dtype;
 
   // Paged (page_size > 0): [pages, page_size, num_kv_heads, dim] in the order that the strides say; else rows
   // of all requests, [tokens, num_kv_heads, dim], and the page strides are unused. f32, f16, bf16, e4m3 or
-  // e5m2.
+  // e5m2; e4m3 where q is.
   const void* k;
   int64_t k_stride_page, k_stride_token, k_stride_head;
   const void* v;
@@ -37,10 +37,13 @@ struct AttentionProblem {
   int num_qo_heads, num_kv_heads;  // query head h reads KV head h / (num_qo_heads / num_kv_heads)
   int head_dim_qk, head_dim_vo;    // multiples of 8, at most 512
 
-  float sm_scale;         // logits = q . k * sm_scale; scales of q and k are folded in
-  float v_scale;          // multiplies the output
-  float logits_soft_cap;  // cap * tanh(logits / cap); 0 = off
-  int window_left;        // keeps kv >= q_pos - window_left, on top of any mask; -1 = off
+  float sm_scale;  // logits = q . k * sm_scale; scales of q and k are folded in
+  float v_scale;   // multiplies the output
+  // Factors by head where q is e4m3; null: 1. One that is not positive makes NaN.
+  const float* q_scales;             // [num_qo_heads]
+  const float *k_scales, *v_scales;  // [num_kv_heads]
+  float logits_soft_cap;             // cap * tanh(logits / cap); 0 = off
+  int window_left;                   // keeps kv >= q_pos - window_left, on top of any mask; -1 = off
 
   AttentionMask mask;  // kCausal: kv <= q_pos, with q_pos = kv_len - qo_len + qo
   const uint8_t*

@@ -17,6 +17,10 @@ STROBE_INLINE bool attends(const Item& it, int row, int kv) {
   return (p.custom_mask[p.custom_mask_indptr[it.item->request] + bit / 8] >> (bit % 8) & 1) != 0;
 }
 
+STROBE_INLINE void scale_row(float* values, int size, float factor) {
+  for (int i = 0; i < size; ++i) values[i] *= factor;
+}
+
 // A query or key row as floats, rotated to its position.
 template <class T>
 static void plain_row(const Item& it, const T* row, int position, float* values) {
@@ -49,6 +53,7 @@ static void redo_row(const Item& it, int row) {
       (p.qo_indptr[it.item->request] + it.token(row)) * p.q_stride_token + it.head(row) * p.q_stride_head;
   float q[kMaxHeadDim + kLanes];
   plain_row(it, static_cast<const Q*>(p.q) + q_offset, it.q_pos(row), q);
+  if constexpr (sizeof(Q) == 1) scale_row(q, p.head_dim_qk, query_scale(it, row));
 
   double m = -static_cast<double>(kInfinity);
   for (int kv = it.scratch.lo[row]; kv < it.scratch.hi[row]; ++kv) {

@@ -105,6 +105,7 @@ STROBE_INLINE bool finish_row(const Item& it, int row, const float* o, RowState 
   const bool partial = it.item->slot >= 0;
   Normalisation norm = normalise(state, partial ? nullptr : sink_of(it, row));
   norm.factor *= it.problem->v_scale;
+  if (norm.factor != 0) norm.factor *= head_scale(it.problem->v_scales, it.kv_head);
   return partial ? write_partial(it, row, o, norm) : write_row(it, row, o, norm);
 }
 

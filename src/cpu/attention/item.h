@@ -61,6 +61,15 @@ struct Item {
   int head(int row) const { return kv_head * group + row % group; }
 };
 
+// Factors by head, of a query row's logits and of its output.
+STROBE_INLINE float head_scale(const float* scales, int head) {
+  if (scales == nullptr) return 1;
+  return scales[head] > 0 ? scales[head] : __builtin_nanf("");
+}
+STROBE_INLINE float query_scale(const Item& it, int row) {
+  return head_scale(it.problem->q_scales, it.head(row)) * head_scale(it.problem->k_scales, it.kv_head);
+}
+
 // The range of KV tokens that causality, window and item leave to a query position.
 STROBE_INLINE void attended_range(const AttentionProblem& p, const AttentionItem& item, int kv_len, int q_pos,
                                   int* lo, int* hi) {

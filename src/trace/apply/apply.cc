@@ -17,6 +17,7 @@ trace::ApplyRuntime& runtime_of(const std::shared_ptr<void>& runtime) {
 }  // namespace
 
 bool AppliedDefinition::operator()(std::span<const StrobeValue> arguments, Stream stream) const {
+  if (definition_ == nullptr) return false;
   const auto& definition = *static_cast<const trace::RoutedDefinition*>(definition_);
   if (const trace::Signature* signature = definition.signature();
       signature != nullptr && arguments.size() != signature->arguments())

@@ -20,14 +20,14 @@ struct TensorMapContent {
 static_assert(sizeof(TensorMapContent) <= 128);
 inline constexpr unsigned char kIsMap = 0xa5;
 
-// An operand of a warpgroup's product in shared memory, in panels of 128-byte rows.
+// An operand of a warpgroup's product in shared memory, in panels of 128-byte rows, or of 32-byte rows.
 struct MatrixPlace {
   unsigned long address;  // null: in registers
-  unsigned panel_bytes, eight_rows_bytes;
+  unsigned panel_bytes, eight_rows_bytes, row_bytes;
   bool across_k;  // rows of the panels are rows of B
 };
 
-// One thread's part of D[64 x columns] += A[64 x 16] B[16 x columns].
+// One thread's part of D[64 x columns] += A[64 x depth] B[depth x columns]: 32 bytes deep.
 struct Product {
   float* sums;
   unsigned a_registers[4];

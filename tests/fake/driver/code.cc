@@ -271,15 +271,16 @@ EXPORT Result cuTensorMapEncodeTiled(TensorMap* map, TensorMapType type, std::ui
   if (capability() < 90) return kNotSupported;
   const bool has_16_bits =
       type == TensorMapType::kU16 || type == TensorMapType::kF16 || type == TensorMapType::kBf16;
-  if (!has_16_bits || rank != 5 || interleave != TensorMapInterleave::kNone || fill != TensorMapFill::kZero ||
+  if (!(has_16_bits || type == TensorMapType::kU8) || rank != 5 || interleave != TensorMapInterleave::kNone ||
+      fill != TensorMapFill::kZero ||
       (swizzle != TensorMapSwizzle::kNone && swizzle != TensorMapSwizzle::k128Bytes))
     return explain(kNotSupported,
-                   "the emulation's boxes have five axes of 16-bit elements, and rows that are "
+                   "the emulation's boxes have five axes of 8-bit or 16-bit elements, and rows that are "
                    "permuted within 128 bytes or not at all");
   TensorMapContent content{};
   content.address = reinterpret_cast<std::uintptr_t>(address);
   content.rank = static_cast<unsigned char>(rank);
-  content.element_bytes = 2;
+  content.element_bytes = has_16_bits ? 2 : 1;
   content.permutes = swizzle == TensorMapSwizzle::k128Bytes;
   content.is_map = kIsMap;
   if (content.address % 16 != 0) return kInvalidValue;

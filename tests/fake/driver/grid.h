@@ -168,7 +168,7 @@ class Grid {
   void wait_for_products(std::size_t groups);
   void finish_group(void* const* lanes);
   void compute(const Product* const* lanes, unsigned warp);
-  void read_rows(const Product& product, unsigned warp, float (*a)[16], float (*b)[256]);
+  void read_rows(const Product& product, unsigned warp, float (*a)[32], float (*b)[256]);
   void check_sums(const Thread& thread, std::uintptr_t address, std::size_t bytes);
   // Fails unless the tensor cores or the copy engine may read shared memory there.
   void read_async(std::uintptr_t address, std::size_t bytes);

@@ -4,27 +4,35 @@
 #include <utility>
 
 #include "grid.h"
+#include "strobe/dtype.h"
 
 namespace emulated {
 namespace {
 
-constexpr int kRows = 16, kDepth = 16;  // of a warp's part; of one product
+constexpr int kRows = 16, kMostDepth = 32;  // of a warp's part; of one product, 32 bytes along K
 constexpr unsigned kGroupThreads = 128, kGroupWarps = 4;
 constexpr std::uintptr_t kRowBytes = 128;
-constexpr int kElementBytes = 2, kPieceElements = 8, kPieceBytes = kPieceElements * kElementBytes;
-constexpr int kPanelColumns = 64;
+constexpr int kDepthBytes = 32, kPieceBytes = 16;
+
+int element_bytes(const Product& product) {
+  return static_cast<int>(strobe::size_of(static_cast<strobe::Dtype>(product.dtype)));
+}
+int depth_of(const Product& product) { return kDepthBytes / element_bytes(product); }
 
 bool same(const MatrixPlace& a, const MatrixPlace& b) {
   return a.address == b.address && a.panel_bytes == b.panel_bytes &&
-         a.eight_rows_bytes == b.eight_rows_bytes && a.across_k == b.across_k;
+         a.eight_rows_bytes == b.eight_rows_bytes && a.row_bytes == b.row_bytes && a.across_k == b.across_k;
 }
 
 // Chunk c of row r, counted from the address as if nothing were permuted.
-std::uintptr_t permuted(std::uintptr_t address) { return address ^ (address >> 7 & 7) << 4; }
+std::uintptr_t permuted(std::uintptr_t address, const MatrixPlace& place) {
+  const std::uintptr_t rows = place.row_bytes == kRowBytes ? 7 : 1;
+  return address ^ (address >> 7 & rows) << 4;
+}
 
 std::uintptr_t row_at(const MatrixPlace& place, int row) {
   return place.address + static_cast<std::uintptr_t>(row / 8) * place.eight_rows_bytes +
-         static_cast<std::uintptr_t>(row % 8) * kRowBytes;
+         static_cast<std::uintptr_t>(row % 8) * place.row_bytes;
 }
 
 }  // namespace
@@ -52,7 +60,7 @@ void Grid::multiply(const Product& product) {
     fail(kLaunchFailed, "multiplies in no whole warpgroup");
   if (index % kWarpThreads != 0) return;
   // From here on the operands may be read: one lane looks at what all of the warp need.
-  float a[kRows][kDepth], b[kDepth][256];
+  float a[kRows][kMostDepth], b[kMostDepth][256];
   read_rows(product, index / kWarpThreads % kGroupWarps, a, b);
 }
 
@@ -87,34 +95,42 @@ void Grid::finish_group(void* const* lanes) {
 }
 
 // Rows of A that the warp has, and B, as far as they lie in shared memory.
-void Grid::read_rows(const Product& product, unsigned warp, float (*a)[kDepth], float (*b)[256]) {
-  const auto read_piece = [&](std::uintptr_t address, auto store) {
-    read_async(permuted(address), kPieceBytes);
-    const auto* elements = reinterpret_cast<const std::uint16_t*>(permuted(address));
-    for (int i = 0; i < kPieceElements; ++i) store(i, machine_.widen(elements[i], product.dtype));
+void Grid::read_rows(const Product& product, unsigned warp, float (*a)[kMostDepth], float (*b)[256]) {
+  const int bytes = element_bytes(product), elements = kPieceBytes / bytes, depth = depth_of(product);
+  const int panel_columns = static_cast<int>(kRowBytes) / bytes;
+  if (product.b.across_k && bytes == 1) fail(kLaunchFailed, "multiplies 8-bit elements that lie across K");
+  const auto read_piece = [&](const MatrixPlace& place, std::uintptr_t address, auto store) {
+    read_async(permuted(address, place), kPieceBytes);
+    const auto* piece = reinterpret_cast<const unsigned char*>(permuted(address, place));
+    for (int i = 0; i < elements; ++i) {
+      const unsigned value = bytes == 1 ? piece[i] : piece[2 * i] | piece[2 * i + 1] << 8;
+      store(i, machine_.widen(value, product.dtype));
+    }
   };
   if (product.a.address != 0)
     for (int row = 0; row < kRows; ++row)
-      for (int k = 0; k < kDepth; k += kPieceElements)
-        read_piece(row_at(product.a, static_cast<int>(warp) * kRows + row) +
-                       static_cast<std::uintptr_t>(k * kElementBytes),
-                   [&](int i, float x) { a[row][k + i] = x; });
-  for (int n = 0; n < product.columns; n += product.b.across_k ? kPieceElements : 1)
-    for (int k = 0; k < kDepth; k += product.b.across_k ? 1 : kPieceElements) {
+      for (int k = 0; k < depth; k += elements)
+        read_piece(
+            product.a,
+            row_at(product.a, static_cast<int>(warp) * kRows + row) + static_cast<std::uintptr_t>(k * bytes),
+            [&](int i, float x) { a[row][k + i] = x; });
+  for (int n = 0; n < product.columns; n += product.b.across_k ? elements : 1)
+    for (int k = 0; k < depth; k += product.b.across_k ? 1 : elements) {
       if (product.b.across_k)
-        read_piece(row_at(product.b, k) +
-                       static_cast<std::uintptr_t>(n / kPanelColumns) * product.b.panel_bytes +
-                       static_cast<std::uintptr_t>(n % kPanelColumns * kElementBytes),
+        read_piece(product.b,
+                   row_at(product.b, k) +
+                       static_cast<std::uintptr_t>(n / panel_columns) * product.b.panel_bytes +
+                       static_cast<std::uintptr_t>(n % panel_columns * bytes),
                    [&](int i, float x) { b[k][n + i] = x; });
       else
-        read_piece(row_at(product.b, n) + static_cast<std::uintptr_t>(k * kElementBytes),
+        read_piece(product.b, row_at(product.b, n) + static_cast<std::uintptr_t>(k * bytes),
                    [&](int i, float x) { b[k + i][n] = x; });
     }
 }
 
 void Grid::compute(const Product* const* lanes, unsigned warp) {
   const Product& first = *lanes[0];
-  float a[kRows][kDepth], b[kDepth][256];
+  float a[kRows][kMostDepth], b[kMostDepth][256];
   read_rows(first, warp, a, b);
   for (unsigned lane = 0; lane < kWarpThreads; ++lane) {
     const Product& product = *lanes[lane];
@@ -123,10 +139,11 @@ void Grid::compute(const Product* const* lanes, unsigned warp) {
       fail(kLaunchFailed, "lanes of a warp disagree on what they multiply");
     if (first.a.address != 0) continue;
     const unsigned g = lane / 4, c = lane % 4;
+    const auto in_word = static_cast<unsigned>(4 / element_bytes(first)), bits = 32 / in_word;
     for (unsigned word = 0; word < 4; ++word)
-      for (unsigned i = 0; i < 2; ++i)
-        a[g + word % 2 * 8][2 * c + i + word / 2 * 8] =
-            machine_.widen(product.a_registers[word] >> 16 * i & 0xffff, product.dtype);
+      for (unsigned i = 0; i < in_word; ++i)
+        a[g + word % 2 * 8][in_word * c + i + word / 2 * 4 * in_word] =
+            machine_.widen(product.a_registers[word] >> bits * i & ((1u << bits) - 1), product.dtype);
   }
   for (unsigned lane = 0; lane < kWarpThreads; ++lane) {
     const unsigned g = lane / 4, c = lane % 4;
@@ -135,7 +152,7 @@ void Grid::compute(const Product* const* lanes, unsigned warp) {
         for (unsigned i = 0; i < 2; ++i) {
           float& sum = lanes[lane]->sums[4 * j + static_cast<int>(2 * h + i)];
           float total = first.add ? sum : 0.0f;
-          for (int k = 0; k < kDepth; ++k)
+          for (int k = 0; k < depth_of(first); ++k)
             total += a[8 * h + g][k] * b[k][8 * j + static_cast<int>(2 * c + i)];
           sum = total;
         }

@@ -42,16 +42,35 @@ from .data import (
 from .tracing import TracingConfig, TracingConfigRegistry, disable_tracing, enable_tracing
 
 __all__ = [
-    "ApplyConfig", "ApplyConfigRegistry", "AxisConst", "AxisVar", "Benchmark", "BenchmarkConfig", "BuildSpec", "Correctness",
-    "Definition", "Environment", "Evaluation", "EvaluationStatus", "Performance", "RandomInput", "SafetensorsInput", "ScalarInput",
-    "Solution", "SourceFile", "SupportedLanguages", "TensorSpec", "Trace", "TraceSet", "TracingConfig", "TracingConfigRegistry",
-    "Workload", "apply", "disable_apply", "disable_tracing", "enable_apply", "enable_tracing", "install",
+    "ApplyConfig", "ApplyConfigRegistry", "AxisConst", "AxisVar", "Benchmark", "BenchmarkConfig", "BuildSpec",
+    "Correctness", "Definition", "Environment", "Evaluation", "EvaluationStatus", "Performance", "RandomInput",
+    "SafetensorsInput", "ScalarInput", "Solution", "SourceFile", "SupportedLanguages", "TensorSpec", "Trace",
+    "TraceSet", "TracingConfig", "TracingConfigRegistry", "Workload", "apply", "disable_apply", "disable_tracing",
+    "enable_apply", "enable_tracing", "install",
 ]  # fmt: skip
 
-_MODULES = (
-    "apply", "apply.config", "apply.runtime", "bench", "cli", "compile", "data", "data.definition", "data.json_utils",
-    "data.solution", "data.trace", "data.trace_set", "data.workload", "env", "tracing",
-)  # fmt: skip
+# FlashInfer-Bench's modules, and where their names are here.
+_MODULES = {
+    **{
+        name: name
+        for name in (
+            "apply", "apply.config", "apply.runtime", "bench", "cli", "compile", "data", "data.definition",
+            "data.json_utils", "data.solution", "data.trace", "data.trace_set", "data.workload", "env", "tracing",
+        )
+    },
+    "apply.apply_api": "apply.runtime",
+    "apply.presets": "apply.config",
+    "bench.benchmark": "bench",
+    "bench.config": "bench",
+    "cli.main": "cli",
+    "compile.builder": "compile",
+    "compile.registry": "compile",
+    "compile.runnable": "compile",
+    "tracing.config": "tracing",
+    "tracing.presets": "tracing",
+    "tracing.runtime": "tracing",
+    "tracing.tracing": "tracing",
+}  # fmt: skip
 
 
 def install() -> ModuleType:
@@ -60,11 +79,18 @@ def install() -> ModuleType:
     Raises RuntimeError when the real FlashInfer-Bench has been imported already.
     """
     this = sys.modules[__name__]
-    if sys.modules.get("flashinfer_bench", this) is not this and getattr(sys.modules["flashinfer_bench"], "__file__", "") != _alias():
-        raise RuntimeError("strobe.compat.flashinfer_bench.install: expected to come before `import flashinfer_bench`, came after it")
+    if (
+        sys.modules.get("flashinfer_bench", this) is not this
+        and getattr(sys.modules["flashinfer_bench"], "__file__", "") != _alias()
+    ):
+        raise RuntimeError(
+            "strobe.compat.flashinfer_bench.install: expected to come before `import flashinfer_bench`, came after it"
+        )
     sys.modules["flashinfer_bench"] = this
-    for name in _MODULES:
-        sys.modules[f"flashinfer_bench.{name}"] = import_module(f"{__name__}.{name}")
+    for theirs, ours in _MODULES.items():
+        module = import_module(f"{__name__}.{ours}")
+        for package in ("flashinfer_bench", __name__):  # `import a.b as c` looks for the name that a says it has
+            sys.modules[f"{package}.{theirs}"] = module
     return this
 
 

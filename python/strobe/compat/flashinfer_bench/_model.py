@@ -29,12 +29,34 @@ def plain(value: Any) -> Any:
 
 
 def normalise(kind: str, content: Any, where: str) -> Any:
-    """The content as the schema has it, every field there. Raises ValueError that names key, expectation and finding."""
-    text = content if isinstance(content, str) else json.dumps(plain(content), ensure_ascii=False)
+    """The content as the schema has it, every field there. ValueError names key, expectation and finding."""
+    try:
+        text = content if isinstance(content, str) else json.dumps(plain(content), ensure_ascii=False)
+    except TypeError as error:
+        raise ValueError(f"{where}: {error}") from None
     try:
         return json.loads(module()["strobe_trace_read"](kind, text, where, "bench"))
     except RuntimeError as error:
         raise ValueError(str(error)) from None
+
+
+# Objects around parts of objects, which have no reader of their own.
+_WORKLOAD = {"axes": {}, "inputs": {}, "uuid": "part"}
+_SPEC = {"language": "python", "target_hardware": ["part"], "entry_point": "part.py::run"}
+
+
+def around_definition(axes: Any, inputs: Any) -> dict[str, Any]:
+    reference = "def run():\n    pass\n"
+    return {"name": "part", "op_type": "part", "axes": axes, "inputs": inputs, "outputs": {}, "reference": reference}
+
+
+def around_solution(spec: Any, sources: Any) -> dict[str, Any]:
+    given = {"spec": spec or _SPEC, "sources": sources}
+    return {"name": "part", "definition": "part", "author": "part", **given}
+
+
+def around_evaluation(evaluation: Any) -> dict[str, Any]:
+    return {"definition": "part", "workload": _WORKLOAD, "solution": "part", "evaluation": evaluation}
 
 
 class Model:
@@ -67,6 +89,10 @@ class Model:
 
     def model_copy(self: M, update: Any = None, deep: bool = False) -> M:
         return replace(self, **(update or {}))  # type: ignore[type-var]
+
+    def _check_within(self, kind: str, whole: dict[str, Any]) -> None:
+        """Checks a part by an object around it. Raises ValueError."""
+        normalise(kind, whole, type(self).__name__)
 
     def _check(self) -> dict[str, Any]:
         return normalise(self._kind, self, type(self).__name__)  # type: ignore[no-any-return]

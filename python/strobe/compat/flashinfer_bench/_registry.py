@@ -25,7 +25,10 @@ class ConfigRegistry(Generic[Config]):
         self.per_definition[def_name] = config
 
     def register_many(
-        self, configs: Union[Mapping[str, Config], Iterable[str]], config: Optional[Config] = None, override: bool = False
+        self,
+        configs: Union[Mapping[str, Config], Iterable[str]],
+        config: Optional[Config] = None,
+        override: bool = False,
     ) -> None:
         """A mapping of configurations, or names that all have `config`."""
         items = configs.items() if isinstance(configs, Mapping) else ((name, config) for name in configs)

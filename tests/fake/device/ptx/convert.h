@@ -5,10 +5,12 @@
 #define pair_of pair_of_by_instructions
 #define floats_of floats_of_by_instructions
 #define f16_pairs_of f16_pairs_of_by_instructions
+#define four_of_e4m3 four_of_e4m3_by_instructions
 #include_next "ptx/convert.h"
 #undef pair_of
 #undef floats_of
 #undef f16_pairs_of
+#undef four_of_e4m3
 
 namespace strobe::kernel {
 
@@ -22,6 +24,10 @@ EMULATED uint32_t pair_of(float first, float second) {
   if constexpr (size_of(kDtype) == 1) return fp8_of<kDtype>(first) | fp8_of<kDtype>(second) << 8;
 #endif
   return narrow(kDtype, first) | narrow(kDtype, second) << 8 * size_of(kDtype);
+}
+
+EMULATED uint32_t four_of_e4m3(float x0, float x1, float x2, float x3) {
+  return pair_of<Dtype::kE4m3>(x0, x1) | pair_of<Dtype::kE4m3>(x2, x3) << 16;
 }
 
 template <Dtype kDtype>

@@ -10,8 +10,8 @@ from .._registry import ConfigRegistry
 
 @dataclass(frozen=True)
 class ApplyConfig:
-    """Which traces count. `max_rtol` is FlashInfer-Bench's default, which few traces of 16-bit dtypes are within; how many
-    are not is logged. All solutions that win are built ahead, whatever `aot_ratio` says."""
+    """Which traces count. `max_rtol` is FlashInfer-Bench's default, which few traces of 16-bit dtypes are within; how
+    many are not is logged. All solutions that win are built ahead, whatever `aot_ratio` says."""
 
     max_atol: float = 1e-2
     max_rtol: float = 1e-5

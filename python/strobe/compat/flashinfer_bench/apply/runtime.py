@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 from typing import Any, Callable, Optional, Sequence, Union
 
 from .... import apply as _apply
-from ....apply._runtime import MISS
+from ....apply._runtime import MISS, merge
 from ....apply._runtime import ApplyRuntime as StrobeRuntime
 from ..data import TraceSet
 from ..env import get_fib_dataset_path, get_fib_enable_apply
@@ -25,9 +26,15 @@ class _Nothing:
 class ApplyRuntime:
     """Started by `enable_apply`, or by `start`; a context manager."""
 
+    _env_initialized = False
+
     def __init__(
         self, trace_set: Union[TraceSet, str, Any], apply_config: Union[ApplyConfig, ApplyConfigRegistry, None] = None
     ) -> None:
+        self._folder: Any = None  # of a TraceSet in memory
+        if isinstance(trace_set, TraceSet) and trace_set.root is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="strobe-apply-")
+            trace_set = trace_set.write_to(self._folder.name)
         self.data_set = str(trace_set.root if isinstance(trace_set, TraceSet) else trace_set)
         if isinstance(apply_config, ApplyConfig):
             apply_config = ApplyConfigRegistry(default=apply_config)
@@ -52,6 +59,12 @@ class ApplyRuntime:
     def dispatch(
         self, def_name: str, args: Sequence[Any], kwargs: dict[str, Any], fallback: Optional[Callable[..., Any]]
     ) -> Any:
+        """As apply does it. Raises ValueError for a number of arguments that is none of the definition's."""
+        definition = self.definitions.get(def_name)
+        if definition is not None:
+            inputs, given = len(definition["inputs"]), len(merge(definition, args, kwargs))
+            if given not in (inputs, inputs + len(definition["outputs"])):
+                raise ValueError(f"{def_name}: expected {inputs} inputs, or outputs after them, got {given} arguments")
         result = self.route(def_name).call(args, kwargs)
         return _apply._fall_back(def_name, args, kwargs, fallback) if result is MISS else result
 
@@ -78,9 +91,11 @@ class ApplyRuntime:
 
     @staticmethod
     def get_instance() -> Any:
-        """What is active now; FIB_ENABLE_APPLY=1 starts one."""
-        if _apply._active is None and get_fib_enable_apply():
-            enable_apply()
+        """What is active now; FIB_ENABLE_APPLY=1 starts one, once."""
+        if not ApplyRuntime._env_initialized:
+            ApplyRuntime._env_initialized = True
+            if _apply._active is None and get_fib_enable_apply():
+                enable_apply()
         return _apply._active
 
     def __enter__(self) -> ApplyRuntime:

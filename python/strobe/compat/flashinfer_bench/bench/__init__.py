@@ -36,7 +36,16 @@ class BenchmarkConfig:
                 raise ValueError(f"{name}: expected a number above 0, got {getattr(self, name)}")
 
     def _flags(self) -> list[str]:
-        flags = ["--iterations", self.iterations, "--num-trials", self.num_trials, "--rtol", self.rtol, "--atol", self.atol]
+        flags = [
+            "--iterations",
+            self.iterations,
+            "--num-trials",
+            self.num_trials,
+            "--rtol",
+            self.rtol,
+            "--atol",
+            self.atol,
+        ]
         flags += ["--timeout", self.timeout_seconds, "--python", sys.executable]
         if self.required_matched_ratio is not None:
             flags += ["--required-matched-ratio", self.required_matched_ratio]

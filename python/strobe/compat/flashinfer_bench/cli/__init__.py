@@ -17,11 +17,19 @@ from ..data import TraceSet
 
 
 def _run(options: argparse.Namespace) -> int:
-    given = {name: getattr(options, name) for name in BenchmarkConfig.__dataclass_fields__ if getattr(options, name, None) is not None}
+    given = {
+        name: getattr(options, name)
+        for name in BenchmarkConfig.__dataclass_fields__
+        if getattr(options, name, None) is not None
+    }
     failed = False
     for root in options.local:
         config = BenchmarkConfig(**given)
-        flags = config._flags() + (["--resume"] if options.resume else []) + ([] if options.save_results else ["--no-save-results"])
+        flags = (
+            config._flags()
+            + (["--resume"] if options.resume else [])
+            + ([] if options.save_results else ["--no-save-results"])
+        )
         failed |= strobe_command("trace", "run", root, *flags).returncode != 0
     return int(failed)
 
@@ -38,9 +46,10 @@ def _best(options: argparse.Namespace) -> int:
             if best is None:
                 print(f"{name}: no trace within 0.01 of the reference")
                 continue
-            performance = best.evaluation.performance  # type: ignore[union-attr]
+            assert best.evaluation is not None and best.evaluation.performance is not None
+            speedup, latency = best.evaluation.performance.speedup_factor, best.evaluation.performance.latency_ms
             axes = ", ".join(f"{axis}={value}" for axis, value in best.workload.axes.items())
-            print(f"{name}: {best.solution}, {performance.speedup_factor:.2f}x at {axes} ({performance.latency_ms:.4f} ms)")  # type: ignore[union-attr]
+            print(f"{name}: {best.solution}, {speedup:.2f}x at {axes} ({latency:.4f} ms)")
     return 0
 
 
@@ -92,8 +101,9 @@ def _visualize(options: argparse.Namespace) -> int:
             print(f"{name}\n  {'workload':<36} " + " ".join(f"{solution:>20.20}" for solution in solutions))
             rows: dict[str, dict[str, str]] = {}
             for trace in traces:
-                performance = trace.evaluation.performance  # type: ignore[union-attr]
-                cell = f"{performance.latency_ms:.4f} ms" if performance else trace.evaluation.status.value  # type: ignore[union-attr]
+                assert trace.evaluation is not None
+                performance = trace.evaluation.performance
+                cell = f"{performance.latency_ms:.4f} ms" if performance else trace.evaluation.status.value
                 rows.setdefault(trace.workload.uuid, {})[trace.solution or ""] = cell
             for uuid, cells in rows.items():
                 print(f"  {uuid:<36.36} " + " ".join(f"{cells.get(solution, '-'):>20.20}" for solution in solutions))
@@ -131,15 +141,20 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(action=action)
         command.add_argument("--log-level", help="taken, and of no effect")
         if local:
-            command.add_argument("--local", action="append", required=True, help="the folder of a data set; again for more")
+            command.add_argument(
+                "--local", action="append", required=True, help="the folder of a data set; again for more"
+            )
         return command
 
     run = add(commands, "run", _run, "benchmark solutions and add their traces")
-    for flag, kind in (("--warmup-runs", int), ("--iterations", int), ("--num-trials", int), ("--rtol", float), ("--atol", float),
-                       ("--required-matched-ratio", float)):  # fmt: skip
-        run.add_argument(flag, type=kind)
+    for flag in ("--warmup-runs", "--iterations", "--num-trials"):
+        run.add_argument(flag, type=int)
+    for flag in ("--rtol", "--atol", "--required-matched-ratio"):
+        run.add_argument(flag, type=float)
     run.add_argument("--timeout", type=float, dest="timeout_seconds")
-    run.add_argument("--use-isolated-runner", action="store_true", help="taken: every solution has a process of its own")
+    run.add_argument(
+        "--use-isolated-runner", action="store_true", help="taken: every solution has a process of its own"
+    )
     run.add_argument("--save-results", action=argparse.BooleanOptionalAction, default=True)
     run.add_argument("--resume", action="store_true", help="leave out what has a trace")
     run.add_argument("--definitions", nargs="+")

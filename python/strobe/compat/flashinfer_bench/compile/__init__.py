@@ -31,7 +31,9 @@ class RunnableMetadata:
 class Runnable:
     """A solution that is built. Called in its own convention, or in either by name."""
 
-    def __init__(self, callable: Callable[..., Any], metadata: RunnableMetadata, framework: Optional[str] = None) -> None:
+    def __init__(
+        self, callable: Callable[..., Any], metadata: RunnableMetadata, framework: Optional[str] = None
+    ) -> None:
         assert metadata.definition is not None
         self.metadata = metadata
         self._callable: Optional[Callable[..., Any]] = callable
@@ -91,7 +93,10 @@ class BuilderRegistry:
     def build_reference(self, definition: Definition) -> Runnable:
         spec = BuildSpec("python", ["cpu"], "main.py::run", destination_passing_style=False)  # type: ignore[arg-type]
         name = f"{definition.name}__reference"
-        return self.build(definition, Solution(name, definition.name, "__builtin__", spec, [SourceFile("main.py", definition.reference)]))
+        return self.build(
+            definition,
+            Solution(name, definition.name, "__builtin__", spec, [SourceFile("main.py", definition.reference)]),
+        )
 
     def cleanup(self) -> None:
         for runnable in self._cache.values():
@@ -101,7 +106,9 @@ class BuilderRegistry:
 
 def _build(definition: Definition, solution: Solution) -> Runnable:
     if solution.definition != definition.name:
-        raise BuildError(f"solution '{solution.name}': expected one of '{definition.name}', got one of '{solution.definition}'")
+        raise BuildError(
+            f"solution '{solution.name}': expected one of '{definition.name}', got one of '{solution.definition}'"
+        )
     content = solution.model_dump()
     language = solution.spec.language.value
     try:
@@ -112,5 +119,7 @@ def _build(definition: Definition, solution: Solution) -> Runnable:
             framework = None
     except (Exception, Unsupported) as error:  # whatever a source does when it is run
         raise BuildError(f"solution '{solution.name}': {type(error).__name__}: {error}") from error
-    metadata = RunnableMetadata(language, definition.name, solution.name, solution.spec.destination_passing_style, definition)
+    metadata = RunnableMetadata(
+        language, definition.name, solution.name, solution.spec.destination_passing_style, definition
+    )
     return Runnable(function, metadata, framework)

@@ -8,8 +8,8 @@ from .trace_set import TraceSet
 from .workload import InputSpec, RandomInput, SafetensorsInput, ScalarInput, Workload
 
 __all__ = [
-    "AxisConst", "AxisSpec", "AxisVar", "BuildSpec", "Correctness", "DType", "Definition", "Environment", "Evaluation",
-    "EvaluationStatus", "InputSpec", "Performance", "RandomInput", "SafetensorsInput", "ScalarInput", "Solution", "SourceFile",
-    "SupportedBindings", "SupportedLanguages", "TensorSpec", "Trace", "TraceSet", "Workload", "append_jsonl_file",
-    "load_json_file", "load_jsonl_file", "save_json_file", "save_jsonl_file",
+    "AxisConst", "AxisSpec", "AxisVar", "BuildSpec", "Correctness", "DType", "Definition", "Environment",
+    "Evaluation", "EvaluationStatus", "InputSpec", "Performance", "RandomInput", "SafetensorsInput", "ScalarInput",
+    "Solution", "SourceFile", "SupportedBindings", "SupportedLanguages", "TensorSpec", "Trace", "TraceSet",
+    "Workload", "append_jsonl_file", "load_json_file", "load_jsonl_file", "save_json_file", "save_jsonl_file",
 ]  # fmt: skip

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, ClassVar, Optional, Sequence, Union
 
-from .._model import Model
+from .._model import Model, around_definition
 
 
 class DType(str, Enum):
@@ -29,6 +30,9 @@ class AxisConst(Model):
     description: Optional[str] = None
     type: str = "const"
 
+    def __post_init__(self) -> None:
+        self._check_within("definition", around_definition({"axis": self}, {}))
+
 
 @dataclass
 class AxisVar(Model):
@@ -48,6 +52,8 @@ class TensorSpec(Model):
     description: Optional[str] = None
 
     def __post_init__(self) -> None:
+        axes = {str(axis): {"type": "var"} for axis in self.shape or ()}
+        self._check_within("definition", around_definition(axes, {"tensor": self}))
         self.dtype = DType(self.dtype)
 
 
@@ -69,8 +75,13 @@ class Definition(Model):
 
     def __post_init__(self) -> None:
         content = self._check()
+        _check_python(self.reference, self.constraints)
         self.axes = {
-            name: AxisConst._from_json(axis) if "value" in axis and axis["value"] is not None else AxisVar._from_json(axis)
+            name: (
+                AxisConst._from_json(axis)
+                if "value" in axis and axis["value"] is not None
+                else AxisVar._from_json(axis)
+            )
             for name, axis in content["axes"].items()
         }
         self.inputs = {name: TensorSpec._from_json(spec) for name, spec in content["inputs"].items()}
@@ -95,7 +106,7 @@ class Definition(Model):
         return bindings
 
     def get_axes_values(self, input_shapes: Sequence[Optional[Sequence[int]]]) -> dict[str, int]:
-        """The variable axes of these shapes. Raises ValueError for another rank and for an axis with two values or none."""
+        """The variable axes of these shapes. ValueError: another rank, an axis with two values or none."""
         values: dict[str, int] = {}
         for (name, spec), shape in zip(self.inputs.items(), input_shapes):
             if spec.shape is None:
@@ -140,6 +151,19 @@ class Definition(Model):
 
         content = {"name": self.name, "inputs": self.inputs, "outputs": self.outputs}
         return tuple(merge(content, args, kwargs))
+
+
+def _check_python(reference: str, constraints: list[str]) -> None:
+    """What takes a parser of Python. Raises ValueError."""
+    try:
+        ast.parse(reference)
+    except SyntaxError as error:
+        raise ValueError(f"reference: expected Python, got an error in line {error.lineno}: {error.msg}") from None
+    for constraint in constraints:
+        try:
+            ast.parse(constraint, mode="eval")
+        except SyntaxError as error:
+            raise ValueError(f"constraints: expected expressions, got {constraint!r}: {error.msg}") from None
 
 
 def _torch_dtype(dtype: DType) -> Any:

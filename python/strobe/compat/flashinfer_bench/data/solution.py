@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any, ClassVar, Optional
 
 from ...._native import module
-from .._model import Model, plain
+from .._model import Model, around_solution, plain
 
 
 class SupportedLanguages(str, Enum):
@@ -29,6 +29,10 @@ class SourceFile(Model):
     path: str
     content: str
 
+    def __post_init__(self) -> None:
+        spec = {"language": "cpp", "target_hardware": ["part"], "entry_point": f"{self.path}::run"}
+        self._check_within("solution", around_solution(spec, [self]))
+
 
 @dataclass(frozen=True)
 class BuildSpec(Model):
@@ -40,6 +44,8 @@ class BuildSpec(Model):
     binding: Optional[SupportedBindings] = None
 
     def __post_init__(self) -> None:
+        entry = {"path": str(self.entry_point).partition("::")[0], "content": "part"}
+        self._check_within("solution", around_solution(self, [entry]))
         object.__setattr__(self, "language", SupportedLanguages(self.language))
         object.__setattr__(self, "binding", None if self.binding is None else SupportedBindings(self.binding))
 
@@ -64,7 +70,9 @@ class Solution(Model):
 
     def hash(self) -> str:
         """FlashInfer-Bench's content hash."""
-        return str(module()["strobe_trace_read"]("hash", json.dumps(plain(self), ensure_ascii=False), self.name, "bench"))
+        return str(
+            module()["strobe_trace_read"]("hash", json.dumps(plain(self), ensure_ascii=False), self.name, "bench")
+        )
 
     def __hash__(self) -> int:
         return hash(self.hash())

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, ClassVar, Optional
 
-from .._model import Model
+from .._model import Model, around_evaluation
 from .workload import Workload
 
 
@@ -20,6 +20,9 @@ class EvaluationStatus(str, Enum):
     TIMEOUT = "TIMEOUT"
 
 
+_FAILED = {"status": "TIMEOUT", "environment": {"hardware": "part"}, "timestamp": "part"}
+
+
 @dataclass
 class Correctness(Model):
     max_relative_error: float = 0.0
@@ -27,6 +30,9 @@ class Correctness(Model):
     extra: Optional[dict[str, Any]] = None
 
     def __post_init__(self) -> None:
+        self._check_within(
+            "trace", around_evaluation({**_FAILED, "status": "INCORRECT_NUMERICAL", "correctness": self})
+        )
         self.max_relative_error = float(self.max_relative_error)  # "Infinity" and "NaN" are numbers
         self.max_absolute_error = float(self.max_absolute_error)
 
@@ -37,11 +43,18 @@ class Performance(Model):
     reference_latency_ms: float = 0.0
     speedup_factor: float = 0.0
 
+    def __post_init__(self) -> None:
+        passed = {**_FAILED, "status": "PASSED", "correctness": {}, "performance": self}
+        self._check_within("trace", around_evaluation(passed))
+
 
 @dataclass
 class Environment(Model):
     hardware: str
     libs: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._check_within("trace", around_evaluation({**_FAILED, "environment": self}))
 
 
 @dataclass
@@ -54,6 +67,7 @@ class Evaluation(Model):
     performance: Optional[Performance] = None
 
     def __post_init__(self) -> None:
+        self._check_within("trace", around_evaluation(self))
         self.status = EvaluationStatus(self.status)
         for name, kind in (("environment", Environment), ("correctness", Correctness), ("performance", Performance)):
             value = getattr(self, name)

@@ -11,9 +11,9 @@ from typing import Any, Iterable, Optional, Union
 
 from ..env import get_fib_dataset_path
 from .definition import Definition
-from .json_utils import append_jsonl_file, load_json_file, load_jsonl_file
+from .json_utils import append_jsonl_file, load_json_file, load_jsonl_file, save_json_file, save_jsonl_file
 from .solution import Solution
-from .trace import EvaluationStatus, Trace
+from .trace import EvaluationStatus, Performance, Trace
 
 
 def _files(folder: Path, suffix: str) -> list[Path]:
@@ -98,6 +98,22 @@ class TraceSet:
             "traces": lists(self.traces),
         }
 
+    def write_to(self, root: Union[str, Path]) -> TraceSet:
+        """Writes everything below a folder; returns it as a TraceSet there."""
+        folder = Path(root)
+        for definition in self.definitions.values():
+            save_json_file(definition, folder / "definitions" / definition.op_type / f"{definition.name}.json")
+        for solution in self._solutions.values():
+            op_type = self.definitions[solution.definition].op_type
+            place = folder / "solutions" / solution.author / op_type / solution.definition
+            save_json_file(solution, place / f"{solution.name}.json")
+        for name, traces in (*self.workloads.items(), *self.traces.items()):
+            for kind in ("workloads", "traces"):
+                chosen = [trace for trace in traces if trace.is_workload_trace() == (kind == "workloads")]
+                if chosen:
+                    save_jsonl_file(chosen, folder / kind / self.definitions[name].op_type / f"{name}.jsonl")
+        return TraceSet.from_path(folder)
+
     def get_solution(self, name: str) -> Optional[Solution]:
         return self._solutions.get(name)
 
@@ -123,7 +139,7 @@ class TraceSet:
     def summary(self) -> dict[str, Any]:
         """Counts, and the range of latencies of what passed."""
         traces = [trace for group in self.traces.values() for trace in group]
-        latencies = [t.evaluation.performance.latency_ms for t in traces if t.is_successful()]  # type: ignore[union-attr]
+        latencies = [_performance(t).latency_ms for t in traces if t.is_successful()]
         return {
             "total": len(traces),
             "passed": len(latencies),
@@ -135,7 +151,7 @@ class TraceSet:
 
     def get_solution_score(self, name: str) -> Optional[float]:
         """The mean, over the definition's measured workloads, of the baseline's latency over the solution's; 0 when the
-        solution failed on one or lacks one. None without a single solution of the author "baseline", which the traces of
+        solution failed on one or lacks one. None without a single solution of the author "baseline", which traces of
         a definition are held against, or without traces."""
         solution = self._solutions.get(name)
         if solution is None:
@@ -204,7 +220,7 @@ class TraceSet:
             self.workloads.setdefault(trace.definition, []).append(trace)
 
     def add_workload_blob_tensor(self, def_name: str, workload_uuid: str, tensors: dict[str, Any]) -> str:
-        """Writes torch tensors as a workload's safetensors file, and returns its path from the root. Needs safetensors."""
+        """Writes torch tensors as a workload's safetensors file; returns its path from the root."""
         from safetensors.torch import save_file
 
         definition = self.definitions[def_name]
@@ -240,8 +256,14 @@ def _passes(trace: Trace, atol: float, rtol: float) -> bool:
     return errors is not None and errors.max_absolute_error <= atol and errors.max_relative_error <= rtol
 
 
+def _performance(trace: Trace) -> Performance:
+    """Of a trace that passed."""
+    assert trace.evaluation is not None and trace.evaluation.performance is not None
+    return trace.evaluation.performance
+
+
 def _speedup(trace: Trace) -> float:
-    return trace.evaluation.performance.speedup_factor  # type: ignore[union-attr]
+    return _performance(trace).speedup_factor
 
 
 def _latencies(traces: list[Trace]) -> dict[str, dict[str, float]]:

@@ -66,7 +66,7 @@ class _ByOperator(TracingConfigRegistry):
 
 
 def get_full_configs() -> TracingConfigRegistry:
-    """Attention once for each number of requests and average lengths, all else once for each size; whole numbers dumped."""
+    """Attention once for each number of requests and average lengths, all else once for each size."""
     return _ByOperator(default=_BY_AXES)
 
 
