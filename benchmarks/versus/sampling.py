@@ -45,9 +45,10 @@ def least_of_top_k(x, k=TOP_K):
     return x.topk(k).values[:, -1:]
 
 
-def least_of_top_p(probs):
+def least_of_top_p(probs, top_p=TOP_P + SLACK):
+    """The least value that is kept; by default one that f32 sums may still keep."""
     values = probs.double().sort(-1, descending=True).values
-    inside = values.cumsum(-1) - values < TOP_P - SLACK
+    inside = values.cumsum(-1) - values < top_p
     return values.gather(-1, inside.sum(-1, keepdim=True) - 1)
 
 
@@ -75,9 +76,13 @@ def close_to(expected):
     return check
 
 
-def renormed(probs):
-    kept = torch.where(probs >= least_of_top_p(probs), probs, 0)
-    return kept / kept.sum(-1, keepdim=True)
+def renormed(probs, got):
+    """What is kept, but for values at the border, and in what proportion."""
+    kept = got > 0
+    must, may = (probs.double() >= least_of_top_p(probs, TOP_P + slack) * (1 - SLACK) for slack in (-SLACK, SLACK))
+    want = torch.where(kept, probs.double(), 0)
+    in_proportion = torch.allclose(got.double(), want / want.sum(-1, keepdim=True), rtol=1e-4, atol=1e-9)
+    return in_proportion and bool((kept | ~must).all()) and bool((may | ~kept).all())
 
 
 def anything(probs, tokens):
@@ -129,7 +134,7 @@ def operations():
             "softmax", "logits", lambda lib: lambda x: lib.sampling.softmax(x), close_to(lambda x: softmax(x, -1)),
             lambda x: softmax(x, -1), lambda x: softmax(x, -1),
         ),
-        Operation("top-p renorm", "probs", lambda lib: lambda x: lib.sampling.top_p_renorm_probs(x, TOP_P), close_to(renormed)),
+        Operation("top-p renorm", "probs", lambda lib: lambda x: lib.sampling.top_p_renorm_probs(x, TOP_P), renormed),
         Operation(
             "top-k mask", "logits", lambda lib: lambda x: lib.sampling.top_k_mask_logits(x, TOP_K),
             close_to(lambda x: torch.where(x >= least_of_top_k(x), x, -torch.inf)),
