@@ -14,6 +14,7 @@ import difflib
 import json
 import pathlib
 import re
+import shlex
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -192,17 +193,25 @@ def peers_part(file):
     """Sampling beside others: a row for each operation and vocabulary, a column for each batch size."""
     report = load(file)
     machine = report["machine"]
-    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if name not in ("strobe", "cuda"))
+    names = [name for name in ("strobe", "flashinfer", "torch", "compile") if any(name in row["median_us"] for row in report["rows"])]
     batches = sorted({row["batch_size"] for row in report["rows"]})
     groups = {}
     for row in report["rows"]:
         groups.setdefault((row["case"], row["vocab_size"], row["sigma"]), {})[row["batch_size"]] = row["median_us"]
-    lines = [f"{machine['gpu']}, {versions}, {machine['date']}, commit {machine['commit']}; {report['method']}. Microseconds: "
-             "Strobe / FlashInfer / torch.", "",
-             "| operation | vocabulary | σ of the logits | " + " | ".join(f"{b} row{'s' * (b > 1)}" for b in batches) + " |",
-             "|---|---:|---:|" + "---:|" * len(batches)]
+    command = report.get("command")
+    lines = [f"{machine['gpu']}, {versions}, {machine['date'][:10]}, commit {machine['commit']}; {report['method']}. Microseconds: "
+             f"{' / '.join(names)}.", ""]
+    lines += ["```", " ".join(shlex.quote(word) for word in command), "```", ""] if command else []
+    lines += ["| operation | vocabulary | σ of the logits | " + " | ".join(f"{b} row{'s' * (b > 1)}" for b in batches) + " |",
+              "|---|---:|---:|" + "---:|" * len(batches)]
     for (case, vocabulary, sigma), times in sorted(groups.items(), key=lambda group: (group[0][2], group[0][1])):
-        cells = [" / ".join(microseconds(t) for t in times[b].values() if t is not None) if b in times else "–" for b in batches]
+        cells = []
+        for batch in batches:
+            of_batch = [times.get(batch, {}).get(name) for name in names]
+            while of_batch and of_batch[-1] is None:
+                of_batch.pop()
+            cells.append(" / ".join("–" if t is None else microseconds(t) for t in of_batch) or "–")
         lines.append(f"| {case} | {vocabulary} | {sigma:g} | " + " | ".join(cells) + " |")
     return lines
 

@@ -1,4 +1,4 @@
-"""What benchmarks/versus_torch.py and versus_host.py say of their measurements; needs neither torch nor a GPU.
+"""What benchmarks/versus_torch.py, versus_host.py and versus_sampling.py say of their measurements; needs neither torch nor a GPU.
 
     python3 tests/versus_test.py
 """
@@ -86,7 +86,7 @@ class Files(unittest.TestCase):
 class Command(unittest.TestCase):
     def test_names_the_flag_that_is_wrong(self):
         none = ["--repetitions", "0"], "--repetitions: expected at least 1, got 0"
-        for command, flags, words in (("versus_torch.py", *none), ("versus_host.py", *none),
+        for command, flags, words in (("versus_torch.py", *none), ("versus_host.py", *none), ("versus_sampling.py", *none),
                                       ("versus_torch.py", ["--contenders", "triton"], "invalid choice: 'triton'")):
             done = subprocess.run([sys.executable, str(BENCHMARKS / command), *flags], capture_output=True, text=True)
             self.assertEqual(done.returncode, 2)

@@ -11,8 +11,8 @@ import os
 import sys
 
 from . import (
-    activation, attention, cascade, decode, logits_processor, norm, ops, page, pod, prefill, quantization, rope, sampling,
-    sparse, speculative, topk,
+    activation, attention, cascade, decode, logits, logits_processor, norm, ops, page, pod, prefill, quantization, rope,
+    sampling, sparse, speculative, topk,
 )  # fmt: skip
 from ._errors import Unsupported
 from .activation import gelu_and_mul, gelu_tanh_and_mul, silu_and_mul
@@ -32,6 +32,7 @@ from .decode import (
     single_decode_with_kv_cache,
     single_decode_with_kv_cache_with_jit_module,
 )
+from .logits import apply_penalties, apply_token_bitmask
 from .norm import (
     fused_add_rmsnorm,
     fused_add_rmsnorm_quant,

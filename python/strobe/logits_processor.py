@@ -3,13 +3,13 @@
 >>> import numpy as np
 >>> pipe = LogitsPipe([Temperature(), Softmax(), TopK(), TopP(), Sample()])
 >>> pipe.compiled_ops
-[TemperatureSoftmaxOp(LOGITS -> PROBS), FilteredSampleOp(PROBS -> INDICES: top_k, top_p)]
+[FusedSampleOp(LOGITS -> INDICES: top_k, top_p, temperature)]
 >>> logits = np.float32([[0, 9, 1], [7, 0, 0]])
 >>> pipe(logits, temperature=0.5, top_k=2, top_p=0.9, seed=1, offset=0).tolist()
 [1, 0]
 
 Parameters (`temperature`, `top_k`, `top_p`, `min_p`: numbers, or tensors with one for each row; `indices`, `generator`,
-`seed` and `offset` of a sample) come with the call, or with a step: `TopK(top_k=50)`. Steps of one's own derive from
+`seed` and `offset` of a sample; those of `strobe.apply_penalties` and `apply_token_bitmask`) come with the call, or with a step: `TopK(top_k=50)`. Steps of one's own derive from
 `LogitsProcessor` and give operators, which derive from `Op`; `FusionRule` says which of them become one.
 """
 
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Callable, Mapping, NamedTuple, Optional, Sequence
 
-from . import sampling
+from . import logits, sampling
 from ._frameworks import find_framework, framework_of
 
 Tensor = Any
@@ -152,6 +152,33 @@ class LogitsTopKOp(_Step):
         return sampling.top_k_mask_logits(data, self._get_param("top_k", kwargs))
 
 
+_OF_PENALTIES = ("prompt_mask", "slots", "repetition_penalty", "frequency_penalty", "presence_penalty")
+
+
+class PenaltiesOp(_Step):
+    IN = OUT = TensorType.LOGITS
+
+    def __init__(self, masked: bool = False, **default_params: Any) -> None:
+        super().__init__(**default_params)
+        self.masked = masked  # a bit mask follows in the same pass
+
+    def _apply(self, data: Tensor, kwargs: dict[str, Any]) -> Tensor:
+        given = {name: self._get_param(name, kwargs, required=False) for name in _OF_PENALTIES}
+        if self.masked:
+            given["bitmask"] = self._get_param("bitmask", kwargs)
+            given["bitmask_indices"] = self._get_param("bitmask_indices", kwargs, required=False)
+        given = {name: value for name, value in given.items() if value is not None}
+        return logits.apply_penalties(data, self._get_param("counts", kwargs), **given)
+
+
+class TokenBitmaskOp(_Step):
+    IN = OUT = TensorType.LOGITS
+
+    def _apply(self, data: Tensor, kwargs: dict[str, Any]) -> Tensor:
+        indices = self._get_param("bitmask_indices", kwargs, required=False)
+        return logits.apply_token_bitmask(data, self._get_param("bitmask", kwargs), indices)
+
+
 class ProbsTopKOp(_Step):
     IN = OUT = TensorType.PROBS
 
@@ -222,6 +249,26 @@ class FilteredSampleOp(ProbsSampleOp):
         return f"{type(self).__name__}({self.IN} -> {self.OUT}: {', '.join(self.filters)})"
 
 
+class FusedSampleOp(ProbsSampleOp):
+    """Temperature, softmax, filters and the sample behind them: one kernel that reads the logits."""
+
+    IN = TensorType.LOGITS
+
+    def __init__(self, names: Sequence[str], joint: bool, deterministic: bool = True, **default_params: Any) -> None:
+        super().__init__(deterministic, **default_params)
+        self.names, self.joint = tuple(names), joint
+
+    def _apply(self, data: Tensor, kwargs: dict[str, Any]) -> Tensor:
+        given = {name: self._get_param(name, kwargs) for name in self.names}
+        indices, generator, seed, offset = (self._get_param(name, kwargs, required=False) for name in _OF_A_SAMPLE)
+        return sampling._sample(
+            "sampling_from_logits", data, indices, generator, False, seed, offset, False, joint=self.joint, **given
+        )
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.IN} -> {self.OUT}: {', '.join(self.names)})"
+
+
 class LogitsProcessor(ABC):
     """A step as users name it, with parameters that hold unless the call brings others."""
 
@@ -246,6 +293,20 @@ class Temperature(LogitsProcessor):
 
     def legalize(self, input_type: TensorType) -> list[Op]:
         return self._only(input_type, {TensorType.LOGITS: TemperatureOp})
+
+
+class Penalties(LogitsProcessor):
+    """Repetition, frequency and presence penalties, by the names of `strobe.apply_penalties`."""
+
+    def legalize(self, input_type: TensorType) -> list[Op]:
+        return self._only(input_type, {TensorType.LOGITS: PenaltiesOp})
+
+
+class TokenBitmask(LogitsProcessor):
+    """Keeps the tokens that `bitmask` allows, as `strobe.apply_token_bitmask`."""
+
+    def legalize(self, input_type: TensorType) -> list[Op]:
+        return self._only(input_type, {TensorType.LOGITS: TokenBitmaskOp})
 
 
 class Softmax(LogitsProcessor):
@@ -326,6 +387,14 @@ def _temperature_softmax(ops: list[Op]) -> Op:
     return TemperatureSoftmaxOp(**_parameters(ops))
 
 
+def _unmasked(ops: list[Op]) -> bool:
+    return not ops[0].masked  # type: ignore[attr-defined]
+
+
+def _masked_penalties(ops: list[Op]) -> Op:
+    return PenaltiesOp(masked=True, **_parameters(ops))
+
+
 _NAMES = {ProbsTopKOp: "top_k", TopPOp: "top_p", MinPOp: "min_p"}
 
 
@@ -340,10 +409,33 @@ def _always(ops: list[Op]) -> bool:
     return True
 
 
+def _fused_sample(ops: list[Op]) -> Op:
+    """A sample from logits that has taken in the steps before it: _NAMES and the temperature say which."""
+    *steps, sample = ops
+    names = [*getattr(sample, "filters", ()), *getattr(sample, "names", ())]
+    names += [_OF_LOGITS[type(op)] for op in steps if type(op) in _OF_LOGITS]
+    joint = getattr(sample, "joint", False) or "joint" in getattr(sample, "order", {}).values()
+    return FusedSampleOp(names, joint, sample.deterministic, **_parameters(ops))  # type: ignore[attr-defined]
+
+
+_OF_LOGITS = {TemperatureOp: "temperature", TemperatureSoftmaxOp: "temperature", LogitsTopKOp: "top_k"}
+
+
+def _adds_one(ops: list[Op]) -> bool:
+    """Whether the sample does not filter so already; by the order of the steps top_k comes before top_p."""
+    return _OF_LOGITS[type(ops[0])] not in getattr(ops[1], "names", ())
+
+
+_SAMPLES = (ProbsSampleOp, FilteredSampleOp)
+_OF_LOGITS_SAMPLES = (LogitsSampleOp, FusedSampleOp)
+
 _RULES = [
     FusionRule((TemperatureOp, SoftmaxOp), _always, _temperature_softmax),
+    FusionRule((PenaltiesOp, TokenBitmaskOp), _unmasked, _masked_penalties),
     FusionRule((ProbsTopKOp, TopPOp, ProbsSampleOp), _always, _filtered_sample, prio=1),
     *(FusionRule((kind, ProbsSampleOp), _always, _filtered_sample) for kind in _NAMES),
+    *(FusionRule((made, kind), _always, _fused_sample) for made in (SoftmaxOp, TemperatureSoftmaxOp) for kind in _SAMPLES),
+    *(FusionRule((step, kind), _adds_one, _fused_sample) for step in (TemperatureOp, LogitsTopKOp) for kind in _OF_LOGITS_SAMPLES),
 ]
 
 

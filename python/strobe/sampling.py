@@ -32,7 +32,7 @@ _DRAW = (
 )
 _calls = Calls(
     from_probs=f"sampling_from_probs(probs, {_DRAW})",
-    from_logits=f"sampling_from_logits(logits, {_DRAW})",
+    from_logits=f"sampling_from_logits(logits, {_DRAW}, temperature_rows, temperature)",
     softmax="softmax(logits, probs, temperature_rows, temperature)",
     renorm="renorm_probs(probs, out, top_k_rows, top_k, top_p_rows, top_p)",
     mask="mask_logits(logits, out, top_k_rows, top_k)",
@@ -83,6 +83,7 @@ def _sample(
     top_p: Any = None,
     min_p: Any = None,
     joint: bool = False,
+    temperature: Any = None,
 ) -> Any:
     from_logits = name.endswith("logits")
     framework = find_framework(values) or framework_of(values, f"{name}: {'logits' if from_logits else 'probs'}")
@@ -96,8 +97,10 @@ def _sample(
     seeds, seed = _tensor_or_number(seed)
     offsets, offset = _tensor_or_number(offset)
     filters: tuple[Any, ...] = ()
-    if not (top_k is top_p is min_p is None):
+    if not (top_k is top_p is min_p is temperature is None):
         filters = (*_tensor_or_number(top_k), *_tensor_or_number(top_p), *_tensor_or_number(min_p), joint)
+    if temperature is not None:
+        filters += _tensor_or_number(temperature)
     call = _calls.from_logits if from_logits else _calls.from_probs
     call(values, samples, valid, indices, seeds, offsets, seed, offset, *filters)
     if check_nan and valid is not None and not bool(valid.all()):  # waits for the device

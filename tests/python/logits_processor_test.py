@@ -83,11 +83,54 @@ def test_joint_filters_look_at_the_same_probabilities():
     assert drawn == [{0}, {0, 1}]
 
 
-def test_from_logits_to_tokens():
-    pipe = LogitsPipe([Temperature(), Softmax(), MinP(min_p=0.05), Sample()])
-    assert [type(op) for op in pipe.compiled_ops] == [lp.TemperatureSoftmaxOp, lp.FilteredSampleOp]
-    want = sampling.min_p_sampling_from_probs(sampling.softmax(LOGITS, 0.7), 0.05, **SEED)
-    assert pipe(LOGITS, temperature=0.7, **SEED).tolist() == want.tolist()
+FROM_LOGITS = {
+    "draw": ([Sample()], "LogitsSampleOp(LOGITS -> INDICES)"),
+    "temperature": ([Temperature(), Sample()], "FusedSampleOp(LOGITS -> INDICES: temperature)"),
+    "min_p": ([Temperature(), Softmax(), MinP(), Sample()], "FusedSampleOp(LOGITS -> INDICES: min_p, temperature)"),
+    "both": ([Softmax(), TopK(), TopP(), Sample()], "FusedSampleOp(LOGITS -> INDICES: top_k, top_p)"),
+    "top_k first": (
+        [TopK(), Temperature(), Softmax(), TopP(), Sample()],
+        "FusedSampleOp(LOGITS -> INDICES: top_p, temperature, top_k)",
+    ),
+    "top_k twice": (
+        [TopK(), Softmax(), TopK(), Sample()],
+        "LogitsTopKOp(LOGITS -> LOGITS), FusedSampleOp(LOGITS -> INDICES: top_k)",
+    ),
+    # Top-p looks at what is there before top-k: another call.
+    "top_p first": (
+        [Temperature(), Softmax(), TopP(), TopK(), Sample()],
+        "TemperatureSoftmaxOp(LOGITS -> PROBS), TopPOp(PROBS -> PROBS), FilteredSampleOp(PROBS -> INDICES: top_k)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FROM_LOGITS)
+def test_steps_from_logits_to_tokens_are_one_kernel_where_that_is_the_same(name):
+    steps, compiled = FROM_LOGITS[name]
+    pipe, one_by_one = (LogitsPipe(steps, compile=flag, input_type=TensorType.LOGITS) for flag in (True, False))
+    assert repr(pipe.compiled_ops) == f"[{compiled}]"
+    logits = np.tile(LOGITS, (100, 1))
+    rows = {
+        "temperature": np.linspace(0.5, 2, len(logits), dtype=np.float32), "top_k": np.arange(1, len(logits) + 1, dtype=np.int32),
+        "top_p": np.linspace(0.05, 1, len(logits), dtype=np.float32), "min_p": np.linspace(0.01, 1, len(logits), dtype=np.float32),
+    }  # fmt: skip
+    for given in ({"temperature": 0.7, "top_k": 20, "top_p": 0.8, "min_p": 0.02}, rows):
+        got, want = pipe(logits, **given, **SEED), one_by_one(logits, **given, **SEED)
+        # Between two calls probabilities are rounded: a draw close to a border may fall on its other side.
+        assert np.mean(got != want) <= 0.005
+    other = pipe(logits, **{**given, "temperature": 3.0, "top_k": 2, "top_p": 1.0, "min_p": 0.001}, **SEED)
+    assert name == "draw" or np.mean(got != other) > 0.05  # the negative control
+
+
+def test_joint_filters_of_logits():
+    logits = np.log(np.float32([[0.4, 0.3, 0.2, 0.1]]))
+    pipes = [LogitsPipe([Softmax(), TopK(flag, top_k=2), TopP(top_p=0.55), Sample()]) for flag in (False, True)]
+    assert [len(pipe.compiled_ops) for pipe in pipes] == [1, 1]
+    drawn = [{int(pipe(logits, seed=seed, offset=0)[0]) for seed in range(60)} for pipe in pipes]
+    assert drawn == [{0}, {0, 1}]
+
+
+def test_tagged_logits():
     logits_sample = LogitsPipe([TopK(top_k=1), Sample()], input_type=TensorType.LOGITS)
     assert logits_sample(lp.TaggedTensor.logits(LOGITS), **SEED).tolist() == LOGITS.argmax(-1).tolist()
 
