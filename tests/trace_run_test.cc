@@ -199,8 +199,9 @@ TEST_F(TraceRunTest, SamplersAreJudgedByTheirDistribution) {
 }
 
 TEST_F(TraceRunTest, FaultsEndTheSolutionAndNothingElse) {
-  fs::create_directory(root_ / "tmp");
-  ::setenv("TMPDIR", (root_ / "tmp").c_str(), 1);
+  const fs::path temporary = root_ / "temporary";  // other tests run beside this one
+  fs::create_directories(temporary);
+  ::setenv("TMPDIR", temporary.c_str(), 1);
   expect(Status::kRuntimeError, "exit status 7", "def run(*a):\n    os._exit(7)\n");
   expect(Status::kRuntimeError, "SystemExit", "def run(*a):\n    sys.exit(0)\n");
   expect(Status::kRuntimeError, "ValueError: no", "def run(*a):\n    raise ValueError('no')\n");
@@ -218,7 +219,7 @@ TEST_F(TraceRunTest, FaultsEndTheSolutionAndNothingElse) {
   expect(Status::kTimeout, "no answer within 1500 ms", "def run(*a):\n    time.sleep(1000)\n");
   expect(Status::kTimeout, "no answer within 1500 ms", "while True: pass\n");
   ::unsetenv("TMPDIR");
-  EXPECT_TRUE(fs::is_empty(root_ / "tmp")) << "a folder was left";
+  EXPECT_TRUE(fs::is_empty(temporary)) << "a folder was left";
 }
 
 TEST_F(TraceRunTest, AReferenceThatFailsIsTheDefinitionsFault) {

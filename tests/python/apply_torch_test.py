@@ -1,5 +1,6 @@
 """apply() with torch tensors, on the CPU and on a GPU where there is one, and in a Hugging Face Llama. Needs torch."""
 
+import json
 import types
 
 import numpy as np
@@ -159,3 +160,48 @@ def test_a_transformers_model_runs_registered_solutions_and_says_so(data_set):
     assert f"rmsnorm_h64_float32: {calls} calls, {calls} of them to a solution" in text
     assert f"batch_size=5 on cpu: {2 * len(norms)} calls, torch_norm_float32, exact" in text
     assert f"batch_size=1 on cpu: {3 * len(norms)} calls, torch_norm_float32, exact" in text
+
+
+def test_the_starter_set_serves_every_adapter():
+    """The solutions of datasets/starter, behind Strobe's functions, against the functions themselves."""
+    from pathlib import Path
+
+    starter = Path(__file__).parents[2] / "datasets" / "starter"
+    i32 = np.int32
+
+    def work():
+        numbers = np.random.default_rng(0)
+
+        def rows(*shape):
+            return numbers.standard_normal(shape).astype(np.float32)
+
+        x, residual, weight = rows(16, 4096), rows(16, 4096), rows(4096)
+        results = [strobe.rmsnorm(x, weight)]
+        strobe.fused_add_rmsnorm(x, residual, weight)
+        results += [x, residual]
+        decode = strobe.BatchDecodeWithPagedKVCacheWrapper(None)
+        indices = numbers.permutation(40).astype(i32)
+        decode.plan(i32([0, 10, 30]), indices, i32([3, 16]), 32, 8, 128, 16, q_data_type="float32")
+        results += decode.run(rows(2, 32, 128), (rows(40, 16, 8, 128), rows(40, 16, 8, 128)), return_lse=True)
+        prefill, indptr = strobe.BatchPrefillWithRaggedKVCacheWrapper(None), i32([0, 60, 128])
+        prefill.plan(indptr, indptr, 32, 8, 128, causal=True, q_data_type="float32")
+        results += prefill.run(rows(128, 32, 128), rows(128, 8, 128), rows(128, 8, 128), return_lse=True)
+        q, k, positions, cache = rows(32, 32 * 128), rows(32, 8 * 128), np.arange(32), rows(1024, 128)
+        results += strobe.apply_rope_with_cos_sin_cache(positions, q, k, 128, cache)
+        strobe.apply_rope_with_cos_sin_cache_inplace(positions, q, k, 128, cache)
+        probs = np.full((32, 32000), 1e-9, np.float32)
+        probs[:, 7] = 1 - 31999e-9  # the only token that top-p leaves
+        return [*results, q, k, strobe.top_p_sampling_from_probs(probs, 0.5)]
+
+    lines = [line for file in starter.glob("traces/**/*.jsonl") for line in file.read_text().splitlines()]
+    hardware = {json.loads(line)["evaluation"]["environment"]["hardware"] for line in lines}
+    want = work()
+    cpu = min(name for name in hardware if not name.startswith("NVIDIA"))
+    config = ApplyConfig(hardware=cpu, on_miss="use_def_best")
+    with enable_apply(str(starter), config) as runtime:
+        got = work()
+        counted = runtime.statistics()["definitions"]
+    for result, expected in zip(got, want, strict=True):
+        np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-5)
+    assert sum(definition["applied"] for definition in counted.values()) == 7
+    assert not [name for name in counted if name.startswith("adapter: ")]
