@@ -44,7 +44,7 @@ TEST_F(CudaLogits, PenaltiesInAGraphAndInPlaceMatchTheReference) {
 
 TEST_F(CudaLogits, BadRowsMatchTheReference) {
   PenaltiesProblem problem({.batch_size = 6, .vocab_size = 96});
-  problem.args.slots.at<std::int32_t>(1) = 3;    // of 3
+  problem.args.slots.at<std::int32_t>(1) = 3;            // of 3
   problem.args.bitmask_indices.at<std::int32_t>(2) = 2;  // of 2
   problem.args.repetition_penalty_rows.at<float>(3) = 0;
   problem.args.presence_penalty_rows.at<float>(5) = std::numeric_limits<float>::quiet_NaN();

@@ -149,7 +149,9 @@ TEST(Logits, BadInputIsRejected) {
   const auto mask_error = [&](TokenBitmaskArgs args) {
     return error_message([&] { apply_token_bitmask(args); });
   };
-  const auto penalty_error = [&](PenaltiesArgs args) { return error_message([&] { apply_penalties(args); }); };
+  const auto penalty_error = [&](PenaltiesArgs args) {
+    return error_message([&] { apply_penalties(args); });
+  };
   EXPECT_THAT(mask_error({.logits = logits, .out = out, .bitmask = narrow}),
               HasSubstr("bitmask: expected at least 3 words a row for 70 tokens"));
   EXPECT_THAT(mask_error({.logits = logits, .out = out, .bitmask = single}),

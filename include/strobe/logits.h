@@ -8,12 +8,12 @@
 namespace strobe::inline v1 {
 
 // Bit masks are of 32-bit words: token j is bit j % 32 of word j / 32, the lowest first, and num_words is at
-// least vocab_size / 32, rounded up. Counts and masks lie in rows that stay in their place while requests come
-// and go; an index for each row of logits says which is its, and below 0 that it has none.
+// least vocab_size / 32, rounded up. Counts and masks lie in rows that stay in their place while requests
+// come and go; an index for each row of logits says which is its, and below 0 that it has none.
 //
 // A row of logits that asks for a row which is not there becomes NaN, which samplers report as not valid. NaN
-// in a logit stays, but for tokens that are not allowed. Both throw Error(kInvalidArgument) on shapes, dtypes,
-// strides, overlaps or ranges other than stated.
+// in a logit stays, but for tokens that are not allowed. Both throw Error(kInvalidArgument) on shapes,
+// dtypes, strides, overlaps or ranges other than stated.
 
 struct TokenBitmaskArgs {
   TensorView logits;           // [batch_size, vocab_size], f32, f16 or bf16; the innermost axis contiguous

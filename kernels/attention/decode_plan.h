@@ -428,7 +428,7 @@ class DecodePlan {
     }
     for (bool first = true; !same(at, end); first = false) {
       const DecodePlace after = next(at, end);
-      list.items[first ? block : further] = item(list, at, after, end, block);
+      emit_item(list, list.items[first ? block : further], at, after, end, block);
       further += first ? 0 : 1;
       at = after;
     }
@@ -436,27 +436,27 @@ class DecodePlan {
     list.runs[block] = run;
   }
 
-  STROBE_DEVICE AttentionItem item(const DecodeList& list, const DecodePlace& at, const DecodePlace& after,
-                                   const DecodePlace& end, int32_t block) const {
+  // Number by number: a processor that has stored an item in parts waits before it can copy it as a whole.
+  STROBE_DEVICE void emit_item(const DecodeList& list, AttentionItem& item, const DecodePlace& at,
+                               const DecodePlace& after, const DecodePlace& end, int32_t block) const {
     const AttentionRequest& request = requests_[at.request];
     const Row row = row_of(at.request);
     const bool to_row_end = !same_row(at, after);
     const Cut cut = cut_of(at, end, block, same(after, end) && !to_row_end);
     const int32_t heads = options_.heads_together;
-    const AttentionItem item{.kv_head = at.row * heads,
-                             .kv_begin = row.border(at.tile),
-                             .kv_end = to_row_end ? row.kv_end : row.border(after.tile),
-                             .kv_base = request.kv_base,
-                             .q_row = request.q_row,
-                             .q_tokens = request.qo_len,
-                             .position = request.kv_len - request.qo_len,
-                             .slot = cut.item < 0 ? -1 : cut.item * heads,
-                             .request = request.request,
-                             .q_begin = 0,
-                             .kv_len = request.kv_len,
-                             .merge = cut.item < 0 ? -1 : cut.row * heads};
+    item.kv_head = at.row * heads;
+    item.kv_begin = row.border(at.tile);
+    item.kv_end = to_row_end ? row.kv_end : row.border(after.tile);
+    item.kv_base = request.kv_base;
+    item.q_row = request.q_row;
+    item.q_tokens = request.qo_len;
+    item.position = request.kv_len - request.qo_len;
+    item.slot = cut.item < 0 ? -1 : cut.item * heads;
+    item.request = request.request;
+    item.q_begin = 0;
+    item.kv_len = request.kv_len;
+    item.merge = cut.item < 0 ? -1 : cut.row * heads;
     if (cut.item >= 0 && at.tile == 0) emit_merges(list, item, parts_of(at, block));
-    return item;
   }
 
   // Of the cut row that begins in the block.

@@ -6,9 +6,7 @@ namespace strobe::cpu::STROBE_ISA {
 namespace {
 
 // Lane i is set where bit i of the vector's bits is.
-STROBE_INLINE I32 lanes_of(uint32_t bits) {
-  return (I32)((splat(bits) >> (U32)lane_numbers() & 1u) != 0u);
-}
+STROBE_INLINE I32 lanes_of(uint32_t bits) { return (I32)((splat(bits) >> (U32)lane_numbers() & 1u) != 0u); }
 // The bits of the vector that begins at token `at`; a vector's tokens lie in one word.
 STROBE_INLINE uint32_t bits_at(const uint32_t* words, int64_t at) { return words[at / 32] >> (at % 32); }
 

@@ -53,10 +53,11 @@ struct Residual {
     uint64_t good = 0;
     for (int64_t begin = 0; begin < size; begin += kBlock) {
       U32 high = {}, low = {};
-      good += for_each(begin, end_of(begin), [&](const Left& left, int64_t) __attribute__((always_inline)) {
-        high = add_in(left.lanes, high, left.high);
-        low = add_in(left.lanes, low, left.low);
-      });
+      good += for_each(
+          begin, end_of(begin), [&](const Left& left, int64_t) __attribute__((always_inline)) {
+            high = add_in(left.lanes, high, left.high);
+            low = add_in(left.lanes, low, left.low);
+          });
       int64_t block = 0;
       for (int lane = 0; lane < kLanes; ++lane)
         block += static_cast<int64_t>(static_cast<int32_t>(high[lane])) * (1 << 20) +

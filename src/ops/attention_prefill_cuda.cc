@@ -69,7 +69,7 @@ constexpr int tile_tokens(int rows, const Tile& tile, bool fp8, bool general, Ro
   const int wanted = std::min(kernel::prefill_blocks_per_sm(rows, tile.vo), fit(16));
   const bool holds_many = tile.qk <= 64 || (tile.qk <= 128 && architecture == cuda::Architecture::kSm90a);
   const bool holds_few =
-      tile.qk > 256 || (tile.qk > 192 && fp8 && general && architecture == cuda::Architecture::kSm120a);
+      tile.qk > 256 || (tile.qk > 128 && fp8 && general && architecture == cuda::Architecture::kSm120a);
   const int most = holds_few ? 16 : holds_many && !general ? 64 : 32;
   for (int tokens : kTokenCounts)
     if (tokens <= most && fit(tokens) >= wanted) return tokens;
@@ -87,6 +87,11 @@ constexpr bool takes_many_rows(int tile_qk, bool fp8, bool general, RowForm form
       architecture == cuda::Architecture::kSm80 || architecture == cuda::Architecture::kSm90a;
   if (blackwell || (fp8 && !converts_with_ease)) return tile_qk <= 64;
   return tile_qk <= (general ? 128 : 192);
+}
+
+// Whether the registers hold the form that is not general, as the compiler's logs show.
+constexpr bool has_plain_form(int tile_qk, bool fp8, cuda::Architecture architecture) {
+  return !(tile_qk == 256 && !fp8 && architecture == cuda::Architecture::kSm120a);
 }
 
 // The shortest tiles fit everywhere.
@@ -115,7 +120,8 @@ bool valid(jit::Values values, cuda::Architecture architecture) {
          (values[kRows] == 64 || takes_many_rows(tile.qk, fp8, general, form, architecture)) &&
          (tile.qk <= kMostCopiedFp8Dims || !fp8 || form == RowForm::kLoaded) &&
          (form != RowForm::kChanged || has_room_to_change(tile, fp8, architecture)) &&
-         (general || form == RowForm::kCopied) && (values[kExactSums] != 0 || !general) &&
+         (general || (form == RowForm::kCopied && has_plain_form(tile.qk, fp8, architecture))) &&
+         (values[kExactSums] != 0 || !general) &&
          values[kTokens] == tile_tokens(values[kRows], tile, fp8, general, form, architecture);
 }
 
@@ -178,7 +184,8 @@ PrefillForm prefill_form(const AttentionCudaShape& shape, const kernel::Attentio
                                                  : RowForm::kCopied;
   const bool fp8 = is_fp8(shape.kv_dtype);
   // Maxima of products are those of the logits only under a positive scale.
-  const bool general = is_general(shape) || form != RowForm::kCopied || !(params.scale > 0);
+  const bool general = is_general(shape) || form != RowForm::kCopied || !(params.scale > 0) ||
+                       !has_plain_form(tile.qk, fp8, architecture);
   const int rows =
       takes_many_rows(tile.qk, fp8, general, form, architecture) ? prefill_rows(shape, architecture) : 64;
   return {.values = {static_cast<int>(shape.q_dtype), rows, tile.qk, tile.vo,

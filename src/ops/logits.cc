@@ -83,12 +83,12 @@ const Operator& token_bitmask_operator() {
   static const Operator op = [] {
     Declare<Args> declare("apply_token_bitmask", "logits",
                           "Logits of the tokens that a grammar allows, -Inf elsewhere.");
-    declare
-        .formula("out[i, j] = logits[i, j] where bit j of mask bitmask_indices[i] is set, -Inf elsewhere")
+    declare.formula("out[i, j] = logits[i, j] where bit j of mask bitmask_indices[i] is set, -Inf elsewhere")
         .source("Dong et al., XGrammar: Flexible and Efficient Structured Generation Engine, 2024")
         .function("strobe::apply_token_bitmask")
-        .rule("token j is bit j % 32 of word j / 32; a row whose mask is below 0 stays; one whose mask is not "
-              "there becomes NaN");
+        .rule(
+            "token j is bit j % 32 of word j / 32; a row whose mask is below 0 stays; one whose mask is not "
+            "there becomes NaN");
     with_logits<Args>(declare)
         .input<&Args::bitmask>("bitmask", "num_masks, num_words", Dtype::kI32, "bits of the allowed tokens")
         .fill([](const TensorView& view, const Axes&, const Args&, Random& random) {
@@ -154,15 +154,21 @@ const Operator& penalties_operator() {
     Declare<Args> declare("apply_penalties", "logits",
                           "Repetition, frequency and presence penalties, then a token mask if there is one.");
     declare
-        .formula("x = logits[i, j], divided by repetition_penalty (multiplied, where x <= 0) when seen; out[i, j] "
-                 "= x - (frequency_penalty * counts[slot, j] + presence_penalty) when generated")
-        .source("Keskar et al., CTRL: A Conditional Transformer Language Model for Controllable Generation, 2019; "
-                "frequency and presence: OpenAI's API reference")
+        .formula(
+            "x = logits[i, j], divided by repetition_penalty (multiplied, where x <= 0) when seen; out[i, j] "
+            "= x - (frequency_penalty * counts[slot, j] + presence_penalty) when generated")
+        .source(
+            "Keskar et al., CTRL: A Conditional Transformer Language Model for Controllable Generation, "
+            "2019; "
+            "frequency and presence: OpenAI's API reference")
         .function("strobe::apply_penalties")
-        .rule("seen: generated (counts > 0) or in the prompt; a row whose slot is below 0 stays; one whose slot "
-              "is not there, or with a bad penalty, becomes NaN");
+        .rule(
+            "seen: generated (counts > 0) or in the prompt; a row whose slot is below 0 stays; one whose "
+            "slot "
+            "is not there, or with a bad penalty, becomes NaN");
     with_logits<Args>(declare.axis("num_slots", 64, "rows of the counts"))
-        .input<&Args::counts>("counts", "num_slots, vocab_size", Dtype::kI32, "times each token was generated")
+        .input<&Args::counts>("counts", "num_slots, vocab_size", Dtype::kI32,
+                              "times each token was generated")
         .fill([](const TensorView& view, const Axes&, const Args&, Random& random) {
           fill_counts(view, random);
         })
@@ -186,9 +192,9 @@ const Operator& penalties_operator() {
                    describe(args.bitmask_indices));
         })
         .cost([](const Args& args, const Axes&) {
-          return Cost{.flops = 0,
-                      .bytes = op::operand_bytes(args.logits, args.out, args.counts, args.prompt_mask,
-                                                 args.bitmask)};
+          return Cost{
+              .flops = 0,
+              .bytes = op::operand_bytes(args.logits, args.out, args.counts, args.prompt_mask, args.bitmask)};
         })
         .reference([](const Args& args, const Axes&, op::Expected& expected) {
           reference::apply_penalties(args, expected);

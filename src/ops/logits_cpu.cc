@@ -45,8 +45,8 @@ void run_logits_cpu(const LogitsCall& call) {
                             .vocab_size = vocab_size,
                             .dtype = call.logits.dtype};
       if (call.penalties != nullptr) set_penalties(*call.penalties, row, of_row);
-      of_row.bitmask = reinterpret_cast<const std::uint32_t*>(
-          find(call.bitmask, call.bitmask_indices, row, of_row.bad));
+      of_row.bitmask =
+          reinterpret_cast<const std::uint32_t*>(find(call.bitmask, call.bitmask_indices, row, of_row.bad));
       run(of_row);
     }
   });

@@ -128,8 +128,8 @@ SamplingChoice choose_sampling(const SamplingShape& shape, cuda::Architecture ar
 SamplingChoice choose_rows(const SamplingShape& shape, cuda::Architecture architecture, int sm_count,
                            int cluster) {
   const cuda::ArchitectureFacts& facts = cuda::facts(architecture);
-  const bool shares = facts.has_tma && shape.vocab_size >= cluster * kLeastBlockColumns &&
-                      shape.rows * cluster <= sm_count;
+  const bool shares =
+      facts.has_tma && shape.vocab_size >= cluster * kLeastBlockColumns && shape.rows * cluster <= sm_count;
   return cut(shape, shares ? cluster : 1, facts);
 }
 

@@ -292,7 +292,8 @@ void attention(const ops::BatchAttentionArgs& args, op::Expected& expected) {
 
 op::Accuracy attention_accuracy(Dtype q, std::int64_t terms, bool lse, DeviceType device) {
   const bool on_cpu = device == DeviceType::kCpu;
-  if (lse) return {.intermediate = q == Dtype::kE4m3 && !on_cpu ? Dtype::kF16 : Dtype::kF32, .reduction = terms};
+  if (lse)
+    return {.intermediate = q == Dtype::kE4m3 && !on_cpu ? Dtype::kF16 : Dtype::kF32, .reduction = terms};
   return {.intermediate = q == Dtype::kF16 && on_cpu ? Dtype::kF32 : q, .reduction = terms};
 }
 
