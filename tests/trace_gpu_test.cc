@@ -122,6 +122,14 @@ TEST_F(TraceGpuTest, ARawKernelRuns) {
   EXPECT_GT(evaluation.correctness->extra.at("wall_latency_ms").get<double>(), 0);
 }
 
+TEST_F(TraceGpuTest, ABlockMayBeOneThread) {
+  expect(
+      scale("// launch: grid(rows * hidden) block(1)\n"
+            "extern \"C\" __global__ void __launch_bounds__(32) scale(const Arguments a) {\n"
+            "  a.y[blockIdx.x] = a.x[blockIdx.x] * a.s * (a.flip[blockIdx.x / hidden] ? -1.f : 1.f);\n}\n"),
+      Status::kPassed, "");
+}
+
 TEST_F(TraceGpuTest, WrongKernelsAreNamed) {
   const auto with = [](std::string text, const std::string& what, const std::string& instead) {
     return text.replace(text.find(what), what.size(), instead);

@@ -1,6 +1,8 @@
 #include "trace/build/builder.h"
 
 #include <algorithm>
+#include <cctype>
+#include <cstdio>
 #include <string_view>
 
 #include "core/message.h"
@@ -53,6 +55,17 @@ const SourceFile& entry_file(const Solution& solution) {
   return *file;
 }
 
+// The solution's name as the cache's files may have it.
+std::string name_in_cache(const Solution& solution) {
+  constexpr std::size_t kMostLetters = 60;
+  std::string name = "solution_" + solution.name.substr(0, kMostLetters);
+  for (char& letter : name) {
+    const auto byte = static_cast<unsigned char>(letter);
+    letter = byte < 128 && std::isalnum(byte) != 0 ? static_cast<char>(std::tolower(byte)) : '_';
+  }
+  return name;
+}
+
 jit::HostToolchain find_nvcc() {
   std::string file = jit::find_program("nvcc");
   if (file.empty()) file = jit::find_program("/usr/local/cuda/bin/nvcc");
@@ -82,7 +95,7 @@ std::string architecture_for(const BuildOptions& options) {
 }
 
 std::shared_ptr<const NativeFunction> build_library(const Solution& solution, const BuildOptions& options) {
-  jit::HostProgram program{.name = "solution"};
+  jit::HostProgram program{.name = name_in_cache(solution)};
   for (const SourceFile& source : solution.sources) program.files.push_back({source.path, source.content});
   // The same sources under another calling convention or entry point are another solution, whose statics are
   // its own.

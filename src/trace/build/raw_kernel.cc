@@ -211,7 +211,8 @@ class RawKernel {
     const auto found = kernels_.find(device);
     if (found != kernels_.end() && found->second.shared_bytes >= shared_bytes) return found->second;
     return kernels_[device] = cuda::load_kernel(
-               binary_->entry.code, {.name = name_, .entry = entry_, .shared_bytes = shared_bytes}, device);
+               binary_->entry.code,
+               {.name = name_, .entry = entry_, .threads = 1, .shared_bytes = shared_bytes}, device);
   }
 
   const Definition definition_;

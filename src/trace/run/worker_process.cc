@@ -16,13 +16,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string make_folder() {
-  std::string name = (fs::temp_directory_path() / "strobe-trace-XXXXXX").string();
-  if (mkdtemp(name.data()) == nullptr)
-    fail(ErrorKind::kIo, "{} cannot be made: {}", name, std::strerror(errno));
-  return name;
-}
-
 // A path stays the same file in the folder that the process gets; a name is looked for in PATH.
 std::string from_anywhere(const std::string& program) {
   return program.find('/') == std::string::npos ? program : fs::absolute(program).string();
@@ -83,34 +76,22 @@ WorkerProcess::Program interpreted(const std::string& python, const std::vector<
 
 WorkerProcess::WorkerProcess(const Program& program, const TensorSets& sets, const ChildLimits& limits,
                              std::chrono::milliseconds timeout)
-    : sets_(sets), timeout_(timeout), folder_(make_folder()) {
-  try {
-    for (const SourceFile& source : program.sources)
-      write_file(fs::path(folder_) / source.path, source.content);
-    std::vector<std::string> argv = program.argv;
-    argv[0] = from_anywhere(argv[0]);
-    child_ = std::make_unique<Child>(argv, folder_, sets.descriptor(), limits);
-    Json request = program.load;
-    request["do"] = "load";
-    request["folder"] = folder_;
-    request["inputs"] = json_of(sets.inputs());
-    request["outputs"] = json_of(sets.outputs());
-    request["bytes"] = sets.bytes();
-    const Child::Answer answer = ask(request);
-    for (const auto& [name, version] : answer.json["libs"].items())
-      libs_.emplace_back(name, version.get<std::string>());
-  } catch (...) {
-    child_.reset();
-    std::error_code ignored;
-    fs::remove_all(folder_, ignored);
-    throw;
-  }
-}
-
-WorkerProcess::~WorkerProcess() {
-  child_.reset();
-  std::error_code ignored;
-  fs::remove_all(folder_, ignored);
+    : sets_(sets), timeout_(timeout) {
+  const std::string folder = folder_.path("solution");
+  fs::create_directory(folder);
+  for (const SourceFile& source : program.sources) write_file(fs::path(folder) / source.path, source.content);
+  std::vector<std::string> argv = program.argv;
+  argv[0] = from_anywhere(argv[0]);
+  child_ = std::make_unique<Child>(argv, folder, sets.descriptor(), limits);
+  Json request = program.load;
+  request["do"] = "load";
+  request["folder"] = folder;
+  request["inputs"] = json_of(sets.inputs());
+  request["outputs"] = json_of(sets.outputs());
+  request["bytes"] = sets.bytes();
+  const Child::Answer answer = ask(request);
+  for (const auto& [name, version] : answer.json["libs"].items())
+    libs_.emplace_back(name, version.get<std::string>());
 }
 
 void WorkerProcess::bind(const std::vector<ScalarValue>& scalars) {

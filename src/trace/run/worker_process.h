@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "jit/work_folder.h"
 #include "trace/run/child.h"
 #include "trace/run/tensor_sets.h"
 
@@ -29,7 +30,6 @@ class WorkerProcess {
   // Throws Misbehaved or ChildFailure when the program cannot be loaded.
   WorkerProcess(const Program& program, const TensorSets& sets, const ChildLimits& limits,
                 std::chrono::milliseconds timeout);
-  ~WorkerProcess();
 
   // The scalars of every set, in the order of the scalar inputs.
   void bind(const std::vector<ScalarValue>& scalars);
@@ -57,8 +57,8 @@ class WorkerProcess {
 
   const TensorSets& sets_;
   std::chrono::milliseconds timeout_;
-  std::string folder_;
-  std::unique_ptr<Child> child_;
+  jit::WorkFolder folder_;
+  std::unique_ptr<Child> child_;  // ends before its folder
   std::vector<std::pair<std::string, std::string>> libs_;
 };
 
