@@ -47,7 +47,9 @@ def main(command_line=None):
     facts = machine(torch, libraries, options.commit)
     facts["import_s"] = {name: host.import_seconds(name) for name in libraries}
     facts["first_call_s"] = {name: host.first_call_seconds(name) for name in libraries}
+    facts["ffi_call_us"] = host.seconds_of_nothing() * 1e6
     print(report.heading(facts))
+    print(f"a tvm-ffi call that does nothing: {facts['ffi_call_us']:.2f} us")
     for what in ("import_s", "first_call_s"):
         print(f"{what}: " + ", ".join(f"{name} {seconds:.3f}" for name, seconds in facts[what].items()))
     results = []

@@ -176,7 +176,8 @@ def host_part(file):
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if name != "strobe")
     imports, first = (", ".join(f"{name} {seconds:.2f} s" for name, seconds in machine[key].items()) for key in ("import_s", "first_call_s"))
     lines = [f"{machine['gpu']}, Python {machine['python']}, {versions}, {machine['date'][:10]}, commit {machine['commit']}. Microseconds until a call returns "
-             f"(median, least in brackets). Importing takes {imports}; the first call, whose kernel is in the cache, {first}.", "", "```", report["command"], "```", "",
+             f"(median, least in brackets). Importing takes {imports}; the first call, whose kernel is in the cache, {first}. A "
+             f"tvm-ffi call that does nothing took {machine['ffi_call_us']:.2f} µs beside them.", "", "```", report["command"], "```", "",
              "| call | Strobe | goal | FlashInfer |", "|---|---:|---:|---:|"]
     for case in report["cases"]:
         times = {row["contender"]: f"{microseconds(row['median_us'])} ({microseconds(row['min_us'])})" for row in case["rows"]}

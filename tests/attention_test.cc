@@ -318,7 +318,7 @@ TEST_F(BatchAttentionErrors, DtypesAndShapesOtherThanPlanned) {
   batch_.run.q.dtype = Dtype::kF16;
   EXPECT_THAT(run_error(), HasSubstr("q: expected dtype bf16 as planned, got f16[5, 4, 64]"));
   batch_.run.q.dtype = Dtype::kI32;
-  EXPECT_THAT(run_error(), HasSubstr("q: expected dtype f32, f16 or bf16, got i32"));
+  EXPECT_THAT(run_error(), HasSubstr("q: expected dtype f32, f16, bf16 or e4m3, got i32"));
   batch_.run.q = q.slice(0, 0, 4);
   EXPECT_THAT(
       run_error(),

@@ -109,7 +109,9 @@ TEST(FlashInferLine, NamesWhatIsWrong) {
   const std::pair<std::string, const char*> wrong[] = {
       {kDecode + std::string("--nope 1"), "unknown parameter 'nope'"},
       {kDecode + std::string("--s_qo none"), "s_qo: expected an integer"},
-      {kDecode + std::string("--q_dtype fp8_e4m3"), "dtype: expected f32, f16 or bf16, got 'e4m3'"},
+      {kDecode + std::string("--q_dtype fp8_e5m2"), "dtype: expected f32, f16, bf16 or e4m3, got 'e5m2'"},
+      {kDecode + std::string("--q_dtype fp8_e4m3 --out_dtype float16"),
+       "out_dtype: expected 'bfloat16' beside q_dtype fp8_e4m3, got 'float16'"},
       {kDecode + std::string("--kv_dtype nvfp4"), "kv_dtype"},
       {kDecode + std::string("--out_dtype float16"),
        "out_dtype: expected that of q_dtype, 'bfloat16', got 'float16'"},

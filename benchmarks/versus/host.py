@@ -184,6 +184,15 @@ def import_seconds(name, tries=5):
     return least(f"import {name}") - least("pass")
 
 
+def seconds_of_nothing(repetitions=15):
+    """A call through tvm-ffi, which both libraries take, that does nothing with three tensors: the machine's own speed."""
+    import tvm_ffi
+
+    nothing = tvm_ffi.get_global_func("testing.nop")
+    tensors = [torch.empty(8, device=DEVICE) for _ in range(3)]
+    return statistics.median(seconds_of(lambda: nothing(*tensors), CALLS) for _ in range(repetitions))
+
+
 FIRST_CALL = """
 import time, torch
 x, weight = torch.ones(1, 1024, device="cuda"), torch.ones(1024, device="cuda")

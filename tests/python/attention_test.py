@@ -424,7 +424,7 @@ def test_what_is_refused():
         wrapper.run(batch.q, batch.cache, kv_cache_sf=batch.q)
     with pytest.raises(strobe.Unsupported, match="backend 'cuda/sm80'"):
         strobe.single_prefill_with_kv_cache(batch.q, batch.k[0], batch.v[0], backend="fa2")
-    with pytest.raises(strobe.Unsupported, match="scale_q: expected none"):
+    with pytest.raises(ValueError, match="q_scales: expected none, since q is f32"):
         strobe.single_prefill_with_kv_cache(batch.q, batch.k[0], batch.v[0], scale_q=np.ones(HEADS))
     with pytest.raises(strobe.Unsupported, match="BatchDecodeMlaWithPagedKVCacheWrapper: Strobe has no such operator"):
         strobe.decode.BatchDecodeMlaWithPagedKVCacheWrapper(None)

@@ -32,7 +32,8 @@ class PenaltiesProblem {
     op::fill_normal(logits_, random, 0, 3);
     op::fill_poison(out_);
     for (std::int64_t i = 0; i < counts_.view().size(); ++i)
-      counts_.as<std::int32_t>()[i] = static_cast<std::int32_t>(std::max<std::int64_t>(0, random.integer(-9, 5)));
+      counts_.as<std::int32_t>()[i] =
+          static_cast<std::int32_t>(std::max<std::int64_t>(0, random.integer(-9, 5)));
     for (const Tensor* mask : {&prompt_mask_, &bitmask_})
       for (std::int64_t i = 0; i < mask->view().size(); ++i)
         mask->as<std::int32_t>()[i] = static_cast<std::int32_t>(random.next());

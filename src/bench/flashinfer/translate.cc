@@ -31,8 +31,17 @@ void expect_same(const op::Case& given, std::string_view flag, std::string_view 
          given.text(other), value, why);
 }
 
+// The routine writes the dtype of the queries, bf16 for those in e4m3.
+void check_out_dtype(const op::Case& given) {
+  if (given.dtype("q_dtype") != Dtype::kE4m3)
+    return expect_same(given, "out_dtype", "q_dtype", "Strobe's routine writes the dtype of its queries");
+  if (!given.text("out_dtype").empty() && given.dtype("out_dtype") != Dtype::kBf16)
+    fail(ErrorKind::kUnsupported, "out_dtype: expected 'bfloat16' beside q_dtype fp8_e4m3, got '{}'",
+         given.text("out_dtype"));
+}
+
 Target attention(std::string_view routine, const op::Case& given) {
-  expect_same(given, "out_dtype", "q_dtype", "Strobe's attention writes the dtype of its queries");
+  check_out_dtype(given);
   expect_same(given, "v_dtype", "kv_dtype", "Strobe's attention has one dtype for keys and values");
   const bool decode = routine == "BatchDecodeWithPagedKVCacheWrapper";
   const bool paged = routine != "BatchPrefillWithRaggedKVCacheWrapper";
