@@ -185,7 +185,7 @@ def test_errors():
     q, k = normal(1, HEADS, DIM), normal(1, KV_HEADS, DIM)
     with pytest.raises(TypeError, match="run: expected logits_scale, sigmoid_bias after the tensors of attention"):
         wrapper.run(q, k, k, 1.0)
-    with pytest.raises(strobe.Unsupported, match="args: expected none"):
+    with pytest.raises(ValueError, match="run: expected scale_q, scale_k and scale_v.*got 1 arguments"):
         plain = strobe.BatchPrefillWithRaggedKVCacheWrapper(np.empty(1, np.uint8))
         plain.plan(*plan, q_data_type=F32)
         plain.run(q, k, k, 1.0)
