@@ -28,13 +28,9 @@ CPP_NORM = """#include <math.h>
 #include <stdint.h>
 struct Tensor { void* data; int32_t device[2], rank; uint8_t code, bits; uint16_t lanes; int64_t *shape, *strides; uint64_t offset; };
 struct Any { int32_t kind; uint32_t zero; union { int64_t integer; double number; Tensor* tensor; }; };
-static float* of(const Any& a) {  // tvm-ffi's tensors are objects (kind 70) or borrowed (7)
-  const char* at = reinterpret_cast<const char*>(a.tensor);
-  return static_cast<float*>(reinterpret_cast<const Tensor*>(a.kind == 70 ? at + 24 : at)->data);
-}
+static float* of(const Any& a) { return static_cast<float*>(a.tensor->data); }
 extern "C" int __tvm_ffi_run(void*, const Any* a, int32_t, Any*) {
-  const char* at = reinterpret_cast<const char*>(a[0].tensor);
-  const int64_t* shape = reinterpret_cast<const Tensor*>(a[0].kind == 70 ? at + 24 : at)->shape;
+  const int64_t* shape = a[0].tensor->shape;
   for (int64_t i = 0; i < shape[0]; ++i) {
     const float* x = of(a[0]) + i * shape[1];
     double sum = 0;
