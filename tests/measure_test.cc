@@ -185,8 +185,8 @@ TEST(Measure, GivesThreadsBackWhenACallThrows) {
 
 TEST(Measure, TheHostsClockMovesOn) {
   const Measurement result = measure(counts(3, 0), {.call = [](int, int) {
-                                       volatile int sum = 0;
-                                       for (int i = 0; i < 100000; ++i) sum = sum + i;
+                                       volatile unsigned sum = 0;
+                                       for (unsigned i = 0; i < 100000; ++i) sum = sum + i;
                                      }});
   for (double seconds : result.variants[0].seconds) EXPECT_GT(seconds, 0);
 }

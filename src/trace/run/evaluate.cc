@@ -242,7 +242,7 @@ class Evaluator {
     for (int set = 0; set < sets_.sets(); ++set)
       for (std::size_t i = 0; i < sets_.inputs().size(); ++i) {
         const std::vector<char>& original = originals_[number++];
-        if (std::memcmp(original.data(), sets_.input(set, i).data, original.size()) != 0)
+        if (!std::equal(original.begin(), original.end(), sets_.input(set, i).as<char>()))
           throw Verdict{Status::kRuntimeError,
                         fmt::format("it changes its input '{}'", sets_.inputs()[i].spec.name),
                         {}};
