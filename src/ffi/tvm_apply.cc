@@ -192,16 +192,6 @@ Json winners(const ApplyRuntime& runtime) {
   return list;
 }
 
-template <class Body>
-int guarded(Body body) noexcept {
-  try {
-    body();
-    return 0;
-  } catch (...) {
-    return raise_current();
-  }
-}
-
 }  // namespace
 }  // namespace strobe::ffi::tvm
 

@@ -24,6 +24,17 @@ const Library& library();
 // Raises the exception being handled as tvm-ffi's error, which tvm-ffi's languages see as their own: -1.
 int raise_current() noexcept;
 
+// What an export returns whose work is `body`: 0, or what raise_current() does of its exception.
+template <class Body>
+int guarded(Body body) noexcept {
+  try {
+    body();
+    return 0;
+  } catch (...) {
+    return raise_current();
+  }
+}
+
 // Calls a bound function; the result is a plan's workspace in bytes, or nothing. On a GPU's tensors it runs
 // in the device's current stream, which tvm-ffi takes from the caller's framework, or in the stream given as
 // one argument more than the function has.

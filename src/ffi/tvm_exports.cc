@@ -55,16 +55,6 @@ StrobeValue pointer(void* handle) {
   return value;
 }
 
-template <class Body>
-int guarded(Body body) noexcept {
-  try {
-    body();
-    return 0;
-  } catch (...) {
-    return raise_current();
-  }
-}
-
 }  // namespace
 }  // namespace strobe::ffi::tvm
 

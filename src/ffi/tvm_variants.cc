@@ -52,16 +52,6 @@ double number_of(const StrobeValue& value) {
   throw TypeError(fmt::format("{}: expected tensors and then numbers, got {}", kArguments, kind_name(value)));
 }
 
-template <class Body>
-int guarded(Body body) noexcept {
-  try {
-    body();
-    return 0;
-  } catch (...) {
-    return raise_current();
-  }
-}
-
 }  // namespace
 }  // namespace strobe::ffi::tvm
 
