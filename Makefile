@@ -40,8 +40,8 @@ build: packages
 	cmake --build build/release --parallel $(JOBS) --target all all_verify_interface_header_sets
 	@ln -sfn release/strobe build/strobe
 
-# The interpreter of the Python package's tests, once they have made it: it has numpy and tvm-ffi. Without them solutions are skipped.
-DEMO_PYTHON = $(if $(wildcard build/venv/bin/python),--python build/venv/bin/python)
+# The references of the starter set need numpy: that of the tests' environment, once it is there, else Debian's.
+DEMO_PYTHON = --python $(or $(wildcard build/venv/bin/python),/usr/bin/python3)
 
 .PHONY: demo
 demo: build
@@ -50,6 +50,7 @@ demo: build
 	@echo 'Its attention layer on the requests of a real service (Azure LLM inference trace, conversations):'
 	$(STROBE) bench --workload azure-conv --model llama-3.1-8b --steps 200 --json build/demo-workload.json
 	@echo 'Kernels by several authors (datasets/starter), each built, judged against a reference and timed from outside its process:'
+	@$(INSTALL) python3 python3-numpy
 	$(STROBE) trace run datasets/starter --definitions rmsnorm_h4096_f32 rope_neox_d128_f32 --authors baseline starter --num-trials 2 --iterations 10 --no-save-results $(DEMO_PYTHON)
 	@$(STROBE) bench report build/demo-suite.json build/demo-workload.json --output strobe-report.html
 	@echo 'All of it as a page to show: $(CURDIR)/strobe-report.html'
